@@ -1,0 +1,134 @@
+"""ModelConfig: everything that decides a model's shape. Free of torch, so that apps can read it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trm_sdk.structure import Structure
+
+Mixer = Literal["mlp_t", "attention", "structured"]
+Positions = Literal["rope", "learned", "none"]
+
+
+class ModelConfig(BaseModel):
+    """Shape of a Tiny Recursion Model (arXiv 2510.04871); defaults are the paper's Sudoku model.
+
+    Attributes
+    ----------
+    vocab_size : int
+        Number of input tokens.
+    seq_len : int
+        Number of cells N.
+    mixer : {"mlp_t", "attention", "structured"}
+        How cells exchange information: an MLP over the token axis or self-attention, as in the
+        paper, or pooling over the groups that `structure` states.
+    hidden_size : int
+        Channels D a token (paper's mixers) or a (cell, value) node (structured).
+    L_layers : int
+        Blocks in the one network.
+    H_cycles, L_cycles : int
+        T and n of the paper: a supervision step is T times (n updates of the latent z, then one
+        of the answer y), so ``H_cycles * (L_cycles + 1)`` passes of the network.
+    expansion : float
+        SwiGLU width is ``expansion * hidden_size * 2 / 3`` rounded up to a multiple of 256.
+    ffn_size : int or None
+        The SwiGLU width itself, instead of the rounded one.
+    num_heads, positions, rope_theta
+        Attention heads and positions; `positions` also works with ``mlp_t`` (``learned``).
+    puzzle_emb_ndim, puzzle_emb_len, num_puzzle_identifiers : int
+        Learned prefix a puzzle: `puzzle_emb_len` positions holding a vector of `puzzle_emb_ndim`
+        numbers (zero-padded), one of `num_puzzle_identifiers`. 0 dimensions: no vector.
+    output_offset : int
+        Logit column k stands for token ``k + output_offset``. 0 in the reference implementation;
+        structured models have logits for the values alone.
+    givens_from : int or None
+        Input tokens from this one on are given and stand in the answer as they are; None: every
+        cell is answered by the network.
+    halt_max_steps : int
+        Supervision steps in training, and the default limit when solving.
+    structure : Structure or None
+        Needed by ``structured``; not used by the others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocab_size: int = Field(gt=1)
+    seq_len: int = Field(gt=0)
+    mixer: Mixer = "mlp_t"
+    hidden_size: int = Field(default=512, gt=0)
+    L_layers: int = Field(default=2, gt=0)
+    H_cycles: int = Field(default=3, gt=0)
+    L_cycles: int = Field(default=6, gt=0)
+    expansion: float = Field(default=4.0, gt=0)
+    ffn_size: int | None = Field(default=None, gt=0)
+    num_heads: int = Field(default=8, gt=0)
+    positions: Positions = "none"
+    rope_theta: float = Field(default=10000.0, gt=0)
+    rms_norm_eps: float = Field(default=1e-5, gt=0)
+    puzzle_emb_ndim: int = Field(default=0, ge=0)
+    puzzle_emb_len: int = Field(default=0, ge=0)
+    num_puzzle_identifiers: int = Field(default=1, gt=0)
+    output_offset: int = Field(default=0, ge=0)
+    givens_from: int | None = Field(default=None, ge=0)
+    halt_max_steps: int = Field(default=16, gt=0)
+    structure: Structure | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelConfig:
+        if self.output_offset >= self.vocab_size:
+            raise ValueError(
+                f"output_offset must be below vocab_size {self.vocab_size}; "
+                f"got {self.output_offset}"
+            )
+        if self.mixer == "attention" and self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
+            )
+        if self.positions == "rope" and self.mixer != "attention":
+            raise ValueError(f"positions='rope' needs mixer='attention'; got {self.mixer!r}")
+        if self.puzzle_emb_ndim > self.puzzle_emb_len * self.hidden_size:
+            raise ValueError(
+                f"puzzle_emb_ndim {self.puzzle_emb_ndim} does not fit into puzzle_emb_len "
+                f"{self.puzzle_emb_len} positions of {self.hidden_size} channels"
+            )
+        if self.mixer == "structured":
+            if self.structure is None:
+                raise ValueError("mixer='structured' needs a structure")
+            if self.structure.cells != self.seq_len:
+                raise ValueError(
+                    f"the structure has {self.structure.cells} cells, seq_len is {self.seq_len}"
+                )
+            if self.puzzle_emb_len:
+                raise ValueError("mixer='structured' takes no puzzle embedding")
+        return self
+
+    @property
+    def outputs(self) -> int:
+        """Logits a cell."""
+        return self.vocab_size - self.output_offset
+
+    @property
+    def swiglu_size(self) -> int:
+        """Width of every SwiGLU over channels."""
+        return self.ffn_size or rounded_swiglu(self.hidden_size, self.expansion)
+
+    @property
+    def passes(self) -> int:
+        """Passes of the network in one supervision step."""
+        return self.H_cycles * (self.L_cycles + 1)
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of y and of z without the batch axis."""
+        if self.mixer != "structured":
+            return self.puzzle_emb_len + self.seq_len, self.hidden_size
+        assert self.structure is not None
+        values = self.outputs if self.structure.interchangeable_values else 1
+        return self.seq_len, values, self.hidden_size
+
+
+def rounded_swiglu(size: int, expansion: float) -> int:
+    """SwiGLU width of the reference: two thirds of the expansion, up to a multiple of 256."""
+    return -(-round(expansion * size * 2 / 3) // 256) * 256

@@ -1,0 +1,122 @@
+"""TRM: one small network that refines a latent z and an answer y (arXiv 2510.04871, figure 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.paper import PaperNetwork
+from trm_sdk.model.structured import StructuredNetwork
+
+
+class State(NamedTuple):
+    """Answer y and latent z, each of shape (batch, *config.state_shape)."""
+
+    y: Tensor
+    z: Tensor
+
+    def detach(self) -> State:
+        """The same state, cut from the graph that made it."""
+        return State(self.y.detach(), self.z.detach())
+
+    def where(self, mask: Tensor, other: State) -> State:
+        """Rows of this state where `mask` (batch,) is true, of `other` elsewhere."""
+        keep = mask.view(-1, *[1] * (self.y.ndim - 1))
+        return State(torch.where(keep, self.y, other.y), torch.where(keep, self.z, other.z))
+
+
+class TRM(nn.Module):
+    """A Tiny Recursion Model.
+
+    Parameters
+    ----------
+    config : ModelConfig
+
+    Notes
+    -----
+    The recursion below is all there is to it. What the network is made of (`PaperNetwork` or
+    `StructuredNetwork`) is the config's choice and shows nowhere else.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network: PaperNetwork | StructuredNetwork = (
+            StructuredNetwork(config) if config.mixer == "structured" else PaperNetwork(config)
+        )
+
+    def initial_state(self, batch: int) -> State:
+        """The state every puzzle starts from, expanded to `batch` rows."""
+        shape = (batch, *self.config.state_shape)
+        return State(self.network.y_init.expand(shape), self.network.z_init.expand(shape))
+
+    def recurse(
+        self,
+        x: Tensor,
+        state: State,
+        H_cycles: int | None = None,
+        L_cycles: int | None = None,
+        grad_cycles: int = 1,
+    ) -> State:
+        """One supervision step: T times (n latent updates, one answer update).
+
+        Parameters
+        ----------
+        x : Tensor
+            Input embedding, from `network.embed`.
+        state : State
+        H_cycles, L_cycles : int, optional
+            T and n; the config's by default.
+        grad_cycles : int
+            Only the last so many of the T cycles are differentiated (the paper: 1).
+        """
+        T = self.config.H_cycles if H_cycles is None else H_cycles
+        n = self.config.L_cycles if L_cycles is None else L_cycles
+        free = max(T - grad_cycles, 0)
+        if free and torch.is_grad_enabled():
+            with torch.no_grad():
+                state = self._cycles(x, state, free, n)
+        else:
+            state = self._cycles(x, state, free, n)
+        return self._cycles(x, state, T - free, n)
+
+    def _cycles(self, x: Tensor, state: State, T: int, n: int) -> State:
+        y, z = state
+        for _ in range(T):
+            for _ in range(n):
+                z = self.network(z + (y + x))
+            y = self.network(y + z)
+        return State(y, z)
+
+    def forward(
+        self, tokens: Tensor, state: State, puzzle_identifiers: Tensor | None = None
+    ) -> tuple[State, Tensor, Tensor]:
+        """One supervision step from tokens.
+
+        Parameters
+        ----------
+        tokens : integer Tensor of shape (batch, seq_len)
+        state : State
+        puzzle_identifiers : integer Tensor of shape (batch,), optional
+            For models with a puzzle embedding; zeros by default.
+
+        Returns
+        -------
+        state : State
+        logits : float32 Tensor of shape (batch, seq_len, config.outputs)
+        halt_logit : float32 Tensor of shape (batch,)
+            Positive where the model holds its answer for right.
+        """
+        state = self.recurse(self.network.embed(tokens, puzzle_identifiers), state)
+        logits, halt_logit = self.network.readout(state.y)
+        return state, logits, halt_logit
+
+    def answer(self, tokens: Tensor, logits: Tensor) -> Tensor:
+        """The tokens that the logits stand for, with givens kept where the config says so."""
+        best = logits.argmax(-1).to(tokens.dtype) + self.config.output_offset
+        if self.config.givens_from is None:
+            return best
+        return torch.where(tokens >= self.config.givens_from, tokens, best)

@@ -1,0 +1,78 @@
+"""SolveOptions: how much computing a solve may spend, and on what."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trm_sdk.errors import ConfigError
+
+
+class SolveOptions(BaseModel):
+    """Test-time compute. Every field left out takes the model's own default (see its card).
+
+    Attributes
+    ----------
+    max_steps : int
+        Supervision steps an attempt may take.
+    attempts : int
+        Attempts a puzzle may take; the first is always the plain one.
+    explore : {"none", "noise", "symmetry"}
+        How later attempts differ: Gaussian noise added to the latent z at every step (PTRM, arXiv
+        2605.19943), or the puzzle under a random symmetry of its domain.
+    noise : float
+        Standard deviation of that noise.
+    halt_threshold : float
+        Stop an attempt when the halting head's probability exceeds this. 1 never stops early.
+        Where a domain has rules, an answer that they confirm stops it at once and one that they
+        refute never counts as halted.
+    verify : bool
+        Use the domain's rules to stop and to choose. Without them the halting head decides alone,
+        as in the paper.
+    seconds : float or None
+        Stop after so many seconds of wall-clock time and give the best answer so far.
+    seed : int
+        Of noise and symmetries. Equal seeds give equal answers, in whatever batch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_steps: int = Field(default=16, ge=1, le=100_000)
+    attempts: int = Field(default=1, ge=1, le=100_000)
+    explore: Literal["none", "noise", "symmetry"] = "none"
+    noise: float = Field(default=0.1, ge=0, le=100)
+    halt_threshold: float = Field(default=1.0, ge=0, le=1)
+    verify: bool = True
+    seconds: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ConfigError(explain(error, "SolveOptions", type(self).model_fields)) from None
+
+    def over(self, defaults: SolveOptions) -> SolveOptions:
+        """These options, with `defaults` for every field that was not given."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return defaults.model_copy(update=given)
+
+
+def explain(error: ValidationError, what: str, accepted: Any) -> str:
+    """A validation error of pydantic's in one sentence: field, value, what is accepted."""
+    import difflib
+
+    parts = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            last = str(item["loc"][-1])
+            close = difflib.get_close_matches(last, list(accepted), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f" (there are {list(accepted)})"
+            parts.append(f"unknown key {name!r}{hint}")
+        else:
+            value = "" if item["type"] == "missing" else f"; got {item['input']!r}"
+            message = item["msg"].removeprefix("Value error, ")
+            parts.append(f"{name}: {message}{value}" if name else message)
+    return f"{what}: " + "; ".join(parts)

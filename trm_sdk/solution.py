@@ -1,0 +1,81 @@
+"""What a solve returns (`Solution`) and what a stream yields (`Step`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trm_sdk.grid import Grid
+from trm_sdk.task import Task
+
+#: Why a solve ended: the rules confirmed the answer; the halting head crossed its threshold; the
+#: steps and attempts allowed were used up; the time allowed was.
+StoppedBy = Literal["verified", "halted", "max_steps", "seconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The answer to one task.
+
+    Attributes
+    ----------
+    grid : Grid
+        The answer; the best one where none was confirmed.
+    verified : bool or None
+        Whether it obeys the domain's rules and the givens; None where the domain has no rules.
+    confidence : float
+        Probability in 0..1 that the halting head gives this answer of being right.
+    steps : int
+        Supervision steps taken, over all attempts.
+    attempts : int
+        Attempts begun.
+    seconds : float
+        Wall-clock time from the first step on this puzzle to its answer. In a batch that time is
+        shared with the batch's other puzzles.
+    stopped_by : {"verified", "halted", "max_steps", "seconds"}
+    task : Task
+        What was solved.
+    """
+
+    grid: Grid
+    verified: bool | None
+    confidence: float
+    steps: int
+    attempts: int
+    seconds: float
+    stopped_by: StoppedBy
+    task: Task
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the grid is the known answer; None where the task came without one."""
+        return None if self.task.answer is None else self.grid == self.task.answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One refinement of one puzzle.
+
+    Attributes
+    ----------
+    index : int
+        Supervision step, from 1.
+    grid : Grid
+        The answer after this step.
+    confidence : float
+        Probability in 0..1 of the halting head.
+    probabilities : float32 array of shape (rows, columns, values)
+        Softmax over the values that a cell may take, in the order of `Domain.value_names`. A given
+        cell has probability 1 for its value.
+    verified : bool or None
+        As in `Solution`.
+    """
+
+    index: int
+    grid: Grid
+    confidence: float
+    probabilities: npt.NDArray[np.float32]
+    verified: bool | None

@@ -183,7 +183,7 @@ class Grid:
         return "".join(_symbol(int(value)) for value in self._cells.flat)
 
     def __str__(self) -> str:
-        if 0 <= int(self._cells.min()) and int(self._cells.max()) <= 35:
+        if int(self._cells.min()) >= 0 and int(self._cells.max()) <= 35:
             return "\n".join("".join(_symbol(int(v)) for v in row) for row in self._cells)
         return "\n".join(" ".join(str(int(v)) for v in row) for row in self._cells)
 

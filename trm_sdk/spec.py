@@ -1,4 +1,4 @@
-"""ModelSpec: everything about a model but its weights. It travels with every checkpoint and graph."""
+"""ModelSpec: everything about a model but its weights; every checkpoint and graph carries it."""
 
 from __future__ import annotations
 

@@ -94,6 +94,6 @@ class PaperNetwork(nn.Module):
         return state
 
     def readout(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (batch, seq_len, outputs) and halting logit (batch,) of an answer y, in float32."""
+        """Float32 logits (batch, seq_len, outputs) and halting logit (batch,) of an answer y."""
         logits = self.lm_head(y)[:, self.config.puzzle_emb_len :]
         return logits.float(), self.q_head(y[:, 0])[:, 0].float()

@@ -9,6 +9,7 @@ thousand parameters learn Sudoku from minutes of data, and what a dense mixer ha
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -44,10 +45,10 @@ def factorise(structure: Structure) -> tuple[tuple[int, ...], dict[str, tuple[in
     for name, steps in strides.items():
         candidate = bounds | {bound for step, size in steps for bound in (step, step * size)}
         chain = sorted(candidate)
-        if all(b % a == 0 for a, b in zip(chain, chain[1:], strict=False)):
+        if all(b % a == 0 for a, b in pairwise(chain)):
             bounds, accepted[name] = candidate, steps
     chain = sorted(bounds, reverse=True)
-    shape = tuple(a // b for a, b in zip(chain, chain[1:], strict=False)) or (1,)
+    shape = tuple(a // b for a, b in pairwise(chain)) or (1,)
     axes = {
         name: tuple(
             axis

@@ -1,0 +1,336 @@
+"""Recipes: what a training run is, as YAML checked by pydantic."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trm_sdk.domains import Domain, get_domain
+from trm_sdk.errors import ConfigError
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.options import SolveOptions, explain
+from trm_sdk.spec import ModelSpec
+
+RECIPES = Path(__file__).parent / "recipes"
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SudokuGenerated(_Strict):
+    """Puzzles made on the fly: unique solutions, minimal, then with clues added back.
+
+    Attributes
+    ----------
+    clues_added : (low, high)
+        Clues put back into a minimal puzzle, drawn uniformly, inclusive. 0 is hardest.
+    hard : bool
+        Take the minimal puzzles from a pool that climbs in rating by clue swaps, instead of from
+        random removal.
+    weight : float
+        Share of this source in the mixture, relative to the others.
+    start, end : float
+        Part of the run, as fractions of its steps, in which the source is used.
+    """
+
+    kind: Literal["generated"] = "generated"
+    clues_added: tuple[int, int] = (0, 0)
+    hard: bool = False
+    weight: float = Field(default=1.0, gt=0)
+    start: Fraction = 0.0
+    end: Fraction = 1.0
+
+
+class SudokuFile(_Strict):
+    """Puzzles of a file in Sudoku-Extreme's form, ``source,question,answer,rating``.
+
+    Attributes
+    ----------
+    path : str
+    limit : int or None
+        Use only so many puzzles, drawn with `seed` (the paper: 1,000).
+    augment : bool
+        Draw every puzzle under a random symmetry (relabelling, permutations, transposition).
+    """
+
+    kind: Literal["file"]
+    path: str
+    limit: int | None = Field(default=None, gt=0)
+    augment: bool = True
+    weight: float = Field(default=1.0, gt=0)
+    start: Fraction = 0.0
+    end: Fraction = 1.0
+
+
+DataSource = Annotated[SudokuGenerated | SudokuFile, Field(discriminator="kind")]
+
+
+class Objective(_Strict):
+    """How supervision is given.
+
+    Attributes
+    ----------
+    grad_steps : int
+        Supervision steps that one gradient spans; the loss is the mean over them. The paper: 1.
+    grad_cycles : int
+        Of the T cycles in a supervision step, how many are differentiated. The paper: 1.
+    loss : {"softmax", "stablemax"}
+        Cross-entropy over the values of a cell; stablemax is the reference's.
+    cells : {"empty", "all"}
+        Which cells are supervised. The reference: all.
+    halting_weight : float
+        Weight of the halting head's binary cross-entropy ("is the whole answer right?").
+    refill : {"solved", "halting"}
+        When a puzzle leaves its slot: once solved, after `linger` more steps that teach the network
+        to stay; or when the halting head says so, with exploration, as in the reference.
+    min_steps, max_steps : int
+        A puzzle leaves after a number of supervision steps drawn uniformly from this range
+        whatever happens. ``halting`` uses only `max_steps`.
+    linger : int
+        Most supervision steps that a solved puzzle stays on (drawn uniformly from 0).
+    exploration : float
+        ``halting`` only: probability that a puzzle must stay for a random number of steps.
+    noise : float
+        Standard deviation of Gaussian noise added to the latent before every supervision step.
+    """
+
+    grad_steps: int = Field(default=1, ge=1)
+    grad_cycles: int = Field(default=1, ge=1)
+    loss: Literal["softmax", "stablemax"] = "softmax"
+    cells: Literal["empty", "all"] = "empty"
+    halting_weight: float = Field(default=0.2, ge=0)
+    refill: Literal["solved", "halting"] = "solved"
+    min_steps: int = Field(default=4, ge=1)
+    max_steps: int = Field(default=24, ge=1)
+    linger: int = Field(default=0, ge=0)
+    exploration: Fraction = 0.1
+    noise: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Objective:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps {self.min_steps} is above max_steps {self.max_steps}")
+        return self
+
+
+class Optimizer(_Strict):
+    """Optimiser and schedule.
+
+    Attributes
+    ----------
+    name : {"adamw", "muon"}
+        Muon (torch.optim) takes the two-dimensional weights inside the network, AdamW the rest.
+    lr : float
+        Peak learning rate (of AdamW's part; Muon's is ``muon_lr``).
+    betas, weight_decay, clip
+        As usual; `clip` bounds the global gradient norm.
+    warmup : int
+        Steps of linear warm-up.
+    schedule : {"cosine", "constant"}
+        After warm-up.
+    floor : float
+        Where the cosine ends, as a fraction of the peak.
+    ema : float
+        Decay of the weights' exponential moving average, which is what is kept; 0: none.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    lr: float = Field(default=3e-3, gt=0)
+    muon_lr: float = Field(default=0.01, gt=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(default=0.05, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    warmup: int = Field(default=100, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    floor: Fraction = 0.02
+    ema: Fraction = 0.995
+
+
+class Evaluation(_Strict):
+    """What is measured on held-out puzzles, during the run and at its end.
+
+    Attributes
+    ----------
+    every : float
+        Seconds between evaluations.
+    puzzles : int
+        Held-out puzzles a set while training (ten times as many at the end).
+    sets : mapping from name to (low, high)
+        Generated sets by clues added back to minimal puzzles.
+    files : mapping from name to path
+        Sets from files in Sudoku-Extreme's form, for the end of the run.
+    steps : int
+        Supervision steps.
+    """
+
+    every: float = Field(default=120.0, gt=0)
+    puzzles: int = Field(default=100, gt=0)
+    sets: dict[str, tuple[int, int]] = Field(default_factory=lambda: {"minimal": (0, 0)})
+    files: dict[str, str] = Field(default_factory=dict)
+    steps: int = Field(default=16, gt=0)
+
+
+class ModelChoice(_Strict):
+    """The parts of `ModelConfig` that a recipe chooses; the domain gives the rest."""
+
+    mixer: Literal["mlp_t", "attention", "structured"] = "structured"
+    hidden_size: int = 32
+    ffn_size: int | None = None
+    L_layers: int = 1
+    H_cycles: int = 1
+    L_cycles: int = 2
+    expansion: float = 4.0
+    num_heads: int = 8
+    positions: Literal["rope", "learned", "none"] = "none"
+    puzzle_emb_ndim: int = 0
+    puzzle_emb_len: int = 0
+    halt_max_steps: int = 16
+
+
+class Recipe(_Strict):
+    """A training run.
+
+    Attributes
+    ----------
+    name, domain : str
+    expected : str
+        What the recipe reaches and what it costs, for people; measured, not hoped for.
+    model, objective, optimizer, data, evaluation
+        See their classes.
+    steps : int
+        Optimiser steps.
+    batch_size : int
+        Puzzle slots.
+    micro_batch : int or None
+        Slots that are run at once, gradients added up: small ones stay in a CPU's cache. None: all.
+    seed : int
+    compile : bool
+        Fuse the supervision step with ``torch.compile`` (needs a C++ compiler on CPU).
+    precision : {"float32", "bfloat16"}
+        bfloat16 runs matrix products under autocast.
+    solve : SolveOptions
+        Defaults for solving that are stored with the model.
+    checkpoint_every : float
+        Seconds between checkpoints: the most work that a killed run loses.
+    """
+
+    name: str
+    domain: str
+    expected: str = ""
+    model: ModelChoice = ModelChoice()
+    objective: Objective = Objective()
+    optimizer: Optimizer = Optimizer()
+    data: tuple[DataSource, ...] = Field(default=(SudokuGenerated(),), min_length=1)
+    evaluation: Evaluation = Evaluation()
+    steps: int = Field(default=10_000, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    micro_batch: int | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+    compile: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
+    solve: SolveOptions | None = None
+    checkpoint_every: float = Field(default=120.0, gt=0)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Recipe:
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}"
+            )
+        return self
+
+    def spec(self, domain: Domain | None = None) -> ModelSpec:
+        """The model that this recipe trains."""
+        domain = domain or get_domain(self.domain)
+        structured = self.model.mixer == "structured"
+        try:
+            model = ModelConfig(
+                vocab_size=len(domain.vocabulary),
+                seq_len=domain.seq_len,
+                output_offset=domain.answer_offset if structured else 0,
+                givens_from=domain.answer_offset if self.objective.cells == "empty" else None,
+                structure=domain.structure if structured else None,
+                **self.model.model_dump(),
+            )
+        except ValidationError as error:
+            raise ConfigError(explain(error, "model", ModelConfig.model_fields)) from None
+        return ModelSpec.for_domain(domain, model, self.solve, recipe=self.name)
+
+
+def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe by name (of `training/recipes`) or path, with ``key=value`` changes.
+
+    Parameters
+    ----------
+    name_or_path : str
+    overrides : tuple of str
+        Such as ``optimizer.lr=1e-3``; values are YAML.
+
+    Raises
+    ------
+    ConfigError
+        Naming the recipe, key or value that is wrong, with the closest one that exists.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = RECIPES / f"{name_or_path}.yaml"
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        names = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
+        close = difflib.get_close_matches(name_or_path, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f" (there are {names})"
+        raise ConfigError(f"no recipe {name_or_path!r}{hint}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold keys and values; got {type(data).__name__}")
+    data.setdefault("name", path.stem)
+    for override in overrides:
+        _set(data, override)
+    return parse_recipe(data, str(path.stem))
+
+
+def parse_recipe(data: dict[str, Any], source: str) -> Recipe:
+    """Check a recipe that is already a mapping."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, f"recipe {source}", _keys(Recipe))) from None
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """All keys of a model and of the models in it, for suggestions."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation)
+    return keys
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"an override is key=value (optimizer.lr=1e-3); got {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{key}: {text!r} is no valid YAML: {error}") from None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3, which people write, as text
+            value = float(value)
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = data.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"{key}: {parent!r} is no group of keys")
+        data = child
+    data[last] = value

@@ -1,0 +1,243 @@
+"""Sudoku examples: made on the fly or read from a file, never one that is held out."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.config import DataSource, SudokuFile, SudokuGenerated
+from training.data import generator
+from training.data.base import Examples
+from trm_sdk.domains import Sudoku
+from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
+from trm_sdk.grid import Grid
+from trm_sdk.task import Task
+
+Boards = npt.NDArray[np.uint8]
+
+#: Seed of the held-out sets. Training seeds are drawn elsewhere, and what coincides is dropped.
+HELD_OUT_SEED = 0x5EED_0F_7E57
+#: Examples made at once: enough to spread the cost of a call, few enough to follow a curriculum.
+_CHUNK = 64
+
+
+def read_csv(path: str | Path, domain: Sudoku | None = None) -> list[Task]:
+    """Read puzzles in Sudoku-Extreme's form, ``source,question,answer,rating``.
+
+    Parameters
+    ----------
+    path : path
+        CSV with a header; ``question`` and ``answer`` are needed, other columns become metadata.
+    domain : Sudoku
+        Default: 9x9.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming file and line of whatever can't be read or is no solution.
+    """
+    domain = domain or Sudoku()
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = set(reader.fieldnames or ())
+            if not {"question", "answer"} <= columns:
+                raise InvalidInputError(
+                    f"{path} needs the columns 'question' and 'answer'; it has {sorted(columns)}"
+                )
+            return [_task(row, domain, f"{path}, line {reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInputError(f"{path} can't be read as CSV: {error}") from None
+
+
+def _task(row: dict[str, str], domain: Sudoku, where: str) -> Task:
+    try:
+        puzzle = domain.parse(row["question"])
+        answer = Grid.parse(row["answer"], domain.shape)
+        if not domain.verify(puzzle, answer):
+            raise InvalidInputError(f"{row['answer']!r} does not solve {row['question']!r}")
+    except TRMError as error:
+        raise InvalidInputError(f"{where}: {error}") from None
+    metadata = {key: value for key, value in row.items() if key not in ("question", "answer")}
+    return Task(puzzle.inputs, answers=(answer,), name=where, metadata=metadata)
+
+
+def examples(tasks: Sequence[Task], domain: Sudoku) -> Examples:
+    """Tasks with answers as tokens."""
+    return Examples(
+        np.stack([domain.encode(task) for task in tasks]),
+        np.stack([domain.encode_grid(task.answer) for task in tasks if task.answer is not None]),
+    )
+
+
+def held_out_set(domain: Sudoku, clues_added: tuple[int, int], n: int) -> Examples:
+    """Generated puzzles that every run holds out; the first n of one endless list."""
+    puzzles, solutions = generator.generate(
+        n, domain.box, seed=HELD_OUT_SEED, clues_added=clues_added
+    )
+    return _encode(puzzles, solutions)
+
+
+def _encode(puzzles: Boards, solutions: Boards) -> Examples:
+    # Token 1 is an empty cell and token v + 1 the value v; see `Domain`.
+    return Examples(puzzles.astype(np.int32) + 1, solutions.astype(np.int32) + 1)
+
+
+class SudokuStream:
+    """A mixture of generated and filed Sudoku puzzles that follows a curriculum.
+
+    Every chunk is made from a seed of its own, counted up, so that the state is a counter a source
+    (and, for hard puzzles, their pool) and resuming is exact.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[DataSource],
+        domain: Sudoku,
+        seed: int,
+        held_out: Iterable[Examples],
+    ) -> None:
+        self.domain = domain
+        self.sources = sources
+        self.seed = seed
+        self.draws = 0
+        self.parts: list[_Part] = [
+            _File(source, domain, seed)
+            if isinstance(source, SudokuFile)
+            else (_HardPool if source.hard else _Generated)(source, domain, seed + 7919 * number)
+            for number, source in enumerate(sources, start=1)
+        ]
+        boards = [(examples.tokens - 1).astype(np.uint8) for examples in held_out]
+        self.excluded: npt.NDArray[np.uint64] = (
+            np.unique(generator.fingerprint(np.concatenate(boards), domain.box))
+            if boards
+            else np.empty(0, dtype=np.uint64)
+        )
+        #: Examples dropped because they are held out, up to symmetry.
+        self.dropped = 0
+
+    def draw(self, n: int, progress: float) -> Examples:
+        """The next n examples of the sources that are in use at this point of the run."""
+        weights = np.array(
+            [source.weight * (source.start <= progress <= source.end) for source in self.sources]
+        )
+        if not weights.any():
+            raise ConfigError(f"no data source covers {progress:.0%} of the run")
+        rng = np.random.default_rng((self.seed, self.draws))
+        self.draws += 1
+        chosen = rng.choice(len(self.parts), size=n, p=weights / weights.sum())
+        rows = [self._next(self.parts[index]) for index in chosen]
+        return _encode(np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows]))
+
+    def _next(self, part: _Part) -> tuple[Boards, Boards]:
+        while not part.ready:
+            puzzles, solutions = part.make()
+            held = np.isin(generator.fingerprint(puzzles, self.domain.box), self.excluded)
+            self.dropped += int(held.sum())
+            part.ready.extend(zip(puzzles[~held], solutions[~held], strict=True))
+        return part.ready.popleft()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, waiting examples and pools."""
+        return {
+            "draws": self.draws,
+            "dropped": self.dropped,
+            "parts": [part.state_dict() for part in self.parts],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.draws, self.dropped = state["draws"], state["dropped"]
+        for part, saved in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
+
+
+class _Part:
+    """One source of a mixture: makes chunks, and keeps what has not been drawn yet."""
+
+    def __init__(self, domain: Sudoku, seed: int) -> None:
+        self.domain, self.seed = domain, seed
+        self.made = 0
+        self.ready: deque[tuple[Boards, Boards]] = deque()
+
+    def make(self) -> tuple[Boards, Boards]:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        waiting = np.array(self.ready, dtype=np.uint8).reshape(-1, 2, self.domain.seq_len)
+        return {"made": self.made, "ready": waiting}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.made = state["made"]
+        self.ready = deque((puzzle, solution) for puzzle, solution in state["ready"])
+
+
+class _Generated(_Part):
+    def __init__(self, source: SudokuGenerated, domain: Sudoku, seed: int) -> None:
+        super().__init__(domain, seed)
+        self.clues_added = source.clues_added
+
+    def make(self) -> tuple[Boards, Boards]:
+        self.made += 1
+        return generator.generate(
+            _CHUNK,
+            self.domain.box,
+            seed=self.seed * 1_000_003 + self.made,
+            clues_added=self.clues_added,
+        )
+
+
+class _File(_Part):
+    def __init__(self, source: SudokuFile, domain: Sudoku, seed: int) -> None:
+        super().__init__(domain, seed)
+        self.augment = source.augment
+        tasks = read_csv(source.path, domain)
+        if not tasks:
+            raise ConfigError(f"{source.path} holds no puzzle")
+        order = np.random.default_rng(seed).permutation(len(tasks))[: source.limit]
+        tokens, answers = examples([tasks[index] for index in order], domain)
+        self.puzzles, self.solutions = (tokens - 1).astype(np.uint8), (answers - 1).astype(np.uint8)
+
+    def make(self) -> tuple[Boards, Boards]:
+        self.made += 1
+        seed = self.seed * 1_000_003 + self.made
+        rows = np.random.default_rng(seed).integers(len(self.puzzles), size=_CHUNK)
+        puzzles, solutions = self.puzzles[rows], self.solutions[rows]
+        if self.augment:
+            return generator.augment(puzzles, solutions, box=self.domain.box, seed=seed)
+        return puzzles, solutions
+
+
+class _HardPool(_Part):
+    """Minimal puzzles that climb in rating by clue swaps; see `generator.HardPool`."""
+
+    def __init__(self, source: SudokuGenerated, domain: Sudoku, seed: int) -> None:
+        super().__init__(domain, seed)
+        self.clues_added = source.clues_added
+        self.pool = generator.HardPool(box=domain.box, seed=seed)
+
+    def make(self) -> tuple[Boards, Boards]:
+        self.made += 1
+        puzzles, solutions = self.pool.draw(_CHUNK)
+        low, high = self.clues_added
+        if high:
+            rng = np.random.default_rng((self.seed, self.made))
+            puzzles = puzzles.copy()
+            for puzzle, solution in zip(puzzles, solutions, strict=True):
+                empty = np.flatnonzero(puzzle == 0)
+                back = rng.permutation(empty)[: rng.integers(low, high + 1)]
+                puzzle[back] = solution[back]
+        return puzzles, solutions
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "pool": self.pool.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.pool.load_state_dict(state["pool"])

@@ -34,6 +34,8 @@ class SudokuGenerated(_Strict):
     hard : bool
         Take the minimal puzzles from a pool that climbs in rating by clue swaps, instead of from
         random removal.
+    rating : float
+        ``hard`` only: least rating (mean backtracks, see `generator.rate`) of a puzzle drawn.
     weight : float
         Share of this source in the mixture, relative to the others.
     start, end : float
@@ -43,6 +45,7 @@ class SudokuGenerated(_Strict):
     kind: Literal["generated"] = "generated"
     clues_added: tuple[int, int] = (0, 0)
     hard: bool = False
+    rating: float = Field(default=0.0, ge=0)
     weight: float = Field(default=1.0, gt=0)
     start: Fraction = 0.0
     end: Fraction = 1.0
@@ -133,10 +136,13 @@ class Optimizer(_Strict):
         As usual; `clip` bounds the global gradient norm.
     warmup : int
         Steps of linear warm-up.
-    schedule : {"cosine", "constant"}
-        After warm-up.
+    schedule : {"cosine", "constant", "trapezoid"}
+        After warm-up; the trapezoid is constant, then falls linearly over the last `cooldown` of
+        the steps, so that a run can be lengthened up to there.
+    cooldown : float
+        As a fraction of all steps.
     floor : float
-        Where the cosine ends, as a fraction of the peak.
+        Where cosine and trapezoid end, as a fraction of the peak.
     ema : float
         Decay of the weights' exponential moving average, which is what is kept; 0: none.
     """
@@ -148,7 +154,8 @@ class Optimizer(_Strict):
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float = Field(default=1.0, gt=0)
     warmup: int = Field(default=100, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "trapezoid"] = "cosine"
+    cooldown: Fraction = 0.3
     floor: Fraction = 0.02
     ema: Fraction = 0.995
 

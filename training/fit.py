@@ -147,7 +147,7 @@ def train_step(run: Run, step: Step) -> tuple[float, float, float]:
                 carry.fresh[rows],
                 noise,
             )
-        (outcome.loss / recipe.batch_size).backward()
+        torch.autograd.backward(outcome.loss / recipe.batch_size)
         outcomes.append(outcome._replace(loss=outcome.loss.detach()))
     norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.optimizer.clip)
     for optimizer in run.optimizers:

@@ -49,6 +49,9 @@ def rate(config: Optimizer, step: int, steps: int) -> float:
         return (step + 1) / config.warmup
     if config.schedule == "constant":
         return 1.0
+    if config.schedule == "trapezoid":
+        left = (steps - step) / max(config.cooldown * steps, 1)
+        return config.floor + (1 - config.floor) * min(left, 1.0)
     done = min((step - config.warmup) / max(steps - config.warmup, 1), 1.0)
     return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
 

@@ -220,11 +220,12 @@ class _HardPool(_Part):
     def __init__(self, source: SudokuGenerated, domain: Sudoku, seed: int) -> None:
         super().__init__(domain, seed)
         self.clues_added = source.clues_added
+        self.rating = source.rating
         self.pool = generator.HardPool(box=domain.box, seed=seed)
 
     def make(self) -> tuple[Boards, Boards]:
         self.made += 1
-        puzzles, solutions = self.pool.draw(_CHUNK)
+        puzzles, solutions, _ = self.pool.draw(_CHUNK, least=self.rating)
         low, high = self.clues_added
         if high:
             rng = np.random.default_rng((self.seed, self.made))
@@ -236,8 +237,8 @@ class _HardPool(_Part):
         return puzzles, solutions
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "pool": self.pool.state_dict()}
+        return {**super().state_dict(), "pool": self.pool.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.pool.load_state_dict(state["pool"])
+        self.pool = generator.HardPool.from_state(state["pool"])

@@ -201,6 +201,7 @@ class StructuredBlock(nn.Module):
         """x and the result are of shape (batch, *cell axes, values, channels)."""
         mixed = self.node(x)
         for name, pool in pools.items():
+            assert isinstance(pool, (AxisPool, SetPool))
             mixed = mixed + pool.spread(self.relations[keys[name]](pool(x)))
         if self.value is not None:
             scale = 1 / math.sqrt(x.shape[-2])

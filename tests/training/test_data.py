@@ -1,0 +1,127 @@
+"""Sudoku data: right, disjoint from what is held out, resumable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.config import SudokuFile, SudokuGenerated
+from training.data import generator
+from training.data.base import Examples
+from training.data.sudoku import SudokuStream, held_out_set, read_csv
+from trm_sdk.domains import Sudoku
+from trm_sdk.errors import ConfigError, InvalidInputError
+
+NINE, FOUR = Sudoku(), Sudoku(2, 2)
+
+
+def _csv(path, examples: Examples, domain: Sudoku):
+    rows = ["source,question,answer,rating"]
+    for tokens, answer in zip(examples.tokens, examples.answers, strict=True):
+        question = domain.decode(tokens).to_line()
+        rows.append(f"made,{question},{domain.decode(answer).to_line()},12")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_generated_examples_are_puzzles_with_their_solutions():
+    stream = SudokuStream((SudokuGenerated(clues_added=(0, 14)),), NINE, 1, ())
+    examples = stream.draw(40, 0.0)
+    assert NINE.verify_tokens(examples.tokens, examples.answers).all()
+    counts, _, solutions = generator.solve_count((examples.tokens - 1).astype(np.uint8))
+    assert (counts == 1).all()
+    assert np.array_equal(solutions, examples.answers - 1)
+
+
+def test_hard_examples_are_harder_than_random_minimal_ones():
+    sources = (SudokuGenerated(hard=True, rating=15),)
+    hard = SudokuStream(sources, NINE, 1, ()).draw(30, 0.0)
+    easy = SudokuStream((SudokuGenerated(),), NINE, 1, ()).draw(30, 0.0)
+    assert NINE.verify_tokens(hard.tokens, hard.answers).all()
+    ratings = [
+        generator.rate((examples.tokens - 1).astype(np.uint8), seed=0).mean()
+        for examples in (hard, easy)
+    ]
+    assert ratings[0] > 2 * ratings[1]
+
+
+def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
+    held = held_out_set(NINE, (0, 0), 40)
+    rng = np.random.default_rng(0)
+    turned = []
+    for tokens, answers in zip(held.tokens[:20], held.answers[:20], strict=True):
+        symmetry = NINE.random_symmetry(rng)
+        turned.append(
+            [NINE.encode_grid(symmetry.apply(NINE.decode(row))) for row in (tokens, answers)]
+        )
+    tokens, answers = (np.stack(column) for column in zip(*turned, strict=True))
+    fresh = held_out_set(NINE, (3, 3), 20)
+    both = Examples(
+        np.concatenate((tokens, fresh.tokens)), np.concatenate((answers, fresh.answers))
+    )
+    path = _csv(tmp_path / "mixed.csv", both, NINE)
+    stream = SudokuStream((SudokuFile(kind="file", path=str(path)),), NINE, 1, (held,))
+    drawn = stream.draw(100, 0.0)
+    prints = generator.fingerprint((drawn.tokens - 1).astype(np.uint8))
+    allowed = generator.fingerprint((fresh.tokens - 1).astype(np.uint8))
+    assert set(prints) <= set(allowed)
+    assert stream.dropped > 20
+
+
+def test_a_stream_goes_on_exactly_where_it_was():
+    sources = (
+        SudokuGenerated(clues_added=(0, 3)),
+        SudokuGenerated(hard=True, clues_added=(0, 1)),
+    )
+    stream = SudokuStream(sources, FOUR, 5, ())
+    stream.draw(37, 0.0)
+    state = stream.state_dict()
+    expected = stream.draw(100, 0.0)
+    other = SudokuStream(sources, FOUR, 5, ())
+    other.load_state_dict(state)
+    got = other.draw(100, 0.0)
+    assert np.array_equal(got.tokens, expected.tokens)
+    assert np.array_equal(got.answers, expected.answers)
+
+
+def test_a_curriculum_takes_its_sources_by_progress():
+    sources = (
+        SudokuGenerated(clues_added=(30, 30), end=0.5),
+        SudokuGenerated(clues_added=(0, 0), start=0.5),
+    )
+    stream = SudokuStream(sources, NINE, 1, ())
+    early, late = ((stream.draw(8, progress).tokens > 1).sum(1) for progress in (0.2, 0.9))
+    assert early.min() > 45 > 35 > late.max()
+    gap = SudokuStream((SudokuGenerated(end=0.5),), NINE, 1, ())
+    with pytest.raises(ConfigError, match="90%"):
+        gap.draw(1, 0.9)
+
+
+def test_sudoku_extreme_files_are_read_with_their_metadata(tmp_path):
+    held = held_out_set(NINE, (2, 2), 3)
+    tasks = read_csv(_csv(tmp_path / "three.csv", held, NINE))
+    assert [NINE.encode(task).tolist() for task in tasks] == held.tokens.tolist()
+    assert tasks[0].metadata == {"source": "made", "rating": "12"}
+    assert tasks[1].name is not None
+    assert "line 3" in tasks[1].name
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a,b\n1,2\n", "question"),
+        ("question,answer\n12,34\n", "line 2"),
+        ("question,answer\n" + "1" * 81 + "," + "1" * 81 + "\n", "contradicting"),
+        ("question,answer\n" + "." * 81 + "," + "1" * 81 + "\n", "does not solve"),
+    ],
+)
+def test_a_faulty_file_is_answered_with_its_line(tmp_path, text, fault):
+    path = tmp_path / "faulty.csv"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError, match=fault):
+        read_csv(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"absent\.csv"):
+        read_csv(tmp_path / "absent.csv")

@@ -1,0 +1,148 @@
+"""The loop: it learns, it resumes to the bit, it stops cleanly, its command line is polite."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from click.testing import CliRunner
+from rich.console import Console
+
+from training import state
+from training.config import load_recipe
+from training.fit import Run, fit, main, open_run, train_step
+from trm_sdk.checkpoint import load_model
+from trm_sdk.errors import CheckpointError, ConfigError
+
+SMALL = (
+    "compile=false",
+    "batch_size=8",
+    "evaluation.puzzles=4",
+    "model.hidden_size=8",
+    "model.ffn_size=8",
+)
+CPU = torch.device("cpu")
+
+
+def _recipe(*overrides: str, name: str = "sudoku-4x4"):
+    return load_recipe(name, (*SMALL, *overrides))
+
+
+def _run(recipe, steps: int, run: Run | None = None) -> tuple[Run, list[float]]:
+    run = run or Run.start(recipe, CPU)
+    return run, [train_step(run, run.supervision)[0] for _ in range(steps)]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("objective.noise=0.1", "micro_batch=4", "objective.grad_steps=2"),
+        ("optimizer.name=muon", "objective.refill=halting"),
+        ("data=[{kind: generated, hard: true}]",),
+    ],
+)
+def test_a_run_goes_on_to_the_bit(tmp_path, overrides):
+    recipe = _recipe("steps=20", *overrides)
+    whole, losses = _run(recipe, 20)
+    half, first = _run(recipe, 10)
+    state.save(tmp_path / state.LATEST, half.state_dict())
+    resumed = open_run(recipe, tmp_path, CPU, fresh=False)
+    resumed, second = _run(recipe, 10, resumed)
+    assert first + second == losses
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+        assert torch.equal(whole.ema.weights[name], resumed.ema.weights[name]), name
+
+
+def test_micro_batches_add_up_to_the_whole():
+    whole, losses = _run(_recipe("steps=5"), 5)
+    parts, same = _run(_recipe("steps=5", "micro_batch=2"), 5)
+    assert same == pytest.approx(losses, rel=1e-4)
+
+
+def test_it_learns_4x4_and_leaves_a_model_folder(tmp_path):
+    recipe = load_recipe("sudoku-4x4", ("compile=false", "steps=250", "evaluation.puzzles=20"))
+    result = CliRunner().invoke(
+        main, [*_arguments(recipe, tmp_path), "steps=250", "compile=false", "evaluation.puzzles=20"]
+    )
+    assert result.exit_code == 0, result.output
+    spec, _ = load_model(tmp_path / "model")
+    assert spec.domain == "sudoku-4x4"
+    assert spec.notes["accuracy"]["minimal/verified"] > 0.8
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 250
+
+
+def _arguments(recipe, out) -> list[str]:
+    return [recipe.name, "--out", str(out), "--device", "cpu"]
+
+
+def test_a_time_budget_stops_with_a_checkpoint_that_goes_on(tmp_path):
+    recipe = _recipe("steps=100000")
+    run = Run.start(recipe, CPU)
+    assert not fit(run, tmp_path, Console(quiet=True), time_budget=1.0)
+    again = open_run(recipe, tmp_path, CPU, fresh=False)
+    assert again.step == run.step > 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_an_interrupt_stops_with_a_checkpoint(tmp_path):
+    command = [sys.executable, "-m", "training.fit", *_arguments(_recipe(), tmp_path), *SMALL]
+    process = subprocess.Popen(
+        [*command, "steps=1000000", "evaluation.every=0.5"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        log = tmp_path / "log.jsonl"
+        for _ in range(600):
+            if log.exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    assert b"goes on from here" in output
+    assert state.load(tmp_path / state.LATEST)["step"] > 0
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    run, _ = _run(_recipe(), 1)
+    state.save(tmp_path / state.LATEST, run.state_dict())
+    with pytest.raises(ConfigError, match="model"):
+        open_run(_recipe("model.hidden_size=16"), tmp_path, CPU, fresh=False)
+    assert open_run(_recipe("model.hidden_size=16"), tmp_path, CPU, fresh=True).step == 0
+
+
+def test_a_corrupt_checkpoint_is_named(tmp_path):
+    (tmp_path / state.LATEST).write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"latest\.pt"):
+        open_run(_recipe(), tmp_path, CPU, fresh=False)
+
+
+def test_a_diverging_run_stops_with_advice(tmp_path):
+    run = Run.start(_recipe("optimizer.clip=1e30", "optimizer.warmup=0"), CPU)
+    with torch.no_grad():
+        run.model.network.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(ConfigError, match=r"lower optimizer\.lr"):
+        fit(run, tmp_path, Console(quiet=True))
+
+
+def test_the_command_line_answers_bad_input_in_one_line():
+    for arguments in (["no-such"], ["sudoku", "steps=-1"], ["sudoku", "--time-budget", "soon"]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+        assert result.output.count("\n") == 1
+    dry = CliRunner().invoke(main, ["sudoku", "--dry-run"])
+    assert dry.exit_code == 0
+    assert "31,074 parameters" in dry.output

@@ -1,0 +1,19 @@
+"""From checkpoint to deployable graph: ``trm-export`` and its Python API.
+
+>>> from export import export_onnx
+>>> export_onnx("runs/sudoku/best.pt", "model.onnx", mode="step")  # doctest: +SKIP
+"""
+
+from export.errors import ExportError
+from export.exporter import ExportReport, export_onnx
+from export.graph import build_graph
+from export.verify import Verification, verify_graph
+
+__all__ = [
+    "ExportError",
+    "ExportReport",
+    "Verification",
+    "build_graph",
+    "export_onnx",
+    "verify_graph",
+]

@@ -1,0 +1,210 @@
+"""GraphBuilder: write an ONNX graph by hand, node by node, with names that people can read.
+
+Graphs here are built from the architecture rather than traced from PyTorch: that keeps weights
+stored once whatever the recursion, loops real loops, names meaningful, and the export free of a
+tracer's version-dependent habits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Array = npt.NDArray[Any]
+Dim = int | str | None
+
+#: From this opset on these reductions take their axes as an input; before, as an attribute.
+_AXES_INPUT_SINCE = {"ReduceSum": 13, "ReduceMax": 18, "ReduceMean": 18, "ReduceMin": 18}
+
+
+def sdk_version() -> str:
+    """Version of the installed SDK, for the metadata of what it writes."""
+    try:
+        return version("trm-sdk")
+    except PackageNotFoundError:  # run from a source tree
+        return "0.0.0"
+
+
+class GraphBuilder:
+    """Nodes of one graph, or of the body of a Loop; values are referred to by name.
+
+    Parameters
+    ----------
+    name : str
+    opset : int
+    parent : GraphBuilder or None
+        The graph that this one is a body of. A body sees its parents' values, and constants and
+        weights always go to the outermost graph, where they are stored once.
+    """
+
+    def __init__(self, name: str, opset: int, parent: GraphBuilder | None = None) -> None:
+        self.name = name
+        self.opset = opset
+        self.root: GraphBuilder = parent.root if parent else self
+        self._nodes: list[onnx.NodeProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._scope: list[str] = list(parent._scope) if parent else []
+        if parent is None:
+            self._initializers: dict[str, onnx.TensorProto] = {}
+            self._by_content: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+            self._used: set[str] = set()
+            self.domains: dict[str, int] = {"": opset}
+
+    # --- names ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Prefix the names of everything made inside with ``name/``."""
+        self._scope.append(name)
+        try:
+            yield
+        finally:
+            self._scope.pop()
+
+    def _unique(self, name: str) -> str:
+        full = "/".join((*self._scope, name))
+        candidate, number = full, 1
+        while candidate in self.root._used:
+            number += 1
+            candidate = f"{full}_{number}"
+        self.root._used.add(candidate)
+        return candidate
+
+    # --- values -----------------------------------------------------------------------------
+
+    def input(self, name: str, dtype: int, shape: Sequence[Dim]) -> str:
+        """Declare an input of this graph."""
+        full = self._unique(name)
+        self._inputs.append(helper.make_tensor_value_info(full, dtype, shape))
+        return full
+
+    def output(self, value: str, dtype: int, shape: Sequence[Dim], name: str | None = None) -> None:
+        """Make a value an output of this graph, under a name of its own if one is given."""
+        if name is not None:
+            self.root._used.add(name)
+            self._nodes.append(helper.make_node("Identity", [value], [name], name=f"output/{name}"))
+            value = name
+        self._outputs.append(helper.make_tensor_value_info(value, dtype, shape))
+
+    def weight(self, name: str, array: Array) -> str:
+        """Store a weight once under its own name; later calls refer to the stored one."""
+        root = self.root
+        if name not in root._initializers:
+            root._used.add(name)
+            root._initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        return name
+
+    def constant(self, name: str, array: Array) -> str:
+        """Store a small constant; equal constants are stored once, under the first one's name."""
+        root, array = self.root, np.asarray(array, order="C")
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in root._by_content:
+            full, number = f"const/{name}", 1
+            while full in root._used:
+                number += 1
+                full = f"const/{name}_{number}"
+            root._by_content[key] = self.weight(full, array)
+        return root._by_content[key]
+
+    def floats(self, name: str, *values: float) -> str:
+        """A float32 constant: a scalar for one value, else a vector."""
+        array = np.array(values[0] if len(values) == 1 else values, np.float32)
+        return self.constant(name, array)
+
+    def ints(self, name: str, *values: int) -> str:
+        """An int64 vector constant, as axes and shapes are given."""
+        return self.constant(name, np.array(values, np.int64))
+
+    # --- nodes ------------------------------------------------------------------------------
+
+    def op(self, op_type: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output; returns the name of its value, which is the node's too."""
+        full = self._unique(name or op_type.lower())
+        self._nodes.append(helper.make_node(op_type, inputs, [full], name=full, **attributes))
+        return full
+
+    def op_many(
+        self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> list[str]:
+        """Add a node with several outputs, named as given."""
+        names = [self._unique(name) for name in outputs]
+        full = self._unique(op_type.lower())
+        self._nodes.append(helper.make_node(op_type, inputs, names, name=full, **attributes))
+        return names
+
+    def reduce(
+        self, op_type: str, value: str, axes: Sequence[int], *, keepdims: bool, name: str
+    ) -> str:
+        """Reduce over axes, in the form that the opset wants them stated in."""
+        if self.opset >= _AXES_INPUT_SINCE[op_type]:
+            stated = self.ints("axes", *axes)
+            return self.op(op_type, value, stated, name=name, keepdims=int(keepdims))
+        return self.op(op_type, value, name=name, axes=list(axes), keepdims=int(keepdims))
+
+    def reshape(self, value: str, *shape: int, name: str = "reshape") -> str:
+        """Reshape to constants; -1 is the batch axis, or whatever is left."""
+        return self.op("Reshape", value, self.ints("shape", *shape), name=name)
+
+    def body(self, name: str) -> GraphBuilder:
+        """A graph for the body of a Loop in this one; name it for people."""
+        child = GraphBuilder(name, self.opset, parent=self)
+        child._scope.append(name)
+        return child
+
+    def loop(
+        self,
+        trips: str,
+        condition: str,
+        carried: Sequence[str],
+        body: GraphBuilder,
+        names: Sequence[str],
+    ) -> list[str]:
+        """Add a Loop over a finished body; returns the names of the carried values' last states.
+
+        The body must have the inputs (iteration, condition, *carried) and the outputs (condition,
+        *carried).
+        """
+        return self.op_many(
+            "Loop", [trips, condition, *carried], names, body=body.graph(initializers=False)
+        )
+
+    # --- the result -------------------------------------------------------------------------
+
+    def graph(self, *, initializers: bool = True) -> onnx.GraphProto:
+        """The GraphProto made so far."""
+        return helper.make_graph(
+            self._nodes,
+            self.name,
+            self._inputs,
+            self._outputs,
+            list(self._initializers.values()) if initializers else [],
+        )
+
+    def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
+        """The ModelProto, with the lowest IR version that its opsets allow."""
+        opsets = [helper.make_opsetid(domain, number) for domain, number in self.domains.items()]
+        model = helper.make_model(
+            self.graph(),
+            opset_imports=opsets,
+            ir_version=helper.find_min_ir_version_for(opsets[:1]),
+            producer_name="trm-sdk",
+            producer_version=sdk_version(),
+        )
+        helper.set_model_props(model, metadata)
+        return model
+
+
+FLOAT, INT32, INT64, BOOL = (
+    TensorProto.FLOAT,
+    TensorProto.INT32,
+    TensorProto.INT64,
+    TensorProto.BOOL,
+)

@@ -1,0 +1,128 @@
+"""``trm-export``: checkpoints to graph files, and what there is to know about a graph file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from trm_sdk.console import ErrorHandlingGroup
+
+
+@click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Export Tiny Recursion Models to ONNX, and inspect, verify and time the result."""
+
+
+def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "dynamic":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither 'dynamic' nor a positive number")
+    return int(value)
+
+
+@main.command()
+@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
+@click.option(
+    "--mode",
+    type=click.Choice(["step", "loop", "unroll"]),
+    default="step",
+    show_default=True,
+    help="One supervision step, a loop that halts, or a chain of steps without control flow.",
+)
+@click.option("--max-steps", type=int, help="Supervision steps of 'unroll' [the model's own].")
+@click.option("--batch", callback=_batch, metavar="dynamic|N", default="dynamic", show_default=True)
+@click.option("--opset", type=int, default=17, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def onnx(
+    checkpoint: str,
+    output: str,
+    mode: Any,
+    max_steps: int | None,
+    batch: int | None,
+    opset: int,
+    as_json: bool,
+) -> None:
+    """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
+    from export.exporter import export_onnx
+
+    report = export_onnx(checkpoint, output, mode, max_steps=max_steps, batch=batch, opset=opset)
+    check = report.verification
+    if as_json:
+        facts = {
+            "path": str(report.path),
+            "mode": report.mode,
+            "precision": report.precision,
+            "bytes": report.bytes,
+            "parameter_bytes": report.parameter_bytes,
+            "opset": report.opset,
+            "ir_version": report.ir_version,
+            "nodes": report.nodes,
+            "verification": vars(check),
+        }
+        click.echo(json.dumps(facts))
+        return
+    click.echo(
+        f"{report.path}: {report.mode}, {report.precision}, {report.bytes:,} bytes "
+        f"({report.bytes / report.parameter_bytes:.3f}x its parameters), opset {report.opset}, "
+        f"{report.nodes} nodes"
+    )
+    click.echo(describe(check))
+
+
+def describe(check: Any) -> str:
+    """A verification in words."""
+    parts = [
+        f"against PyTorch, {check.examples} inputs: {check.steps} steps "
+        f"{check.final_difference:.1e}"
+    ]
+    if check.max_difference is not None:
+        parts.append(f"one step {check.max_difference:.1e}")
+    if check.noise is not None:
+        parts.append(f"PyTorch's own rounding {check.noise:.1e}")
+    parts.append(f"equal answers {check.answers:.1%}")
+    if check.halting is not None:
+        parts.append("equal halting steps" if check.halting else "DIFFERENT halting steps")
+    return ", ".join(parts)
+
+
+@main.command()
+@click.argument("file", metavar="FILE")
+@click.option("--against", metavar="CKPT|NAME", help="Compare with this model's weights.")
+@click.option("--examples", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=3, show_default=True)
+def verify(file: str, against: str | None, examples: int, steps: int) -> None:
+    """Check a graph file: valid, its weights intact, and equal to PyTorch."""
+    from export.exporter import load_source, state_arrays
+    from export.graph import weights_sha256
+    from export.verify import check_weights, load_graph, model_of, verify_graph
+
+    graph = load_graph(file)
+    _, model = load_source(against) if against else model_of(graph, file)
+    check_weights(graph, weights_sha256(state_arrays(model)), file)
+    result = verify_graph(graph, model, examples=examples, steps=steps)
+    click.echo(f"{file}: {result.mode}, {result.precision}; {describe(result)}")
+    result.require()
+
+
+@main.command()
+@click.argument("file", metavar="FILE")
+def info(file: str) -> None:
+    """What a graph file is: its metadata, inputs, outputs and operators."""
+    from collections import Counter
+
+    from export.exporter import all_nodes
+    from export.verify import load_graph, metadata
+
+    graph = load_graph(file)
+    for key, value in metadata(graph).items():
+        click.echo(f"{key}: {value}")
+    counts = Counter(node.op_type for node in all_nodes(graph.graph))
+    click.echo("operators: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()))
+
+
+if __name__ == "__main__":
+    main()

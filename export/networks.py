@@ -1,0 +1,482 @@
+"""The networks as graphs: the arithmetic of `trm_sdk.model`, laid out for inference runtimes.
+
+Each class here emits the nodes of one architecture's embedding, pass and readout. Weights come by
+their PyTorch names and are stored transposed where that makes a MatMul's right operand constant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from export.builder import Array, GraphBuilder
+from export.errors import ExportError
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.structure import Relation
+
+#: How a layer's outputs may be stored in parts, in their order.
+PARTS = (("gate", "up"), ("q", "k", "v"))
+
+
+class Weights:
+    """The model's weights by their PyTorch names, and how they are stored in the graph.
+
+    Parameters
+    ----------
+    arrays : mapping from name to float32 array
+        A state dict of `trm_sdk.model.recursion.TRM`.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[f"network.{name}"]
+
+    def __contains__(self, name: str) -> bool:
+        return f"network.{name}" in self.arrays
+
+    def vector(self, g: GraphBuilder, name: str) -> str:
+        """A weight as it is: an embedding table, a bias, an initial state."""
+        return g.weight(name, self[name])
+
+    def linear(
+        self,
+        g: GraphBuilder,
+        x: str,
+        name: str,
+        rows: slice | None = None,
+        part: str = "",
+        *,
+        bias: bool = False,
+    ) -> str:
+        """``x @ weight.T (+ bias)`` over the last axis of x.
+
+        Parameters
+        ----------
+        name : str
+            Of the linear layer, without ``.weight``.
+        rows : slice, optional
+            Only these outputs of the layer, stored on their own under the name of `part`.
+        """
+        suffix = f".{part}" if part else ""
+        matrix = self[f"{name}.weight"][rows if rows is not None else slice(None)]
+        stored = g.weight(f"{name}{suffix}.weight", matrix.T)
+        short = part or name.split(".")[-1]
+        out = g.op("MatMul", x, stored, name=short)
+        if bias:
+            values = self[f"{name}.bias"][rows if rows is not None else slice(None)]
+            out = g.op("Add", out, g.weight(f"{name}{suffix}.bias", values), name=f"{short}_bias")
+        return out
+
+
+def read_weights(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """The state dict that a float32 graph was built from, read back from its initializers.
+
+    Parameters
+    ----------
+    shapes : mapping from PyTorch name to shape
+        What to look for.
+
+    Raises
+    ------
+    ExportError
+        Naming the first weight that is not there in that shape.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def read(name: str) -> Array | None:
+        return numpy_helper.to_array(stored[name]) if name in stored else None
+
+    found: dict[str, Array] = {}
+    for full, shape in shapes.items():
+        name = full.removeprefix("network.")
+        layer, _, kind = name.rpartition(".")
+        array: Array | None = None
+        for parts in ((), *PARTS):
+            names = [f"{layer}.{part}.{kind}" for part in parts] or [name]
+            pieces = [piece for piece in map(read, names) if piece is not None]
+            if len(pieces) == len(names):
+                turned = [p.T if kind == "weight" and p.ndim == 2 else p for p in pieces]
+                array = np.concatenate(turned) if parts else turned[0]
+                break
+        if array is None or array.shape != shape or array.dtype != np.float32:
+            raise ExportError(f"the graph has no float32 weight {name!r} of shape {shape}")
+        found[full] = array
+    return found
+
+
+class NetworkGraph(Protocol):
+    """What the recursion needs of an architecture; states are in its own internal shape."""
+
+    #: Internal shape of y and z after the batch axis.
+    shape: tuple[int, ...]
+
+    def embed(self, g: GraphBuilder, tokens: str, puzzle_identifiers: str | None) -> str:
+        """Input embedding x, broadcastable to (batch, *shape)."""
+
+    def forward(self, g: GraphBuilder, state: str) -> str:
+        """One pass of the network over (batch, *shape)."""
+
+    def readout(self, g: GraphBuilder, y: str) -> tuple[str, str]:
+        """Logits (batch, cells, outputs) and halting logit (batch,)."""
+
+
+def network_graph(config: ModelConfig, weights: Weights) -> NetworkGraph:
+    """The emitter of a config's architecture."""
+    if config.mixer == "structured":
+        return StructuredGraph(config, weights)
+    return PaperGraph(config, weights)
+
+
+def swiglu(g: GraphBuilder, gate: str, up: str) -> str:
+    """``silu(gate) * up``."""
+    silu = g.op("Mul", gate, g.op("Sigmoid", gate, name="sigmoid"), name="silu")
+    return g.op("Mul", silu, up, name="gated")
+
+
+def rms_norm(g: GraphBuilder, x: str, size: int, eps: float) -> str:
+    """Weightless RMS normalisation over the last axis of length `size`.
+
+    Written with a scale of ones: with it, onnxruntime recognises the pattern and runs it as one
+    fused kernel, in one pass over memory instead of five.
+    """
+    square = g.op("Pow", x, g.floats("two", 2.0), name="norm/square")
+    mean = g.reduce("ReduceMean", square, [-1], keepdims=True, name="norm/mean")
+    safe = g.op("Add", mean, g.floats("rms_norm_eps", eps), name="norm/eps")
+    normed = g.op("Div", x, g.op("Sqrt", safe, name="norm/rms"), name="norm/div")
+    ones = g.constant("ones", np.ones(size, np.float32))
+    return g.op("Mul", normed, ones, name="norm")
+
+
+class PaperGraph:
+    """The paper's network; states are of shape (batch, positions, hidden_size)."""
+
+    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+        self.config = config
+        self.weights = weights
+        self.shape = config.state_shape
+
+    def embed(self, g: GraphBuilder, tokens: str, puzzle_identifiers: str | None) -> str:
+        config, size = self.config, self.config.hidden_size
+        table = self.weights.vector(g, "embed_tokens")
+        x = g.op("Gather", table, tokens, name="cells", axis=0)
+        if "puzzle_emb" in self.weights:
+            if puzzle_identifiers is None:  # one identifier, 0, for every row
+                first = g.op(
+                    "Gather", tokens, g.constant("first", np.int32(0)), name="first", axis=1
+                )
+                zero = g.constant("zero", np.int32(0))
+                puzzle_identifiers = g.op("Mul", first, zero, name="identifiers")
+            vectors = self.weights.vector(g, "puzzle_emb")
+            prefix = g.op("Gather", vectors, puzzle_identifiers, name="puzzle", axis=0)
+            missing = config.puzzle_emb_len * size - config.puzzle_emb_ndim
+            if missing:
+                pads = g.ints("puzzle_pads", 0, 0, 0, missing)
+                prefix = g.op("Pad", prefix, pads, name="puzzle_padded")
+            prefix = g.reshape(prefix, -1, config.puzzle_emb_len, size, name="prefix")
+            x = g.op("Concat", prefix, x, name="positions", axis=1)
+        elif config.puzzle_emb_len:
+            pads = g.ints("prefix_pads", 0, config.puzzle_emb_len, 0, 0, 0, 0)
+            x = g.op("Pad", x, pads, name="positions")
+        if "embed_pos" in self.weights:
+            x = g.op("Add", x, self.weights.vector(g, "embed_pos"), name="placed")
+            x = g.op("Mul", x, g.floats("half_variance", math.sqrt(0.5)), name="placed_scaled")
+        return g.op("Mul", x, g.floats("embed_scale", math.sqrt(size)), name="scaled")
+
+    def forward(self, g: GraphBuilder, state: str) -> str:
+        for layer in range(self.config.L_layers):
+            with g.scope(f"layer{layer}"):
+                state = self._block(g, state, f"layers.{layer}")
+        return state
+
+    def _block(self, g: GraphBuilder, x: str, name: str) -> str:
+        config = self.config
+        size, eps = config.hidden_size, config.rms_norm_eps
+        if config.mixer == "mlp_t":
+            with g.scope("mlp_t"):
+                turned = g.op("Transpose", x, name="tokens_last", perm=[0, 2, 1])
+                mixed = g.op(
+                    "Add", turned, self._swiglu(g, turned, f"{name}.mlp_t"), name="residual"
+                )
+                x = rms_norm(g, mixed, self.shape[0], eps)
+                x = g.op("Transpose", x, name="channels_last", perm=[0, 2, 1])
+        else:
+            with g.scope("attention"):
+                mixed = g.op("Add", x, self._attention(g, x, f"{name}.self_attn"), name="residual")
+                x = rms_norm(g, mixed, size, eps)
+        with g.scope("mlp"):
+            mixed = g.op("Add", x, self._swiglu(g, x, f"{name}.mlp"), name="residual")
+            return rms_norm(g, mixed, size, eps)
+
+    def _swiglu(self, g: GraphBuilder, x: str, name: str) -> str:
+        # Gate and up are one matrix in PyTorch; as two, no copy is needed to part their results.
+        rows = f"{name}.gate_up_proj"
+        width = len(self.weights[f"{rows}.weight"]) // 2
+        gate = self.weights.linear(g, x, rows, slice(0, width), "gate")
+        up = self.weights.linear(g, x, rows, slice(width, None), "up")
+        return self.weights.linear(g, swiglu(g, gate, up), f"{name}.down_proj")
+
+    def _attention(self, g: GraphBuilder, x: str, name: str) -> str:
+        config = self.config
+        heads, size = config.num_heads, config.hidden_size
+        positions, width = self.shape[0], size // heads
+
+        def project(part: str, number: int) -> str:
+            rows = slice(number * size, (number + 1) * size)
+            out = self.weights.linear(g, x, f"{name}.qkv_proj", rows, part)
+            return g.reshape(out, -1, positions, heads, width, name=f"{part}_heads")
+
+        def turn(value: str, part: str, perm: list[int]) -> str:
+            return g.op("Transpose", value, name=f"{part}_turned", perm=perm)
+
+        q, k, v = (project(part, number) for number, part in enumerate("qkv"))
+        q, v = turn(q, "q", [0, 2, 1, 3]), turn(v, "v", [0, 2, 1, 3])
+        if config.positions == "rope":
+            q = self._rotate(g, q, "q")
+            k = self._rotate(g, turn(k, "k", [0, 2, 1, 3]), "k")
+            k = g.op("Transpose", k, name="k_columns", perm=[0, 1, 3, 2])
+        else:
+            k = turn(k, "k", [0, 2, 3, 1])
+        q = g.op("Mul", q, g.floats("attention_scale", 1 / math.sqrt(width)), name="q_scaled")
+        scores = g.op("MatMul", q, k, name="scores")
+        heard = g.op("MatMul", g.op("Softmax", scores, name="weights", axis=-1), v, name="heard")
+        heard = g.op("Transpose", heard, name="heard_turned", perm=[0, 2, 1, 3])
+        heard = g.reshape(heard, -1, positions, size, name="heard_joined")
+        return self.weights.linear(g, heard, f"{name}.o_proj")
+
+    def _rotate(self, g: GraphBuilder, x: str, part: str) -> str:
+        """Rotary positions on (batch, heads, positions, head_dim)."""
+        config = self.config
+        width = config.hidden_size // config.num_heads
+        # In float32 throughout, as PyTorch computes the table.
+        exponent = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
+        frequency = np.float32(1) / np.power(np.float32(config.rope_theta), exponent)
+        angle = np.outer(np.arange(self.shape[0], dtype=np.float32), frequency)
+        cos = g.constant("rope/cos", np.cos(angle))
+        sin = g.constant("rope/sin", np.sin(angle))
+        half = width // 2
+        axis = g.ints("last_axis", -1)
+        with g.scope(f"rope_{part}"):
+            first = g.op("Slice", x, g.ints("zero64", 0), g.ints("half", half), axis, name="first")
+            second = g.op(
+                "Slice", x, g.ints("half", half), g.ints("width", width), axis, name="second"
+            )
+            turned_first = g.op(
+                "Sub",
+                g.op("Mul", first, cos, name="first_cos"),
+                g.op("Mul", second, sin, name="second_sin"),
+                name="turned_first",
+            )
+            turned_second = g.op(
+                "Add",
+                g.op("Mul", second, cos, name="second_cos"),
+                g.op("Mul", first, sin, name="first_sin"),
+                name="turned_second",
+            )
+            return g.op("Concat", turned_first, turned_second, name="turned", axis=-1)
+
+    def readout(self, g: GraphBuilder, y: str) -> tuple[str, str]:
+        config = self.config
+        cells = y
+        if config.puzzle_emb_len:
+            start, end = config.puzzle_emb_len, self.shape[0]
+            cells = g.op(
+                "Slice",
+                y,
+                g.ints("cells_start", start),
+                g.ints("cells_end", end),
+                g.ints("cells_axis", 1),
+                name="cells",
+            )
+        logits = self.weights.linear(g, cells, "lm_head")
+        first = g.op("Gather", y, g.constant("first", np.int32(0)), name="first", axis=1)
+        # The second output ("continue") is the reference's, and not used by the paper's method.
+        halt = self.weights.linear(g, first, "q_head", bias=True)
+        column = g.constant("first", np.int32(0))
+        return logits, g.op("Gather", halt, column, name="halt", axis=1)
+
+
+class StructuredGraph:
+    """The structured network; states are of shape (batch, *cell axes, values, hidden_size)."""
+
+    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+        from trm_sdk.model.structured import factorise
+
+        assert config.structure is not None  # ModelConfig checks it
+        self.config = config
+        self.weights = weights
+        self.structure = config.structure
+        self.by_value = self.structure.interchangeable_values
+        self.cell_shape, self.axes = factorise(self.structure)
+        self.values = config.state_shape[1]
+        self.shape = (*self.cell_shape, self.values, config.hidden_size)
+
+    def embed(self, g: GraphBuilder, tokens: str, puzzle_identifiers: str | None) -> str:
+        config = self.config
+        kind = g.op("Unsqueeze", tokens, g.ints("last_axis", -1), name="token")
+        if self.by_value:
+            # 0: this value is given here; 1: another one is; 2: none is.
+            offset = g.constant("output_offset", np.int32(config.output_offset))
+            values = np.arange(config.outputs, dtype=np.int32) + config.output_offset
+            given = g.op("GreaterOrEqual", kind, offset, name="given")
+            other = g.op(
+                "Where",
+                given,
+                g.constant("one", np.int32(1)),
+                g.constant("two_int", np.int32(2)),
+                name="other",
+            )
+            here = g.op("Equal", kind, g.constant("values", values), name="given_here")
+            kind = g.op("Where", here, g.constant("zero", np.int32(0)), other, name="kind")
+        table = self.weights.vector(g, "embed_tokens")
+        x = g.op("Gather", table, kind, name="nodes", axis=0)
+        return g.reshape(x, -1, *self.shape, name="shaped")
+
+    def forward(self, g: GraphBuilder, state: str) -> str:
+        for layer in range(self.config.L_layers):
+            with g.scope(f"layer{layer}"):
+                state = self._block(g, state, f"layers.{layer}")
+        return state
+
+    def _block(self, g: GraphBuilder, x: str, name: str) -> str:
+        config, size = self.config, self.config.hidden_size
+        width = config.swiglu_size
+        pools = AxisPools(g, x)
+        pooled = {
+            relation.name: self._pool(g, x, relation, pools)
+            for relation in self.structure.relations
+        }
+        value = None
+        if self.by_value:
+            axis = len(self.cell_shape) + 1
+            value = pools.pool((axis,), self.values, "values")
+        halves = []
+        for half, rows in (("gate", slice(0, width)), ("up", slice(width, None))):
+            with g.scope(half):
+                total = self.weights.linear(g, x, f"{name}.node", rows, half, bias=True)
+                for relation in self.structure.relations:
+                    layer = f"{name}.relations.{relation.weights_key}"
+                    heard = self.weights.linear(g, pooled[relation.name], layer, rows, half)
+                    heard = self._spread(g, heard, relation, width)
+                    total = g.op("Add", total, heard, name=f"plus_{relation.name}")
+                if value is not None:
+                    heard = self.weights.linear(g, value, f"{name}.value", rows, half)
+                    total = g.op("Add", total, heard, name="plus_values")
+                halves.append(total)
+        down = self.weights.linear(g, swiglu(g, *halves), f"{name}.down")
+        mixed = g.op("Add", x, down, name="residual")
+        return rms_norm(g, mixed, size, config.rms_norm_eps)
+
+    def _pool(self, g: GraphBuilder, x: str, relation: Relation, pools: AxisPools) -> str:
+        if relation.name in self.axes:
+            axes = self.axes[relation.name]
+            members = math.prod(self.cell_shape[axis] for axis in axes)
+            return pools.pool(tuple(axis + 1 for axis in axes), members, relation.name)
+        with g.scope(relation.name):
+            return self._gather_pool(g, x, relation)
+
+    def _gather_pool(self, g: GraphBuilder, x: str, relation: Relation) -> str:
+        """Sum and maximum over arbitrary sets: (batch, sets, values, 2 * channels)."""
+        key, size = relation.name, self.config.hidden_size
+        members, present = padded([list(group) for group in relation.sets])
+        flat = g.reshape(x, -1, self.structure.cells, self.values, size, name="cells")
+        seen = g.op("Gather", flat, g.constant(f"{key}/members", members), name="members", axis=1)
+        whole = bool(present.all())
+        real = seen
+        if not whole:
+            mask = g.constant(f"{key}/present", present[:, :, None, None])
+            real = g.op("Mul", seen, mask, name="present")
+        total = g.reduce("ReduceSum", real, [2], keepdims=False, name="sum")
+        scale = (1 / np.sqrt(np.maximum(present.sum(1), 1)))[:, None, None]
+        total = g.op("Mul", total, g.constant(f"{key}/scale", scale), name="scaled")
+        # Absent members repeat the first one, so that they change no maximum.
+        peak = g.reduce("ReduceMax", seen, [2], keepdims=False, name="max")
+        empty = present.max(1) == 0
+        if empty.any():
+            none = g.constant(f"{key}/not_empty", (~empty).astype(np.float32)[:, None, None])
+            peak = g.op("Mul", peak, none, name="max_or_zero")
+        return g.op("Concat", total, peak, name="pool", axis=-1)
+
+    def _spread(self, g: GraphBuilder, heard: str, relation: Relation, width: int) -> str:
+        """What each node hears of the projected groups."""
+        if relation.name in self.axes:
+            return heard  # broadcasting does it
+        with g.scope(relation.name):
+            if relation.kind == "groups":
+                hearers: list[list[int]] = [[] for _ in range(self.structure.cells)]
+                for number, group in enumerate(relation.sets):
+                    for cell in group:
+                        hearers[cell].append(number)
+                index, present = padded(hearers)
+                index_name = g.constant(f"{relation.name}/heard", index)
+                heard = g.op("Gather", heard, index_name, name="heard", axis=1)
+                if not present.all():
+                    mask = g.constant(f"{relation.name}/heard_present", present[:, :, None, None])
+                    heard = g.op("Mul", heard, mask, name="heard_present")
+                heard = g.reduce("ReduceSum", heard, [2], keepdims=False, name="heard_sum")
+            return g.reshape(heard, -1, *self.cell_shape, self.values, width, name="spread")
+
+    def readout(self, g: GraphBuilder, y: str) -> tuple[str, str]:
+        config, size = self.config, self.config.hidden_size
+        logits = self.weights.linear(g, y, "lm_head", bias=True)
+        logits = g.reshape(logits, -1, config.seq_len, config.outputs, name="logits_shaped")
+        nodes = g.reshape(y, -1, config.seq_len * self.values, size, name="nodes")
+        mean = g.reduce("ReduceMean", nodes, [1], keepdims=False, name="mean")
+        halt = self.weights.linear(g, mean, "q_head", bias=True)
+        return logits, g.reshape(halt, -1, name="halt_flat")
+
+
+class AxisPools:
+    """Sums and maxima of one x over sets of axes, each made from the smallest one at hand.
+
+    Sudoku's rows and boxes are both sums over (row in band, column) of sums over the column in its
+    stack, so the first reduction is shared; and reducing one axis at a time keeps to the patterns
+    that runtimes have fast kernels for.
+    """
+
+    def __init__(self, g: GraphBuilder, x: str) -> None:
+        self.g = g
+        self.made: dict[tuple[str, frozenset[int]], str] = {}
+        self.x = x
+
+    def pool(self, axes: tuple[int, ...], members: int, name: str) -> str:
+        """Scaled sum beside maximum, over the last axis; reduced axes stay, with size 1."""
+        g = self.g
+        with g.scope(name):
+            total = self._reduced("ReduceSum", axes, "sum")
+            scale = g.floats(f"pool_scale_{members}", 1 / math.sqrt(members))
+            total = g.op("Mul", total, scale, name="scaled")
+            peak = self._reduced("ReduceMax", axes, "max")
+            return g.op("Concat", total, peak, name="pool", axis=-1)
+
+    def _reduced(self, op_type: str, axes: tuple[int, ...], name: str) -> str:
+        done: frozenset[int] = frozenset()
+        value = self.x
+        for axis in reversed(axes):  # the innermost first: the others then work on less
+            done |= {axis}
+            key = (op_type, done)
+            if key not in self.made:
+                self.made[key] = self.g.reduce(op_type, value, [axis], keepdims=True, name=name)
+            value = self.made[key]
+        return value
+
+
+def padded(sets: list[list[int]]) -> tuple[Array, Array]:
+    """Sets of different sizes as one int32 index array and a float32 mask of what is real.
+
+    Absent members repeat a set's first one (cell 0 for an empty set).
+    """
+    width = max([len(members) for members in sets] + [1])
+    index = np.zeros((len(sets), width), np.int32)
+    present = np.zeros((len(sets), width), np.float32)
+    for row, members in enumerate(sets):
+        index[row] = members[0] if members else 0
+        index[row, : len(members)] = members
+        present[row, : len(members)] = 1
+    return index, present

@@ -1,0 +1,403 @@
+"""Does a graph compute what its model computes? Nothing is written before this says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor
+
+from export.builder import Array
+from export.errors import ExportError
+from export.graph import GRAPH_FORMAT
+from export.networks import read_weights
+from trm_sdk.checkpoint import build
+from trm_sdk.errors import CheckpointError
+from trm_sdk.model.recursion import TRM
+from trm_sdk.spec import ModelSpec
+
+#: Logits may differ by this much where rounding is all that differs.
+TOLERANCE = 1e-4
+#: Where the network itself amplifies rounding, by this many times what PyTorch differs from itself.
+_NOISE_FACTOR = 10.0
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a graph compares with PyTorch.
+
+    Attributes
+    ----------
+    mode, precision : str
+    examples, steps : int
+        Size of the comparison: a batch of so many, over so many supervision steps.
+    max_difference : float or None
+        Largest absolute difference of logits and halting logits over one supervision step, both
+        sides starting from the same state. None for an unrolled graph of several steps, which
+        does not show its first one; `export_onnx` compares a graph of one step beside it.
+    final_difference : float
+        The same after `steps` supervision steps of their own.
+    noise : float or None
+        What PyTorch in float32 differs from PyTorch in float64 after as many steps: a network may
+        amplify rounding from step to step, whoever computes it. Measured only where
+        `final_difference` is not small.
+    answers : float
+        Share of cells with the same answer, among those whose best two logits lie further apart
+        than the sides differ.
+    halting : bool or None
+        Whether every example halted at the same step (``loop`` only).
+    """
+
+    mode: str
+    precision: str
+    examples: int
+    steps: int
+    max_difference: float | None
+    final_difference: float
+    noise: float | None
+    answers: float
+    halting: bool | None
+
+    def require(self, tolerance: float = TOLERANCE) -> None:
+        """Refuse a graph that differs.
+
+        Raises
+        ------
+        ExportError
+            Naming the largest difference.
+        """
+        if self.max_difference is not None and not self.max_difference <= tolerance:
+            raise ExportError(
+                f"the {self.mode} graph differs from PyTorch by {self.max_difference:.2e} in one "
+                f"supervision step; {tolerance:.0e} is allowed"
+            )
+        allowed = max(tolerance, _NOISE_FACTOR * (self.noise or 0.0))
+        if not self.final_difference <= allowed:
+            raise ExportError(
+                f"the {self.mode} graph differs from PyTorch by {self.final_difference:.2e} after "
+                f"{self.steps} supervision steps; {allowed:.1e} is allowed"
+            )
+        if self.answers < 1:
+            raise ExportError(
+                f"the {self.mode} graph gives other answers than PyTorch in "
+                f"{1 - self.answers:.1%} of the cells"
+            )
+        if self.halting is False:
+            raise ExportError(f"the {self.mode} graph halts at other steps than PyTorch")
+
+
+def session(
+    graph: onnx.ModelProto | str | Path, *, threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU.
+
+    Raises
+    ------
+    ExportError
+        If onnxruntime does not take the graph.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads:
+        options.intra_op_num_threads = threads
+    source: Any = graph.SerializeToString() if isinstance(graph, onnx.ModelProto) else str(graph)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ExportError(f"onnxruntime refuses the graph: {_first_line(error)}") from None
+
+
+def load_graph(path: str | Path) -> onnx.ModelProto:
+    """Read a graph file.
+
+    Raises
+    ------
+    ExportError
+        If there is none, or it is no ONNX file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ExportError(f"no graph at {path}")
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's own, by implementation
+        raise ExportError(f"{path} is no ONNX file: {_first_line(error)}") from None
+    if not model.graph.node:
+        raise ExportError(f"{path} is no ONNX file: it has no nodes")
+    return model
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The metadata properties of a graph that this package wrote.
+
+    Raises
+    ------
+    ExportError
+        If they are missing or of another format.
+    """
+    properties = {item.key: item.value for item in model.metadata_props}
+    if "trm_format" not in properties:
+        raise ExportError("the graph was not written by trm-export: 'trm_format' is missing")
+    if properties["trm_format"] != GRAPH_FORMAT:
+        raise ExportError(
+            f"the graph is of format {properties['trm_format']!r}; this version reads "
+            f"{GRAPH_FORMAT!r}"
+        )
+    return properties
+
+
+def check_graph(model: onnx.ModelProto) -> None:
+    """onnx's own checker, with strict shape inference.
+
+    Raises
+    ------
+    ExportError
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the graph is not valid ONNX: {_first_line(error)}") from None
+
+
+def model_of(model: onnx.ModelProto, source: str | Path = "the graph") -> tuple[ModelSpec, TRM]:
+    """The PyTorch model that a float32 graph was built from, out of the graph alone.
+
+    Raises
+    ------
+    ExportError
+        If a weight is missing.
+    CheckpointError
+        If its description is no valid one.
+    """
+    spec = ModelSpec.from_json(metadata(model)["trm_spec"], source)
+    shapes = {name: tuple(t.shape) for name, t in TRM(spec.model).state_dict().items()}
+    weights = read_weights(model, shapes)
+    return spec, build(
+        spec, {name: torch.from_numpy(array.copy()) for name, array in weights.items()}, source
+    )
+
+
+def verify_graph(
+    graph: onnx.ModelProto,
+    model: TRM,
+    *,
+    examples: int = 2,
+    steps: int = 3,
+    tokens: Array | None = None,
+    seed: int = 0,
+) -> Verification:
+    """Compare a graph with PyTorch on the same puzzles.
+
+    Parameters
+    ----------
+    graph : ModelProto
+        Of any mode and precision.
+    model : TRM
+    examples : int
+        Random inputs to compare on, where the graph's batch is dynamic.
+    steps : int
+        Supervision steps; an unrolled graph has its own number.
+    tokens : integer array of shape (batch, N), optional
+        Puzzles to compare on, instead of random tokens.
+    seed : int
+
+    Raises
+    ------
+    ExportError
+        If the graph is invalid, or does not run.
+    """
+    check_graph(graph)
+    properties = metadata(graph)
+    mode = properties["trm_mode"]
+    if mode == "unroll":
+        steps = int(properties["max_steps"])
+    config = model.config
+    batch = graph.graph.input[0].type.tensor_type.shape.dim[0]
+    examples = batch.dim_value or (examples if tokens is None else len(tokens))
+    rng = np.random.default_rng(seed)
+    if tokens is None:
+        tokens = rng.integers(0, config.vocab_size, (examples, config.seq_len))
+    tokens = np.resize(tokens, (examples, config.seq_len)).astype(np.int32)
+    feeds: dict[str, Array] = {"tokens": tokens}
+    identifiers = rng.integers(0, config.num_puzzle_identifiers, examples).astype(np.int32)
+    if config.num_puzzle_identifiers > 1:
+        feeds["puzzle_identifiers"] = identifiers
+    run = _Runner(graph, feeds)
+    reference = Trajectory.of(model, tokens, identifiers, steps)
+    comparison = {"step": _verify_step, "loop": _verify_loop, "unroll": _verify_unroll}[mode]
+    one, final, logits, halting = comparison(run, model, reference)
+    noise = None
+    if final > TOLERANCE:
+        wide = TRM(config).double()
+        wide.load_state_dict(model.state_dict())
+        exact = Trajectory.of(wide, tokens, identifiers, steps)
+        noise = max(
+            float(np.abs(exact.logits[-1] - reference.logits[-1]).max()),
+            float(np.abs(exact.halts[-1] - reference.halts[-1]).max()),
+        )
+    return Verification(
+        mode=mode,
+        precision=properties["precision"],
+        examples=examples,
+        steps=steps,
+        max_difference=one,
+        final_difference=final,
+        noise=noise,
+        answers=_agreement(logits, reference.logits[-1]),
+        halting=halting,
+    )
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A run of PyTorch: relative states before each step, and what each step read out.
+
+    Attributes
+    ----------
+    states : list of (y, z), float32 arrays of shape (batch, *state_shape)
+    logits : float array of shape (steps, batch, N, outputs)
+    halts : float array of shape (steps, batch)
+    """
+
+    states: list[tuple[Array, Array]]
+    logits: Array
+    halts: Array
+
+    @classmethod
+    def of(cls, model: TRM, tokens: Array, identifiers: Array, steps: int) -> Trajectory:
+        """Run a model for so many supervision steps."""
+        states, logits, halts = [], [], []
+        start = model.initial_state(len(tokens))
+        state = start
+        with torch.inference_mode():
+            for _ in range(steps):
+                states.append(((state.y - start.y).numpy(), (state.z - start.z).numpy()))
+                state, logit, halt = model(
+                    torch.from_numpy(tokens), state, torch.from_numpy(identifiers)
+                )
+                logits.append(logit.numpy())
+                halts.append(halt.numpy())
+        return cls(states, np.stack(logits), np.stack(halts))
+
+    def halting_steps(self, threshold: float) -> Array:
+        """The step at which each example halts, the last one if none."""
+        halted = 1 / (1 + np.exp(-self.halts)) > threshold
+        return np.where(halted.any(0), halted.argmax(0) + 1, len(halted)).astype(np.int32)
+
+
+class _Runner:
+    def __init__(self, graph: onnx.ModelProto, feeds: dict[str, Array]) -> None:
+        self.session = session(graph)
+        self.names = [output.name for output in self.session.get_outputs()]
+        self.feeds = feeds
+
+    def __call__(self, **feeds: Array) -> dict[str, Array]:
+        try:
+            values = self.session.run(None, {**self.feeds, **feeds})
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise ExportError(f"the graph does not run: {_first_line(error)}") from None
+        return dict(zip(self.names, values, strict=True))
+
+
+_Outcome = tuple[float | None, float, Array, bool | None]
+
+
+def _verify_step(run: _Runner, model: TRM, reference: Trajectory) -> _Outcome:
+    one = 0.0
+    for number, (y, z) in enumerate(reference.states):
+        out = run(y=y.astype(np.float32), z=z.astype(np.float32))
+        one = max(one, _difference(out, reference, number))
+        if number + 1 < len(reference.states):
+            # A wrong state would show only one step later, and never for the last output.
+            after = reference.states[number + 1]
+            for name, expected in zip(("next_y", "next_z"), after, strict=True):
+                one = max(one, float(np.abs(out[name] - expected).max()))
+    y = z = np.zeros_like(reference.states[0][0], np.float32)
+    for _ in reference.states:
+        out = run(y=y, z=z)
+        y, z = out["next_y"], out["next_z"]
+    return one, _difference(out, reference, -1), out["logits"], None
+
+
+def _verify_loop(run: _Runner, model: TRM, reference: Trajectory) -> _Outcome:
+    def call(limit: int, threshold: float) -> dict[str, Array]:
+        return run(
+            max_steps=np.array(limit, np.int64), halt_threshold=np.array(threshold, np.float32)
+        )
+
+    steps = len(reference.logits)
+    one = _difference(call(1, 1.0), reference, 0)
+    last = call(steps, 1.0)
+    halting = bool((last["steps"] == steps).all()) and _same_answer(run, model, last)
+    threshold = _parting_threshold(reference.halts)
+    early = call(steps, threshold)
+    halting &= bool((early["steps"] == reference.halting_steps(threshold)).all())
+    return one, _difference(last, reference, -1), last["logits"], halting
+
+
+def _verify_unroll(run: _Runner, model: TRM, reference: Trajectory) -> _Outcome:
+    out = run()
+    if not _same_answer(run, model, out):
+        raise ExportError("the unroll graph's answer is not that of its logits")
+    final = _difference(out, reference, -1)
+    return (final if len(reference.logits) == 1 else None), final, out["logits"], None
+
+
+def _same_answer(run: _Runner, model: TRM, out: dict[str, Array]) -> bool:
+    """Whether a graph's answer is what PyTorch would make of the graph's logits."""
+    tokens: Tensor = torch.from_numpy(run.feeds["tokens"])
+    expected = model.answer(tokens, torch.from_numpy(out["logits"])).numpy()
+    return bool((out["answer"] == expected).all())
+
+
+def _parting_threshold(halts: Array) -> float:
+    """A threshold in the widest gap between halting probabilities, so that rounding can't cross."""
+    probabilities = np.sort(1 / (1 + np.exp(-halts.astype(np.float64))).reshape(-1))
+    gaps = np.diff(probabilities)
+    if not len(gaps) or gaps.max() < 1e-3:
+        return 1.0
+    widest = int(gaps.argmax())
+    return float((probabilities[widest] + probabilities[widest + 1]) / 2)
+
+
+def _difference(out: dict[str, Array], reference: Trajectory, step: int) -> float:
+    """Largest absolute difference; nan where either side is not finite."""
+    return float(
+        max(
+            np.abs(out["logits"] - reference.logits[step]).max(),
+            np.abs(out["halt_logit"] - reference.halts[step]).max(),
+        )
+    )
+
+
+def _agreement(logits: Array, expected: Array) -> float:
+    apart = np.abs(logits - expected).max()
+    best = np.sort(expected, axis=-1)
+    decided = best[..., -1] - best[..., -2] > 2 * apart
+    same = logits.argmax(-1) == expected.argmax(-1)
+    return float(same[decided].mean()) if decided.any() else 1.0
+
+
+def check_weights(graph: onnx.ModelProto, expected_sha256: str, source: str | Path) -> None:
+    """Refuse a graph that was made from other weights.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    found = metadata(graph)["weights_sha256"]
+    if found != expected_sha256:
+        raise CheckpointError(
+            f"{source} was made from other weights: checksum {found[:12]}…, expected "
+            f"{expected_sha256[:12]}…"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

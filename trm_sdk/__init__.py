@@ -1,1 +1,96 @@
-"""trm_sdk."""
+"""trm_sdk: embeddable puzzle solvers built on Tiny Recursion Models.
+
+>>> from trm_sdk import Solver
+>>> solver = Solver.from_pretrained("sudoku")                 # doctest: +SKIP
+>>> solver.solve("53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79")
+... # doctest: +SKIP
+
+Names are loaded when first used: importing the package costs next to nothing, and PyTorch is never
+imported unless a call needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trm_sdk.aio import AsyncSolver
+    from trm_sdk.domains import available_domains, get_domain, register_domain
+    from trm_sdk.domains.base import Domain, Symmetry
+    from trm_sdk.errors import (
+        CheckpointError,
+        ConfigError,
+        InvalidInputError,
+        MissingDependencyError,
+        ModelNotFoundError,
+        TRMError,
+    )
+    from trm_sdk.grid import Grid
+    from trm_sdk.hub import list_pretrained
+    from trm_sdk.options import SolveOptions
+    from trm_sdk.solution import Failure, Solution, Step
+    from trm_sdk.solver import Solver
+    from trm_sdk.task import Task
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AsyncSolver": "aio",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "Domain": "domains.base",
+    "Failure": "solution",
+    "Grid": "grid",
+    "InvalidInputError": "errors",
+    "MissingDependencyError": "errors",
+    "ModelNotFoundError": "errors",
+    "Solution": "solution",
+    "SolveOptions": "options",
+    "Solver": "solver",
+    "Step": "solution",
+    "Symmetry": "domains.base",
+    "TRMError": "errors",
+    "Task": "task",
+    "available_domains": "domains",
+    "get_domain": "domains",
+    "list_pretrained": "hub",
+    "register_domain": "domains",
+}
+
+__all__ = [
+    "AsyncSolver",
+    "CheckpointError",
+    "ConfigError",
+    "Domain",
+    "Failure",
+    "Grid",
+    "InvalidInputError",
+    "MissingDependencyError",
+    "ModelNotFoundError",
+    "Solution",
+    "SolveOptions",
+    "Solver",
+    "Step",
+    "Symmetry",
+    "TRMError",
+    "Task",
+    "__version__",
+    "available_domains",
+    "get_domain",
+    "list_pretrained",
+    "register_domain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

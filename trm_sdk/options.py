@@ -23,6 +23,13 @@ class SolveOptions(BaseModel):
         2605.19943), or the puzzle under a random symmetry of its domain.
     noise : float
         Standard deviation of that noise.
+    patience : int or None
+        Steps that the plain attempt runs alone before the others join it, all at once. 0: they
+        start together. None, the default: the others wait until the plain attempt has failed.
+    choose : {"auto", "confidence", "majority"}
+        How to choose among the attempts' last answers where the rules confirm none: the halting
+        head's favourite, or the most frequent one (ties: its highest confidence). ``auto`` takes
+        the majority where there are no rules to check by and attempts are symmetries.
     halt_threshold : float
         Stop an attempt when the halting head's probability exceeds this. 1 never stops early.
         Where a domain has rules, an answer that they confirm stops it at once and one that they
@@ -42,6 +49,8 @@ class SolveOptions(BaseModel):
     attempts: int = Field(default=1, ge=1, le=100_000)
     explore: Literal["none", "noise", "symmetry"] = "none"
     noise: float = Field(default=0.1, ge=0, le=100)
+    patience: int | None = Field(default=None, ge=0)
+    choose: Literal["auto", "confidence", "majority"] = "auto"
     halt_threshold: float = Field(default=1.0, ge=0, le=1)
     verify: bool = True
     seconds: float | None = Field(default=None, gt=0)

@@ -1,4 +1,4 @@
-"""What a solve returns (`Solution`) and what a stream yields (`Step`)."""
+"""What a solve returns (`Solution`, `Failure`) and what a stream yields (`Step`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.errors import TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.task import Task
 
@@ -79,3 +80,19 @@ class Step:
     confidence: float
     probabilities: npt.NDArray[np.float32]
     verified: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Stands in the place of a `Solution` for a puzzle that could not be taken on.
+
+    Attributes
+    ----------
+    index : int
+        Place of the puzzle among those given, from 0.
+    error : TRMError
+        What was wrong with it.
+    """
+
+    index: int
+    error: TRMError

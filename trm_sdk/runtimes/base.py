@@ -1,4 +1,4 @@
-"""The one protocol that every runtime keeps: make a state, step it, choose and join its rows."""
+"""The one protocol that every runtime keeps: make a state, step it, and rearrange its rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from trm_sdk.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.intp]
 
 
@@ -22,6 +23,7 @@ class StepOutput(NamedTuple):
     state : object
         The runtime's own state, for the next step; it may live on a device.
     logits : float32 array of shape (batch, N, outputs)
+        Valid until the next call that takes the state.
     halt_logit : float32 array of shape (batch,)
     """
 
@@ -33,8 +35,9 @@ class StepOutput(NamedTuple):
 class Runtime(Protocol):
     """Runs supervision steps of one model over a batch of rows.
 
-    States are values: no call changes the state it is given. Every method may be called from
-    several threads at once.
+    A state belongs to whoever runs it and is used up by the call that it is given to: every method
+    may change it in place, and only the state that comes back is good for the next call. Different
+    states may be run from several threads at once.
 
     Attributes
     ----------
@@ -49,12 +52,16 @@ class Runtime(Protocol):
     device: str
     spec: ModelSpec
 
-    def start(self, tokens: npt.NDArray[np.int32]) -> Any:
-        """The initial state for tokens of shape (batch, N)."""
+    def start(self, tokens: Tokens) -> Any:
+        """The initial state for int32 tokens of shape (batch, N)."""
         ...
 
     def step(self, state: Any) -> StepOutput:
         """One supervision step of every row."""
+        ...
+
+    def restart(self, state: Any, rows: Rows, tokens: Tokens) -> Any:
+        """The state in which these rows start anew, with tokens of shape (len(rows), N)."""
         ...
 
     def select(self, state: Any, rows: Rows) -> Any:
@@ -76,4 +83,8 @@ class Runtime(Protocol):
         rngs : one generator a row
             A row's noise comes from its own generator, so that it does not depend on the batch.
         """
+        ...
+
+    def close(self) -> None:
+        """Release what the runtime holds; no other call may follow."""
         ...

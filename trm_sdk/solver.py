@@ -1,0 +1,392 @@
+"""Solver: the facade, and the one place where domain, runtime and search meet."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.base import Domain
+from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.options import SolveOptions
+from trm_sdk.runtimes.base import Runtime
+from trm_sdk.search import Job, Search
+from trm_sdk.solution import Failure, Solution, Step
+from trm_sdk.spec import ModelSpec
+from trm_sdk.task import Task
+
+#: Solved puzzles that may wait, in batches, for an earlier one that takes longer.
+_LOOKAHEAD = 64
+
+
+class Solver:
+    """Solves the puzzles of one domain with one model. Safe to share between threads.
+
+    Use `Solver.from_pretrained`; the constructor is for models and runtimes made by hand.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        An `OnnxRuntime` or a `TorchRuntime`.
+    domain : Domain, optional
+        Default: the registered domain that the model's spec names.
+    source : path, optional
+        The model folder or file that the runtime was made from, for `save_pretrained`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the spec names a domain that is not registered.
+    CheckpointError
+        If the model was made for another domain.
+
+    Examples
+    --------
+    >>> solver = Solver.from_pretrained("sudoku-4x4")        # doctest: +SKIP
+    >>> print(solver.solve("1...  ..3.  .4..  ...2").grid)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        domain: Domain | None = None,
+        source: str | os.PathLike[str] | None = None,
+    ) -> None:
+        domain = get_domain(runtime.spec.domain) if domain is None else domain
+        runtime.spec.check_domain(domain, "the model" if source is None else Path(source))
+        self._runtime = runtime
+        self._domain = domain
+        self._source = None if source is None else Path(source)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        runtime: Literal["auto", "onnx", "torch"] = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        domain: Domain | None = None,
+    ) -> Solver:
+        """A solver from a bundled model, a local one, or one on the Hugging Face Hub.
+
+        Parameters
+        ----------
+        name_or_path : str or path
+            A bundled name (see `list_pretrained`), a model folder, a ``.onnx`` graph, a checkpoint
+            (``.safetensors``, ``.pt``, or the reference's ``step_N``; these need PyTorch), or
+            ``owner/name[@revision]`` on the Hub.
+        runtime : {"auto", "onnx", "torch"}
+            ``auto`` takes onnxruntime, except where ``device="cuda"`` is asked for and PyTorch has
+            it, or where the model has no graph.
+        device : {"auto", "cpu", "cuda"}
+        threads : int, optional
+            Default: as many as this process may use cores.
+        domain : Domain, optional
+            Default: the registered domain that the model names.
+
+        Raises
+        ------
+        ModelNotFoundError
+            If there is no such model; the message names close matches.
+        CheckpointError
+            If a file of the model is missing, corrupt, or made for something else.
+        MissingDependencyError
+            If the runtime needs a package that is not installed.
+        InvalidInputError
+            If `runtime`, `device` or `threads` is not one of the accepted, or not to be had.
+        """
+        from trm_sdk.hub import resolve
+        from trm_sdk.runtimes import open_runtime
+
+        path = resolve(name_or_path)
+        return cls(open_runtime(path, runtime, device, threads), domain, path)
+
+    @property
+    def domain(self) -> Domain:
+        """The puzzles that this solver takes."""
+        return self._domain
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the model."""
+        return self._runtime
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's description."""
+        return self._runtime.spec
+
+    @property
+    def options(self) -> SolveOptions:
+        """The model's own defaults; options given to a call go over them field by field."""
+        return self._runtime.spec.solve
+
+    def solve(self, puzzle: object, options: SolveOptions | None = None) -> Solution:
+        """Solve one puzzle.
+
+        Parameters
+        ----------
+        puzzle : Task, Grid, str, or array-like of shape (rows, columns) or (N,)
+            In any form that `Domain.parse` reads.
+        options : SolveOptions, optional
+            Fields left out take the model's own defaults (`Solver.options`).
+
+        Returns
+        -------
+        Solution
+            Also where no answer was confirmed: look at ``verified`` and ``stopped_by``.
+
+        Raises
+        ------
+        InvalidInputError
+            If the puzzle can't be read or breaks the rules.
+        ConfigError
+            If the options contradict each other.
+        """
+        options = self.complete(options)
+        task = self._domain.parse(puzzle)
+        search = Search(self._domain, self._runtime, min(options.attempts, 64))
+        job = search.add(task, options)
+        while job.solution is None:
+            search.turn()
+        return job.solution
+
+    @overload
+    def solve_many(
+        self,
+        puzzles: Iterable[object],
+        options: SolveOptions | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        on_error: Literal["raise"] = "raise",
+    ) -> Iterator[Solution]: ...
+
+    @overload
+    def solve_many(
+        self,
+        puzzles: Iterable[object],
+        options: SolveOptions | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        *,
+        on_error: Literal["yield"],
+    ) -> Iterator[Solution | Failure]: ...
+
+    def solve_many(
+        self,
+        puzzles: Iterable[object],
+        options: SolveOptions | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        on_error: Literal["raise", "yield"] = "raise",
+    ) -> Iterator[Solution | Failure]:
+        """Solve puzzles lazily, and yield their solutions in order.
+
+        Parameters
+        ----------
+        puzzles : iterable
+            Of any length; read as rows of the batch become free.
+        options : SolveOptions, optional
+            As in `solve`, for every puzzle.
+        batch_size : int
+            Attempts that run at the same time. Default 64.
+        progress : bool
+            Show a progress bar on standard error.
+        on_error : {"raise", "yield"}
+            What to do about a puzzle that can't be taken on: raise its error when its turn to be
+            yielded comes, or yield a `Failure` in its place.
+
+        Raises
+        ------
+        InvalidInputError
+            If `batch_size` or `on_error` is not one of the accepted (at once), or for a puzzle.
+        ConfigError
+            If the options contradict each other (at once).
+        """
+        if batch_size < 1:
+            raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
+        if on_error not in ("raise", "yield"):
+            raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
+        search = Search(self._domain, self._runtime, batch_size)
+        complete = self.complete(options)
+        search.check_options(complete)
+        results = self._results(search, puzzles, complete, on_error)
+        if not progress:
+            return results
+        return _with_progress(results, len(puzzles) if isinstance(puzzles, Sized) else None)
+
+    def _results(
+        self,
+        search: Search,
+        puzzles: Iterable[object],
+        options: SolveOptions,
+        on_error: str,
+    ) -> Iterator[Solution | Failure]:
+        source = enumerate(puzzles)
+        in_order: deque[Job | Failure] = deque()
+        exhausted = False
+        while True:
+            while (
+                not exhausted
+                and search.wants_more
+                and len(in_order) < _LOOKAHEAD * search.capacity
+            ):
+                index, puzzle = next(source, (-1, None))
+                if index < 0:
+                    exhausted = True
+                    break
+                try:
+                    in_order.append(search.add(self._domain.parse(puzzle), options))
+                except TRMError as error:
+                    in_order.append(Failure(index, error))
+            search.turn()
+            while in_order:
+                first = in_order[0]
+                if isinstance(first, Failure):
+                    if on_error == "raise":
+                        raise first.error
+                    yield first
+                elif first.solution is not None:
+                    yield first.solution
+                else:
+                    break
+                in_order.popleft()
+            if exhausted and not in_order:
+                return
+
+    def stream(self, puzzle: object, options: SolveOptions | None = None) -> Iterator[Step]:
+        """Yield every refinement of the plain attempt at one puzzle.
+
+        Ends after the step whose answer the rules confirm, at which the halting head crosses its
+        threshold (where there are no rules), or after ``max_steps``.
+
+        Parameters
+        ----------
+        puzzle : as in `solve`
+        options : SolveOptions, optional
+            ``max_steps``, ``halt_threshold``, ``verify`` and ``seconds`` are heeded.
+
+        Raises
+        ------
+        InvalidInputError
+            At once, if the puzzle can't be read or breaks the rules.
+        """
+        return self._steps(self._domain.parse(puzzle), self.complete(options))
+
+    def _steps(self, task: Task, options: SolveOptions) -> Iterator[Step]:
+        import time
+
+        model, domain = self.spec.model, self._domain
+        tokens = domain.encode(task)[None]
+        given = np.zeros(tokens.shape, bool)
+        if model.givens_from is not None:
+            given = tokens >= model.givens_from
+        state = self._runtime.start(tokens.copy())
+        started = time.perf_counter()
+        for index in range(1, options.max_steps + 1):
+            state, logits, halt_logit = self._runtime.step(state)
+            answers = np.where(given, tokens, logits.argmax(-1) + model.output_offset)
+            grid = domain.decode(answers[0])
+            verified = domain.verify(task, grid)
+            confidence = 1 / (1 + float(np.exp(-np.clip(halt_logit[0], -80, 80))))
+            yield Step(
+                index=index,
+                grid=grid,
+                confidence=confidence,
+                probabilities=self._probabilities(logits[0], tokens[0], given[0]),
+                verified=verified,
+            )
+            judged = options.verify and verified is not None
+            if verified if judged else confidence > options.halt_threshold:
+                return
+            if options.seconds is not None and time.perf_counter() - started >= options.seconds:
+                return
+
+    def _probabilities(
+        self, logits: npt.NDArray[np.float32], tokens: npt.NDArray[Any], given: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float32]:
+        """Softmax over the values that an answer may hold, shape (rows, columns, values)."""
+        domain, offset = self._domain, self.spec.model.output_offset
+        values = len(domain.vocabulary) - domain.answer_offset
+        columns = np.full((len(logits), values), -np.inf, np.float32)
+        skip = domain.answer_offset - offset
+        columns[:, max(-skip, 0) :] = logits[:, max(skip, 0) :]
+        exp = np.exp(columns - columns.max(1, keepdims=True))
+        probabilities = exp / exp.sum(1, keepdims=True)
+        probabilities[given] = 0
+        probabilities[given, tokens[given] - domain.answer_offset] = 1
+        return probabilities.reshape(*domain.shape, values)
+
+    def complete(self, options: SolveOptions | None) -> SolveOptions:
+        """Options with the model's defaults for every field left out."""
+        return self.options if options is None else options.over(self.options)
+
+    def save_pretrained(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model as a folder that `from_pretrained` reads.
+
+        A model that came from disk is copied with everything that belongs to it (graph, weights,
+        card); one made in PyTorch is written as ``config.json`` and ``model.safetensors``.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        InvalidInputError
+            If `path` is a file, or the folder that the model itself lives in.
+        """
+        from trm_sdk.runtimes import save_runtime
+
+        return save_runtime(self._runtime, self._source, Path(path))
+
+    def close(self) -> None:
+        """Release the runtime. A solver that is no longer used needs no closing; this is sooner."""
+        self._runtime.close()
+
+    def __enter__(self) -> Solver:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        source = "" if self._source is None else f" from {str(self._source)!r}"
+        runtime = self._runtime
+        return f"<Solver of {self._domain.name} on {runtime.name} ({runtime.device}){source}>"
+
+
+def _with_progress(
+    results: Iterator[Solution | Failure], total: int | None
+) -> Iterator[Solution | Failure]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("solving"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        shown = bar.add_task("solving", total=total, rate="")
+        confirmed = done = 0
+        for result in results:
+            done += 1
+            confirmed += isinstance(result, Solution) and result.verified is True
+            bar.update(shown, advance=1, rate=f"{confirmed} verified")
+            yield result

@@ -1,9 +1,8 @@
 """trm_sdk: embeddable puzzle solvers built on Tiny Recursion Models.
 
 >>> from trm_sdk import Solver
->>> solver = Solver.from_pretrained("sudoku")                 # doctest: +SKIP
->>> solver.solve("53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79")
-... # doctest: +SKIP
+>>> solver = Solver.from_pretrained("sudoku")             # doctest: +SKIP
+>>> print(solver.solve("53..7....6..195....98....").grid)   # doctest: +SKIP
 
 Names are loaded when first used: importing the package costs next to nothing, and PyTorch is never
 imported unless a call needs it.

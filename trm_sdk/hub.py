@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from trm_sdk.errors import InvalidInputError, ModelNotFoundError
 
@@ -102,3 +103,49 @@ def _unknown(name: str) -> str:
         f"no model named {name!r}{hint} (bundled: {', '.join(names) or 'none'}; or give a folder, "
         "a file, or owner/name on the Hugging Face Hub)"
     )
+
+
+def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model is, for people and for ``trm info --json``.
+
+    Raises
+    ------
+    ModelNotFoundError, CheckpointError
+    """
+    from trm_sdk.checkpoint import read_spec
+    from trm_sdk.spec import ModelSpec
+
+    path = resolve(name_or_path)
+    graph = path / "model.onnx" if path.is_dir() else path
+    facts: dict[str, Any] = {"path": str(path)}
+    checksum = None
+    if graph.suffix == ".onnx" and graph.is_file():
+        from trm_sdk.runtimes.onnx import graph_metadata
+
+        metadata = graph_metadata(graph)
+        spec = ModelSpec.from_json(metadata["trm_spec"], graph)
+        facts["graph"] = f"{metadata['trm_mode']}, {graph.stat().st_size} bytes"
+        checksum = metadata.get("weights_sha256")
+    if path.is_dir():
+        spec = read_spec(path)
+    elif path.suffix != ".onnx":
+        from trm_sdk.checkpoint import load_model
+
+        spec, _ = load_model(path)
+    model = spec.model
+    facts |= {
+        "domain": spec.domain,
+        "grid_shape": list(spec.grid_shape),
+        "vocabulary": len(spec.vocabulary),
+        "mixer": model.mixer,
+        "hidden_size": model.hidden_size,
+        "passes_a_step": model.passes,
+        "solve": spec.solve.model_dump(exclude_none=True),
+    }
+    if checksum:
+        facts["weights_sha256"] = checksum
+    if path.is_dir():
+        facts["files"] = {
+            file.name: file.stat().st_size for file in sorted(path.iterdir()) if file.is_file()
+        }
+    return facts | ({"notes": spec.notes} if spec.notes else {})

@@ -290,9 +290,7 @@ class Search:
             return max(job.finals, key=lambda final: final.confidence)
         grids = [self._grid(final) for final in job.finals]
         votes = Counter(grids)
-        best = max(
-            range(len(grids)), key=lambda i: (votes[grids[i]], job.finals[i].confidence)
-        )
+        best = max(range(len(grids)), key=lambda i: (votes[grids[i]], job.finals[i].confidence))
         return job.finals[best]
 
     def _conclude(self, job: Job, final: _Final, stopped_by: StoppedBy) -> None:
@@ -359,9 +357,7 @@ class Search:
                 self._vacant += 1
                 self._place(self._count - 1, *arrival)
             fresh = self.runtime.start(self._all_tokens[first : self._count].copy())
-            self._state = (
-                self.runtime.concatenate([self._state, fresh]) if first else fresh
-            )
+            self._state = self.runtime.concatenate([self._state, fresh]) if first else fresh
         elif len(free) > len(into_gaps):
             self._compact()
         self._resize()

@@ -192,7 +192,8 @@ class Solver:
         Parameters
         ----------
         puzzles : iterable
-            Of any length; read as rows of the batch become free.
+            Of any length; read as rows of the batch become free. A `TRMError` among them, as
+            `read_tasks` yields it, is treated like a puzzle that can't be taken on.
         options : SolveOptions, optional
             As in `solve`, for every puzzle.
         batch_size : int
@@ -234,15 +235,15 @@ class Solver:
         exhausted = False
         while True:
             while (
-                not exhausted
-                and search.wants_more
-                and len(in_order) < _LOOKAHEAD * search.capacity
+                not exhausted and search.wants_more and len(in_order) < _LOOKAHEAD * search.capacity
             ):
                 index, puzzle = next(source, (-1, None))
                 if index < 0:
                     exhausted = True
                     break
                 try:
+                    if isinstance(puzzle, TRMError):  # what a reader could not read
+                        raise puzzle
                     in_order.append(search.add(self._domain.parse(puzzle), options))
                 except TRMError as error:
                     in_order.append(Failure(index, error))
@@ -319,7 +320,7 @@ class Solver:
         skip = domain.answer_offset - offset
         columns[:, max(-skip, 0) :] = logits[:, max(skip, 0) :]
         exp = np.exp(columns - columns.max(1, keepdims=True))
-        probabilities = exp / exp.sum(1, keepdims=True)
+        probabilities: npt.NDArray[np.float32] = exp / exp.sum(1, keepdims=True)
         probabilities[given] = 0
         probabilities[given, tokens[given] - domain.answer_offset] = 1
         return probabilities.reshape(*domain.shape, values)
@@ -384,9 +385,8 @@ def _with_progress(
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         shown = bar.add_task("solving", total=total, rate="")
-        confirmed = done = 0
+        confirmed = 0
         for result in results:
-            done += 1
             confirmed += isinstance(result, Solution) and result.verified is True
             bar.update(shown, advance=1, rate=f"{confirmed} verified")
             yield result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -183,7 +182,7 @@ class OnnxRuntime:
     ) -> OnnxState:
         """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
         _to_host(state)
-        for row in np.flatnonzero(scale):
+        for row in np.flatnonzero(scale).tolist():
             noise = rngs[row].standard_normal(self._shape, dtype=np.float32)
             noise *= scale[row]
             state.z[row] += noise
@@ -233,9 +232,7 @@ def available_threads() -> int:
         return os.cpu_count() or 1
 
 
-def _open(
-    ort: Any, path: Path, device: str, threads: int | None
-) -> onnxruntime.InferenceSession:
+def _open(ort: Any, path: Path, device: str, threads: int | None) -> onnxruntime.InferenceSession:
     if threads is not None and threads < 1:
         raise InvalidInputError(f"threads must be at least 1; got {threads}")
     options = ort.SessionOptions()
@@ -266,8 +263,8 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, st
     return metadata
 
 
-def graph_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata of a graph, with its spec read, without preparing it to run.
+def graph_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a graph, of any mode, without preparing it to run.
 
     Raises
     ------
@@ -284,9 +281,7 @@ def graph_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common public base
         raise CheckpointError(f"{path} is no graph to run: {_first_line(error)}") from None
-    metadata: dict[str, Any] = dict(_metadata(session, path))
-    metadata["trm_spec"] = json.loads(metadata["trm_spec"])
-    return metadata
+    return _metadata(session, path)
 
 
 def _first_line(error: Exception) -> str:

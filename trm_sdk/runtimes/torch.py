@@ -70,9 +70,7 @@ class TorchRuntime:
                 raise InvalidInputError(f"threads must be at least 1; got {threads}")
             torch.set_num_threads(threads)
         if precision not in ("float32", "bfloat16"):
-            raise InvalidInputError(
-                f"precision must be 'float32' or 'bfloat16'; got {precision!r}"
-            )
+            raise InvalidInputError(f"precision must be 'float32' or 'bfloat16'; got {precision!r}")
         self._device = _choose_device(device)
         self.device = self._device.type
         self.spec = spec
@@ -83,9 +81,7 @@ class TorchRuntime:
         # CUDA runs one kernel stream, and the buffers of a CUDA graph are shared by its callers.
         self._lock = threading.Lock() if compile or self.device == "cuda" else None
 
-    def _step_rows(
-        self, x: Tensor, y: Tensor, z: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _step_rows(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with torch.autocast(self.device, torch.bfloat16, enabled=self._bfloat16):
             state = self.model.recurse(x, State(y, z))
             logits, halt_logit = self.model.network.readout(state.y)
@@ -123,7 +119,7 @@ class TorchRuntime:
         assert self._compiled is not None
         try:
             if self.device == "cuda":
-                torch.compiler.cudagraph_mark_step_begin()
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             outputs = self._compiled(*padded)
         except Exception as error:  # whatever the compiler behind torch.compile raises
             lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -168,7 +164,7 @@ class TorchRuntime:
         if len(rows):
             shape = tuple(state.z.shape[1:])
             noise = np.empty((len(rows), *shape), np.float32)
-            for into, row in enumerate(rows):
+            for into, row in enumerate(rows.tolist()):
                 rngs[row].standard_normal(out=noise[into], dtype=np.float32)
                 noise[into] *= scale[row]
             index = torch.from_numpy(rows).to(self._device)
@@ -191,16 +187,15 @@ def _choose_device(device: str) -> torch.device:
         return torch.device("cpu")
     kind, _, number = device.partition(":")
     if kind != "cuda" or not (number.isdigit() or device == "cuda"):
-        raise InvalidInputError(
-            f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}"
-        )
+        raise InvalidInputError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
     if not torch.cuda.is_available():
         raise InvalidInputError(
             f"device={device!r} is not to be had: this PyTorch ({torch.__version__}) sees no CUDA"
         )
     if number and int(number) >= torch.cuda.device_count():
         raise InvalidInputError(
-            f"device={device!r} is not to be had: there are {torch.cuda.device_count()} CUDA devices"
+            f"device={device!r} is not to be had: CUDA devices go up to "
+            f"cuda:{torch.cuda.device_count() - 1}"
         )
     return torch.device(device)
 

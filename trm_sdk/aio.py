@@ -1,0 +1,270 @@
+"""AsyncSolver: concurrent requests of an asyncio service, gathered into one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Literal
+
+from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.options import SolveOptions
+from trm_sdk.search import Job, Search
+from trm_sdk.solution import Failure, Solution
+from trm_sdk.solver import Solver
+from trm_sdk.task import Task
+
+
+class _Request:
+    """A puzzle on its way through the worker thread."""
+
+    __slots__ = ("cancelled", "future", "job", "loop", "options", "task")
+
+    def __init__(self, task: Task, options: SolveOptions) -> None:
+        self.task = task
+        self.options = options
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Solution] = self.loop.create_future()
+        self.job: Job | None = None
+        self.cancelled = False
+
+    def finish(self, solution: Solution | None, error: BaseException | None) -> None:
+        """Tell the waiting coroutine, from any thread."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self._tell, solution, error)
+
+    def _tell(self, solution: Solution | None, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            assert solution is not None
+            self.future.set_result(solution)
+
+
+class AsyncSolver:
+    """Solves for many coroutines at once; requests share one continuously refilled batch.
+
+    A request joins the batch at the next step of the model, so none waits for another's puzzle to
+    be finished: the wait is at most one step (plus `gather_seconds` when the solver was idle), as
+    long as there is a free row. One thread runs the model; the event loop never blocks.
+
+    Parameters
+    ----------
+    solver : Solver
+    batch_size : int
+        Attempts that run at the same time. Default 16.
+    gather_seconds : float
+        How long an idle solver waits for further requests before it takes the first step.
+        Default 0.
+
+    Examples
+    --------
+    >>> async with AsyncSolver.from_pretrained("sudoku") as solver:            # doctest: +SKIP
+    ...     solutions = await asyncio.gather(*map(solver.solve, puzzles))
+    """
+
+    def __init__(self, solver: Solver, batch_size: int = 16, gather_seconds: float = 0.0) -> None:
+        if batch_size < 1:
+            raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
+        if gather_seconds < 0:
+            raise InvalidInputError(f"gather_seconds must not be negative; got {gather_seconds}")
+        self.solver = solver
+        self._batch_size = batch_size
+        self._gather_seconds = gather_seconds
+        self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        runtime: Literal["auto", "onnx", "torch"] = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        batch_size: int = 16,
+        gather_seconds: float = 0.0,
+    ) -> AsyncSolver:
+        """As `Solver.from_pretrained`, with the parameters of this class."""
+        solver = Solver.from_pretrained(name_or_path, runtime, device, threads)
+        return cls(solver, batch_size, gather_seconds)
+
+    async def solve(self, puzzle: object, options: SolveOptions | None = None) -> Solution:
+        """Solve one puzzle; parameters and errors as in `Solver.solve`.
+
+        Cancelling the waiting task takes its puzzle out of the batch at the next step.
+
+        Raises
+        ------
+        TRMError
+            If this solver is closed.
+        """
+        solver = self.solver
+        complete = solver.complete(options)
+        Search(solver.domain, solver.runtime, 1).check_options(complete)
+        request = _Request(solver.domain.parse(puzzle), complete)
+        self._send(request)
+        try:
+            return await request.future
+        except asyncio.CancelledError:
+            request.cancelled = True
+            raise
+
+    async def solve_many(
+        self,
+        puzzles: Iterable[object] | AsyncIterable[object],
+        options: SolveOptions | None = None,
+        on_error: Literal["raise", "yield"] = "raise",
+    ) -> AsyncIterator[Solution | Failure]:
+        """Solve puzzles as they come, and yield solutions in order; see `Solver.solve_many`.
+
+        At most four batches of puzzles are under way at a time.
+        """
+        if on_error not in ("raise", "yield"):
+            raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
+        source = aiter(puzzles) if isinstance(puzzles, AsyncIterable) else _as_async(puzzles)
+        under_way: list[asyncio.Task[Solution]] = []
+        index, exhausted = 0, False
+        try:
+            while True:
+                while not exhausted and len(under_way) < 4 * self._batch_size:
+                    puzzle = await anext(source, _NO_MORE)
+                    if puzzle is _NO_MORE:
+                        exhausted = True
+                    else:
+                        under_way.append(asyncio.create_task(self.solve(puzzle, options)))
+                if not under_way:
+                    return
+                first = under_way.pop(0)
+                try:
+                    yield await first
+                except TRMError as error:
+                    if on_error == "raise":
+                        raise
+                    yield Failure(index, error)
+                index += 1
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Finish what is under way and stop the thread; no request may follow."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        if thread is not None:
+            self._inbox.put(None)
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    async def __aenter__(self) -> AsyncSolver:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- the worker -------------------------------------------------------------------------
+
+    def _send(self, request: _Request) -> None:
+        with self._lock:
+            if self._closed:
+                raise TRMError("this AsyncSolver is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="trm-async-solver", daemon=True
+                )
+                self._thread.start()
+            self._inbox.put(request)
+
+    def _work(self) -> None:
+        waiting: list[_Request] = []
+        running: dict[Job, _Request] = {}
+        search = self._new_search()
+        closing = False
+        while True:
+            if not (waiting or running):
+                if closing:
+                    return
+                request = self._inbox.get()
+                if request is None:
+                    closing = True
+                    continue
+                waiting.append(request)
+                if self._gather_seconds:
+                    self._gather(waiting)
+            closing |= self._drain(waiting)
+            try:
+                self._join(search, waiting, running)
+                for job in search.turn():
+                    running.pop(job).finish(job.solution, None)
+            except Exception as error:
+                # The runtime broke: everyone in the batch must hear of it, and none wait for ever.
+                for request in running.values():
+                    request.finish(None, error)
+                running.clear()
+                search = self._new_search()
+
+    def _new_search(self) -> Search:
+        return Search(self.solver.domain, self.solver.runtime, self._batch_size)
+
+    def _gather(self, waiting: list[_Request]) -> None:
+        """Wait for more requests, until the time is up or the batch is full."""
+        from time import monotonic
+
+        end = monotonic() + self._gather_seconds
+        while len(waiting) < self._batch_size:
+            try:
+                request = self._inbox.get(timeout=max(end - monotonic(), 0))
+            except queue.Empty:
+                return
+            if request is None:
+                self._inbox.put(None)  # for `_drain`
+                return
+            waiting.append(request)
+
+    def _drain(self, waiting: list[_Request]) -> bool:
+        """Take in what has come meanwhile; was the end among it?"""
+        closing = False
+        while True:
+            try:
+                request = self._inbox.get_nowait()
+            except queue.Empty:
+                return closing
+            if request is None:
+                closing = True
+            else:
+                waiting.append(request)
+
+    def _join(self, search: Search, waiting: list[_Request], running: dict[Job, _Request]) -> None:
+        for job, request in list(running.items()):
+            if request.cancelled:
+                search.cancel(job)
+                del running[job]
+        while waiting and search.wants_more:
+            request = waiting.pop(0)
+            if request.cancelled:
+                continue
+            try:
+                running[search.add(request.task, request.options)] = request
+            except TRMError as error:
+                request.finish(None, error)
+
+
+_NO_MORE = object()
+
+
+async def _as_async(puzzles: Iterable[Any]) -> AsyncIterator[Any]:
+    for puzzle in puzzles:
+        yield puzzle

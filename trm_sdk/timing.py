@@ -1,0 +1,84 @@
+"""How fast a solver is on this machine; `trm bench` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+
+import numpy as np
+
+from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.options import SolveOptions
+from trm_sdk.runtimes.base import Runtime
+from trm_sdk.solver import Solver
+from trm_sdk.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class PuzzleTimes:
+    """What solving a set of puzzles took.
+
+    Attributes
+    ----------
+    puzzles, solved : int
+        How many there were, and how many the rules confirmed (or, without rules, equal the known
+        answer).
+    p50, p95, p99 : float
+        Milliseconds a puzzle, solved one at a time.
+    per_second : float
+        Puzzles a second, in batches.
+    """
+
+    puzzles: int
+    solved: int
+    p50: float
+    p95: float
+    p99: float
+    per_second: float
+
+
+def time_steps(runtime: Runtime, rows: int, seconds: float = 0.5) -> float:
+    """Median seconds of one supervision step over `rows` empty boards."""
+    model = runtime.spec.model
+    state = runtime.start(np.ones((rows, model.seq_len), np.int32))
+    state = runtime.step(state).state  # the first one warms up
+    times: list[float] = []
+    end = perf_counter() + seconds
+    while not times or perf_counter() < end:
+        begun = perf_counter()
+        state = runtime.step(state).state
+        times.append(perf_counter() - begun)
+    return float(np.median(times))
+
+
+def time_puzzles(
+    solver: Solver,
+    puzzles: Iterable[Task | TRMError],
+    limit: int,
+    options: SolveOptions | None = None,
+    batch_size: int = 16,
+) -> PuzzleTimes:
+    """Solve up to `limit` puzzles one at a time and then in batches.
+
+    Raises
+    ------
+    InvalidInputError
+        If none of them can be read.
+    """
+    tasks = [task for task in islice(puzzles, limit) if isinstance(task, Task)]
+    if not tasks:
+        raise InvalidInputError("none of the puzzles can be read")
+    times, solved = [], 0
+    for task in tasks:
+        begun = perf_counter()
+        solution = solver.solve(task, options)
+        times.append(1000 * (perf_counter() - begun))
+        solved += bool(solution.correct if solution.verified is None else solution.verified)
+    begun = perf_counter()
+    for _ in solver.solve_many(tasks, options, batch_size):
+        pass
+    together = perf_counter() - begun
+    p50, p95, p99 = np.percentile(times, (50, 95, 99))
+    return PuzzleTimes(len(tasks), solved, p50, p95, p99, len(tasks) / together)

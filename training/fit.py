@@ -63,7 +63,7 @@ class Run:
         domain = get_domain(recipe.domain)
         model = TRM(recipe.spec(domain).model).to(device)
         held_out = make_held_out(recipe, domain)
-        stream = make_stream(recipe, domain, make_held_out(recipe, domain, scale=10))
+        stream = make_stream(recipe, domain, make_held_out(recipe, domain, whole=True))
         noise = torch.Generator(device)
         noise.manual_seed(recipe.seed)
         return cls(
@@ -136,9 +136,7 @@ def train_step(run: Run, step: Step) -> tuple[float, float, float]:
         if recipe.objective.noise:
             shape = (recipe.objective.grad_steps, *carry.z[rows].shape)
             noise = torch.randn(shape, generator=run.noise, device=device) * recipe.objective.noise
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"
-        ):
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             outcome = step(
                 carry.tokens[rows],
                 carry.answers[rows],
@@ -401,7 +399,7 @@ def main(
         )
         return
     domain = get_domain(recipe.domain)
-    final = measure(run, make_held_out(recipe, domain, scale=10))
+    final = measure(run, make_held_out(recipe, domain, whole=True))
     spec = recipe.spec(domain)
     notes = {**spec.notes, "steps": run.step, "seconds": round(run.seconds), "accuracy": final}
     folder = save_model(out / "model", spec.model_copy(update={"notes": notes}), run.ema.weights)

@@ -95,9 +95,7 @@ class Supervision(nn.Module):
         else:
             wanted = torch.ones_like(tokens, dtype=torch.float32)
         share = wanted / wanted.sum(1, keepdim=True).clamp(min=1)
-        entropy = (
-            softmax_cross_entropy if objective.loss == "softmax" else stablemax_cross_entropy
-        )
+        entropy = softmax_cross_entropy if objective.loss == "softmax" else stablemax_cross_entropy
         loss = share.new_zeros(())
         for step in range(objective.grad_steps):
             if noise.numel():

@@ -19,9 +19,7 @@ def make_optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Opt
     parameters = [p for p in model.parameters() if p.requires_grad]
     inner: list[nn.Parameter] = []
     if config.name == "muon":
-        inner = [
-            p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2
-        ]
+        inner = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
     chosen = {id(p) for p in inner}
     outer = [p for p in parameters if id(p) not in chosen]
     optimizers: list[torch.optim.Optimizer] = [

@@ -34,7 +34,7 @@ def test_generated_examples_are_puzzles_with_their_solutions():
 
 
 def test_hard_examples_are_harder_than_random_minimal_ones():
-    sources = (SudokuGenerated(hard=True, rating=15),)
+    sources = (SudokuGenerated(hard=True, pool=60),)
     hard = SudokuStream(sources, NINE, 1, ()).draw(30, 0.0)
     easy = SudokuStream((SudokuGenerated(),), NINE, 1, ()).draw(30, 0.0)
     assert NINE.verify_tokens(hard.tokens, hard.answers).all()
@@ -71,7 +71,7 @@ def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
 def test_a_stream_goes_on_exactly_where_it_was():
     sources = (
         SudokuGenerated(clues_added=(0, 3)),
-        SudokuGenerated(hard=True, clues_added=(0, 1)),
+        SudokuGenerated(hard=True, clues_added=(0, 1), pool=50, first_rounds=5),
     )
     stream = SudokuStream(sources, FOUR, 5, ())
     stream.draw(37, 0.0)

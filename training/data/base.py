@@ -52,13 +52,17 @@ def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples]) -
     raise ConfigError(f"there is no training data for the domain {domain.name!r}")
 
 
-def make_held_out(recipe: Recipe, domain: Domain, scale: int = 1) -> dict[str, Examples]:
-    """The recipe's generated evaluation sets, `scale` times their size."""
+def make_held_out(recipe: Recipe, domain: Domain, *, whole: bool = False) -> dict[str, Examples]:
+    """The recipe's generated evaluation sets; `whole`: ten times their size, and the files."""
     if isinstance(domain, Sudoku):
-        from training.data.sudoku import held_out_set
+        from training.data.sudoku import examples, held_out_set, read_csv
 
-        return {
-            name: held_out_set(domain, clues, recipe.evaluation.puzzles * scale)
+        sets = {
+            name: held_out_set(domain, clues, recipe.evaluation.puzzles * (10 if whole else 1))
             for name, clues in recipe.evaluation.sets.items()
         }
+        if whole:
+            for name, path in recipe.evaluation.files.items():
+                sets[name] = examples(read_csv(path, domain), domain)
+        return sets
     raise ConfigError(f"there is no evaluation data for the domain {domain.name!r}")

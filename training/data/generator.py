@@ -269,10 +269,10 @@ def _search(
 ) -> Any:
     """Counts solutions up to `limit`, storing them in `found` as far as it has rows.
 
-    `barred_cell` (or -1) may not hold `barred_digit`. A nonzero `shuffled` makes the search visit cells and
-    digits in random order, which turns it into a generator of full grids. Returns the count and
-    the number of guesses that led to no solution; a negative count means that more than `cap`
-    guesses failed and the search was given up.
+    `barred_cell` (or -1) may not hold `barred_digit`. A nonzero `shuffled` makes the search visit
+    cells and digits in random order, which turns it into a generator of full grids. Returns the
+    count and the number of guesses that led to no solution; a negative count means that more than
+    `cap` guesses failed and the search was given up.
     """
     masks, stack, queue, _ = work
     units, unit_bits = geometry[1], geometry[2]
@@ -1275,7 +1275,7 @@ def _harden_all(
             )
     for k in range(first_round, first_round + rounds):
         for i in range(total):
-            _start(rng, _mix(seed + np.uint64(k)), i)
+            _start(rng, _mix(_mix(seed) + np.uint64(k)), i)
             victim = i
             if reach > 0:
                 victim = (i + _below(rng, 2 * reach + 1) - reach + total) % total

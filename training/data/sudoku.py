@@ -215,25 +215,31 @@ class _File(_Part):
 
 
 class _HardPool(_Part):
-    """Minimal puzzles that climb in rating by clue swaps; see `generator.HardPool`."""
+    """Minimal puzzles that climb in rating by clue swaps; see `generator.HardPool`.
+
+    Members are drawn at random, whether or not they have changed since: a swap that is accepted
+    takes some thirty milliseconds, several times what training on the puzzle does.
+    """
 
     def __init__(self, source: SudokuGenerated, domain: Sudoku, seed: int) -> None:
         super().__init__(domain, seed)
-        self.clues_added = source.clues_added
-        self.rating = source.rating
-        self.pool = generator.HardPool(box=domain.box, seed=seed)
+        self.clues_added, self.rounds = source.clues_added, source.rounds
+        self.pool = generator.HardPool(source.pool, domain.box, seed=seed)
+        self.pool.advance(source.first_rounds)
 
     def make(self) -> tuple[Boards, Boards]:
         self.made += 1
-        puzzles, solutions, _ = self.pool.draw(_CHUNK, least=self.rating)
+        self.pool.advance(self.rounds)
+        seed = self.seed * 1_000_003 + self.made
+        rng = np.random.default_rng(seed)
+        members = rng.integers(len(self.pool), size=_CHUNK)
+        puzzles, solutions = generator.augment(
+            self.pool.puzzles[members], self.pool.solutions[members], box=self.domain.box, seed=seed
+        )
         low, high = self.clues_added
-        if high:
-            rng = np.random.default_rng((self.seed, self.made))
-            puzzles = puzzles.copy()
-            for puzzle, solution in zip(puzzles, solutions, strict=True):
-                empty = np.flatnonzero(puzzle == 0)
-                back = rng.permutation(empty)[: rng.integers(low, high + 1)]
-                puzzle[back] = solution[back]
+        for puzzle, solution in zip(puzzles, solutions, strict=True):
+            back = rng.permutation(np.flatnonzero(puzzle == 0))[: rng.integers(low, high + 1)]
+            puzzle[back] = solution[back]
         return puzzles, solutions
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""Exact accuracy of a model on named sets, and what it costs: ``python -m benchmarks.accuracy``.
+
+Three parts, each optional:
+
+- ``sets``: every set with the model's own defaults: exact grids, share verified, steps, and the
+  latency of single solves on a sample of it;
+- ``givens``: generated puzzles by number of givens;
+- ``curve``: accuracy against compute, for more steps and for more attempts.
+
+Real puzzles come from a folder of CSV files in Sudoku-Extreme's form (``--data``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import describe, sentence
+from training.data import generator
+from training.data.sudoku import HELD_OUT_SEED, held_out_set, read_csv
+from trm_sdk import SolveOptions, Solver, Task
+from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.domains import Sudoku
+
+RESULTS = Path(__file__).parent / "results"
+#: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
+GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
+
+
+def generated(domain: Sudoku, n: int, givens: tuple[int, int] | None = None) -> list[Task]:
+    """Held-out puzzles: minimal ones, or with a number of givens drawn from a range."""
+    if givens is None:
+        tokens, answers = held_out_set(domain, (0, 0), n)
+    else:
+        puzzles, solutions = generator.generate(
+            n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens
+        )
+        tokens, answers = puzzles.astype(np.int32) + 1, solutions.astype(np.int32) + 1
+    return [
+        Task((domain.decode(puzzle),), answers=(domain.decode(answer),))
+        for puzzle, answer in zip(tokens, answers, strict=True)
+    ]
+
+
+def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list[Task]]:
+    """The named sets: generated minimal puzzles, and each CSV of the folder."""
+    sets = {"minimal": generated(domain, minimal)}
+    if domain.size != 9:
+        return sets
+    sets["34+ givens"] = generated(domain, 1000, (34, 55))
+    for path in sorted(data.glob("*.csv")) if data else ():
+        sets[path.stem] = read_csv(path, domain)
+    return sets
+
+
+def sample(tasks: Sequence[Task], n: int | None) -> list[Task]:
+    """At most n tasks, the same ones every time."""
+    if n is None or n >= len(tasks):
+        return list(tasks)
+    return [tasks[i] for i in np.random.default_rng(0).choice(len(tasks), n, replace=False)]
+
+
+def measure(
+    solver: Solver, tasks: Sequence[Task], options: SolveOptions | None, batch_size: int
+) -> dict[str, Any]:
+    """Solve a set in batches: exact grids, verified ones, false claims, steps and attempts."""
+    start = time.perf_counter()
+    solutions = list(solver.solve_many(iter(tasks), options, batch_size=batch_size))
+    seconds = time.perf_counter() - start
+    exact = [bool(solution.correct) for solution in solutions]
+    verified = [solution.verified is True for solution in solutions]
+    return {
+        "puzzles": len(tasks),
+        "exact": sum(exact) / len(exact),
+        "verified": sum(verified) / len(verified),
+        # Verified by the rules yet not the known answer: only a puzzle with two solutions can be.
+        "false_verified": sum(v and not e for v, e in zip(verified, exact, strict=True)),
+        "mean_steps": float(np.mean([solution.steps for solution in solutions])),
+        "mean_attempts": float(np.mean([solution.attempts for solution in solutions])),
+        "puzzles_per_second": len(tasks) / seconds,
+    }
+
+
+def latency(solver: Solver, tasks: Sequence[Task]) -> list[float]:
+    """Seconds of single solves with the model's defaults, after a warm-up."""
+    solver.solve(tasks[0])
+    times = []
+    for task in tasks:
+        start = time.perf_counter()
+        solver.solve(task)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def _percentiles(times: Iterable[float]) -> dict[str, float]:
+    p50, p95, p99 = np.percentile(list(times), [50, 95, 99]) * 1000
+    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+
+
+@click.command(cls=ErrorHandlingCommand)
+@click.argument("model", default="sudoku")
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--part", "parts", multiple=True, default=("sets", "givens", "curve"))
+@click.option("--minimal", default=2000, show_default=True, help="Generated minimal puzzles.")
+@click.option("--most", type=int, help="Use at most so many puzzles of each set.")
+@click.option("--timed", default=100, show_default=True, help="Single solves timed a set.")
+@click.option("--curve-puzzles", default=200, show_default=True)
+@click.option("--batch-size", default=16, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--runtime", default="auto", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="JSON [results/accuracy-MODEL.json].")
+def main(
+    model: str,
+    data: Path | None,
+    parts: tuple[str, ...],
+    minimal: int,
+    most: int | None,
+    timed: int,
+    curve_puzzles: int,
+    batch_size: int,
+    threads: int,
+    runtime: str,
+    out: Path | None,
+) -> None:
+    """Measure MODEL, a name or path as in Solver.from_pretrained."""
+    console = Console()
+    solver = Solver.from_pretrained(model, runtime=runtime, threads=threads)
+    assert isinstance(solver.domain, Sudoku)
+    domain = solver.domain
+    result: dict[str, Any] = {"model": Path(model).name, "machine": describe(threads)}
+    console.print(sentence(result["machine"]), highlight=False)
+    result["defaults"] = solver.options.model_dump()
+    sets = read_sets(domain, data, minimal)
+    if "sets" in parts:
+        result["sets"], every = {}, []
+        table = _table("set", "puzzles", "exact", "verified", "false", "steps", "p50 ms", "p95 ms")
+        for name, tasks in sets.items():
+            chosen = sample(tasks, most)
+            row = measure(solver, chosen, None, batch_size)
+            times = latency(solver, sample(chosen, timed))
+            # The bar is over all sets together, each puzzle with equal weight.
+            every += times if name != "34+ givens" else []
+            row |= _percentiles(times)
+            result["sets"][name] = row
+            table.add_row(
+                name, str(row["puzzles"]), f"{row['exact']:.2%}", f"{row['verified']:.2%}",
+                str(row["false_verified"]), f"{row['mean_steps']:.1f}", f"{row['p50_ms']:.1f}",
+                f"{row['p95_ms']:.1f}",
+            )  # fmt: skip
+            console.print(table.columns[0].header, name, f"{row['exact']:.2%}", highlight=False)
+        result["latency"] = _percentiles(every)
+        console.print(table)
+    if "givens" in parts:
+        result["givens"] = {}
+        table = _table("givens", "puzzles", "exact", "steps")
+        ranges = GIVENS if domain.size == 9 else ()
+        for low, high in ranges:
+            row = measure(solver, generated(domain, 300, (low, high)), None, batch_size)
+            result["givens"][f"{low}-{high}"] = row
+            table.add_row(f"{low}-{high}", "300", f"{row['exact']:.2%}", f"{row['mean_steps']:.1f}")
+        console.print(table)
+    if "curve" in parts:
+        result["curve"] = []
+        table = _table("set", "explore", "noise", "steps", "attempts", "exact", "steps taken")
+        for name, tasks in sets.items():
+            for options in curve_points():
+                row = measure(solver, sample(tasks, curve_puzzles), options, batch_size)
+                point = options.model_dump(include={"explore", "noise", "max_steps", "attempts"})
+                result["curve"].append({"set": name, **point, **row})
+                table.add_row(
+                    name, options.explore, f"{options.noise:g}", str(options.max_steps),
+                    str(options.attempts), f"{row['exact']:.1%}", f"{row['mean_steps']:.0f}",
+                )  # fmt: skip
+                console.print(name, str(point), f"{row['exact']:.1%}", highlight=False)
+        console.print(table)
+    out = out or RESULTS / f"accuracy-{result['model']}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    console.print(f"written to {out}", highlight=False)
+
+
+def curve_points() -> list[SolveOptions]:
+    """Settings along the curves of accuracy against compute."""
+    longer = [SolveOptions(max_steps=steps, attempts=1) for steps in (16, 32, 64, 128, 256)]
+    noisy = [
+        SolveOptions(max_steps=64, attempts=attempts, explore="noise", noise=noise)
+        for noise in (0.1, 0.2)
+        for attempts in (4, 16)
+    ]
+    turned = [SolveOptions(max_steps=64, attempts=16, explore="symmetry")]
+    return longer + noisy + turned
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+if __name__ == "__main__":
+    main()

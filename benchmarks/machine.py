@@ -1,0 +1,52 @@
+"""What a figure was measured on; goes with every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+#: Instruction sets worth naming, from old to new.
+SIMD = ("avx2", "avx512f", "avx512_vnni", "amx_bf16")
+
+
+def describe(threads: int | None = None) -> dict[str, Any]:
+    """Processor, cores, threads used, Python, and the versions that matter."""
+    cpu = platform.processor() or platform.machine()
+    flags = ""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        text = info.read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                cpu = value.strip()
+            elif key.strip() == "flags":
+                flags = value
+                break
+    simd = [name for name in SIMD if name in flags.split()]
+    installed = {one.name: one.version for one in distributions()}
+    versions = {
+        name: installed[name]
+        for name in ("trm-sdk", "numpy", "onnxruntime", "torch")
+        if name in installed
+    }
+    return {
+        "cpu": cpu,
+        "simd": simd,
+        "cores": os.cpu_count(),
+        "threads": threads or os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def sentence(machine: dict[str, Any]) -> str:
+    """The same in a line for a table's caption."""
+    simd = machine["simd"][-1] if machine["simd"] else "no SIMD found"
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores ({simd}), {machine['threads']} threads, "
+        f"Python {machine['python']}"
+    )

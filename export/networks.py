@@ -359,19 +359,28 @@ class StructuredGraph:
         halves = []
         for half, rows in (("gate", slice(0, width)), ("up", slice(width, None))):
             with g.scope(half):
-                total = self.weights.linear(g, x, f"{name}.node", rows, half, bias=True)
+                terms = []
                 for relation in self.structure.relations:
                     layer = f"{name}.relations.{relation.weights_key}"
                     heard = self.weights.linear(g, pooled[relation.name], layer, rows, half)
-                    heard = self._spread(g, heard, relation, width)
-                    total = g.op("Add", total, heard, name=f"plus_{relation.name}")
+                    terms.append(
+                        (self._heard_shape(relation), self._spread(g, heard, relation, width))
+                    )
                 if value is not None:
                     heard = self.weights.linear(g, value, f"{name}.value", rows, half)
-                    total = g.op("Add", total, heard, name="plus_values")
-                halves.append(total)
+                    terms.append(((*self.cell_shape, 1), heard))
+                bias = g.weight(f"{name}.node.{half}.bias", self.weights[f"{name}.node.bias"][rows])
+                total = self.weights.linear(g, x, f"{name}.node", rows, half)
+                halves.append(add_terms(g, total, self.shape[:-1], bias, terms))
         down = self.weights.linear(g, swiglu(g, *halves), f"{name}.down")
         mixed = g.op("Add", x, down, name="residual")
         return rms_norm(g, mixed, size, config.rms_norm_eps)
+
+    def _heard_shape(self, relation: Relation) -> tuple[int, ...]:
+        """Shape, but for batch and channels, of what `_spread` gives."""
+        over = self.axes.get(relation.name, ())
+        cells = (1 if axis in over else size for axis, size in enumerate(self.cell_shape))
+        return (*cells, self.values)
 
     def _pool(self, g: GraphBuilder, x: str, relation: Relation, pools: AxisPools) -> str:
         if relation.name in self.axes:
@@ -423,13 +432,52 @@ class StructuredGraph:
             return g.reshape(heard, -1, *self.cell_shape, self.values, width, name="spread")
 
     def readout(self, g: GraphBuilder, y: str) -> tuple[str, str]:
-        config, size = self.config, self.config.hidden_size
-        logits = self.weights.linear(g, y, "lm_head", bias=True)
+        config = self.config
+        nodes = config.seq_len * self.values
+        y = g.reshape(y, -1, nodes, config.hidden_size, name="nodes")
+        logits = self.weights.linear(g, y, "lm_head")
         logits = g.reshape(logits, -1, config.seq_len, config.outputs, name="logits_shaped")
-        nodes = g.reshape(y, -1, config.seq_len * self.values, size, name="nodes")
-        mean = g.reduce("ReduceMean", nodes, [1], keepdims=False, name="mean")
+        logits = g.op("Add", logits, self.weights.vector(g, "lm_head.bias"), name="lm_head_bias")
+        # The mean as a product: runtimes are slow at reducing an outer axis.
+        share = g.constant("node_share", np.full((1, nodes), 1 / nodes, np.float32))
+        mean = g.op("MatMul", share, y, name="mean")
         halt = self.weights.linear(g, mean, "q_head", bias=True)
         return logits, g.reshape(halt, -1, name="halt_flat")
+
+
+def add_terms(
+    g: GraphBuilder,
+    total: str,
+    shape: tuple[int, ...],
+    bias: str,
+    terms: list[tuple[tuple[int, ...], str]],
+) -> str:
+    """``total + bias + terms`` with as few additions over the whole shape as can be.
+
+    An addition over all nodes reads and writes more than the terms' own matrix products, so the
+    bias joins the smallest term, and terms whose sum is still smaller than the whole (Sudoku's rows
+    and boxes: a third) are added up before they are broadcast.
+    """
+    terms = sorted(terms, key=lambda term: math.prod(term[0]))
+    if not terms:
+        return g.op("Add", total, bias, name="bias")
+    terms[0] = terms[0][0], g.op("Add", terms[0][1], bias, name="bias")
+    while True:
+        pairs = [
+            (tuple(map(max, terms[a][0], terms[b][0])), a, b)
+            for a in range(len(terms))
+            for b in range(a + 1, len(terms))
+        ]
+        small = [pair for pair in pairs if 2 * math.prod(pair[0]) <= math.prod(shape)]
+        if not small:
+            break
+        union, a, b = min(small, key=lambda pair: math.prod(pair[0]))
+        joined = g.op("Add", terms[a][1], terms[b][1], name="partial")
+        terms = [term for number, term in enumerate(terms) if number not in (a, b)]
+        terms.append((union, joined))
+    for _, term in terms:
+        total = g.op("Add", total, term, name="total")
+    return total
 
 
 class AxisPools:

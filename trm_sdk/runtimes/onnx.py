@@ -11,6 +11,7 @@ import numpy as np
 
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
 from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens
+from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class OnnxRuntime:
         self.spec = ModelSpec.from_json(metadata["trm_spec"], path)
         self.checksum = metadata.get("weights_sha256", "")
         self._shape = self.spec.model.state_shape
+        self._noise = GaussianTable(self._shape)
         self._check_signature(path)
 
     def _check_signature(self, path: Path) -> None:
@@ -183,9 +185,7 @@ class OnnxRuntime:
         """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
         _to_host(state)
         for row in np.flatnonzero(scale).tolist():
-            noise = rngs[row].standard_normal(self._shape, dtype=np.float32)
-            noise *= scale[row]
-            state.z[row] += noise
+            state.z[row] += scale[row] * self._noise.draw(rngs[row])
         return state
 
     def close(self) -> None:

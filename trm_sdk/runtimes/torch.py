@@ -14,6 +14,7 @@ from torch import Tensor
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens
+from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
 
 Precision = Literal["float32", "bfloat16"]
@@ -76,6 +77,7 @@ class TorchRuntime:
         self.spec = spec
         self.model = model.to(self._device).eval()
         self._bfloat16 = precision == "bfloat16" and _has_bfloat16(self._device)
+        self._noise = GaussianTable(spec.model.state_shape)
         self._eager: _StepFunction = self._step_rows
         self._compiled = _compile(self._step_rows) if compile else None
         # CUDA runs one kernel stream, and the buffers of a CUDA graph are shared by its callers.
@@ -162,11 +164,9 @@ class TorchRuntime:
         """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
         rows = np.flatnonzero(scale)
         if len(rows):
-            shape = tuple(state.z.shape[1:])
-            noise = np.empty((len(rows), *shape), np.float32)
+            noise = np.empty((len(rows), *self._noise.shape), np.float32)
             for into, row in enumerate(rows.tolist()):
-                rngs[row].standard_normal(out=noise[into], dtype=np.float32)
-                noise[into] *= scale[row]
+                np.multiply(self._noise.draw(rngs[row]), scale[row], out=noise[into])
             index = torch.from_numpy(rows).to(self._device)
             state.z.index_add_(0, index, torch.from_numpy(noise).to(self._device))
         return state

@@ -56,7 +56,7 @@ class Grid:
             raise InvalidInputError(
                 f"a grid has two non-empty dimensions (rows, columns); got shape {array.shape}"
             )
-        if array.dtype.kind == "f" and np.array_equal(array, np.trunc(array)):
+        if array.dtype.kind == "f" and (np.abs(array) < 1e6).all() and (array % 1 == 0).all():
             array = array.astype(np.int64)  # e.g. read by np.loadtxt or from a data frame
         if array.dtype.kind not in "iu":
             raise InvalidInputError(
@@ -127,6 +127,11 @@ class Grid:
             raise InvalidInputError(
                 f"text that starts with '[' must be a JSON list of integers: {error}"
             ) from error
+        rows = [row if isinstance(row, list) else [row] for row in data]
+        if any(type(value) is not int for row in rows for value in row):
+            raise InvalidInputError(
+                f"text that starts with '[' must be a JSON list of integers; got {_shown(body)}"
+            )
         if data and all(isinstance(value, int) for value in data):
             return cls._shaped([data], shape, body)
         grid = cls(data)

@@ -1,0 +1,127 @@
+"""Tasks, structures, configs, options and specs: what they refuse, and how they say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import small_config
+
+from trm_sdk.domains import get_domain
+from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError
+from trm_sdk.grid import Grid
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.options import SolveOptions
+from trm_sdk.spec import FORMAT, ModelSpec
+from trm_sdk.structure import Relation, Structure
+from trm_sdk.task import Task
+
+GRID = Grid([[1, 2], [2, 1]])
+
+
+def test_a_task_says_what_it_lacks() -> None:
+    with pytest.raises(InvalidInputError, match="at least one input"):
+        Task(())
+    with pytest.raises(InvalidInputError, match="at least one input"):
+        Task(([[1]],))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="1 inputs needs as many answers; got 2"):
+        Task((GRID,), answers=(GRID, GRID))
+    with pytest.raises(InvalidInputError, match="2 inputs"):
+        _ = Task((GRID, GRID)).grid
+    assert Task((GRID,)).answer is None
+    assert Task((GRID,), answers=(GRID,)).answer == GRID
+
+
+@pytest.mark.parametrize(
+    ("relations", "named"),
+    [
+        ([Relation(name="far", sets=((0, 4),))], "'far' names cell 4"),
+        ([Relation(name="twice", sets=((0, 0),))], "repeats"),
+        ([Relation(name="none", sets=((),))], "empty group"),
+        ([Relation(name="near", kind="neighbourhood", sets=((1,),))], r"one set a cell \(4\)"),
+    ],
+)
+def test_a_structure_of_other_cells_is_refused(relations: list[Relation], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Structure(cells=4, relations=tuple(relations), interchangeable_values=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"output_offset": 6, "mixer": "mlp_t"}, "below vocab_size"),
+        ({"mixer": "attention", "hidden_size": 15}, "not a multiple of num_heads"),
+        ({"positions": "rope"}, "needs mixer='attention'"),
+        ({"puzzle_emb_ndim": 40, "puzzle_emb_len": 1, "mixer": "mlp_t"}, "does not fit"),
+        ({"structure": None}, "needs a structure"),
+        ({"seq_len": 17}, "16 cells, seq_len is 17"),
+        ({"puzzle_emb_len": 2}, "takes no puzzle embedding"),
+    ],
+)
+def test_a_contradictory_config_is_refused(changes: dict[str, object], named: str) -> None:
+    fields = small_config().model_dump() | changes
+    with pytest.raises(ValueError, match=named):
+        ModelConfig(**fields)
+
+
+def test_the_papers_sudoku_model_has_the_papers_sizes() -> None:
+    config = ModelConfig(vocab_size=11, seq_len=81)
+    assert config.swiglu_size == 1536
+    assert config.passes == 21
+    assert config.state_shape == (81, 512)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"max_steps": 0}, "max_steps.*got 0"),
+        ({"max_steps": "many"}, "max_steps.*'many'"),
+        ({"attempts": -1}, "attempts.*got -1"),
+        ({"explore": "wander"}, "explore.*'wander'"),
+        ({"halt_threshold": 1.5}, "halt_threshold.*1.5"),
+        ({"noise": float("nan")}, "noise.*nan"),
+        ({"seconds": 0}, "seconds.*got 0"),
+        ({"patience": -1}, "patience.*-1"),
+        ({"maxsteps": 3}, "unknown key 'maxsteps'; did you mean 'max_steps'"),
+    ],
+)
+def test_options_name_the_field_and_the_value(fields: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        SolveOptions(**fields)
+
+
+def test_options_given_go_over_the_defaults() -> None:
+    defaults = SolveOptions(max_steps=40, noise=0.3, explore="noise")
+    merged = SolveOptions(attempts=4, noise=0.1).over(defaults)
+    assert merged == SolveOptions(max_steps=40, noise=0.1, explore="noise", attempts=4)
+
+
+def test_a_spec_survives_json() -> None:
+    domain = get_domain("sudoku-4x4")
+    spec = ModelSpec.for_domain(domain, small_config(), SolveOptions(attempts=3), recipe="r")
+    again = ModelSpec.from_json(spec.to_json(), "here")
+    assert again == spec
+    assert again.solve.attempts == 3
+    assert again.notes == {"recipe": "r"}
+    spec.check_domain(domain)
+
+
+def test_what_is_no_spec_is_refused_with_its_file() -> None:
+    domain = get_domain("sudoku-4x4")
+    spec = ModelSpec.for_domain(domain, small_config())
+    for text, named in (
+        ("not json", "here holds no valid model description"),
+        ("{}", "domain"),
+        (spec.model_copy(update={"format": FORMAT + 1}).to_json(), "reads up to"),
+        (spec.to_json().replace('"domain"', '"domian"'), "did you mean 'domain'"),
+    ):
+        with pytest.raises(CheckpointError, match=named):
+            ModelSpec.from_json(text, Path("here"))
+
+
+def test_a_model_of_another_domain_is_refused() -> None:
+    spec = ModelSpec.for_domain(get_domain("sudoku-4x4"), small_config())
+    with pytest.raises(
+        CheckpointError, match=r"here is a model of 'sudoku-4x4' .* not of 'sudoku'"
+    ):
+        spec.check_domain(get_domain("sudoku"), "here")

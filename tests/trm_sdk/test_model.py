@@ -1,0 +1,241 @@
+"""The model: its initialisation, its recursion, and what the structured mixer promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_model, small_config
+
+from trm_sdk.checkpoint import build, load_model, save_model
+from trm_sdk.domains import Sudoku, get_domain
+from trm_sdk.errors import CheckpointError
+from trm_sdk.model.recursion import TRM, State
+from trm_sdk.model.structured import AxisPool, SetPool, factorise
+from trm_sdk.structure import Relation, Structure
+
+
+def tokens_of(n: int, cells: int = 16, vocabulary: int = 6, seed: int = 0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.integers(1, vocabulary, (n, cells), dtype=np.int32))
+
+
+@pytest.mark.parametrize("box", [(2, 2), (2, 3), (3, 3), (4, 4)])
+def test_sudoku_factorises_into_axes(box: tuple[int, int]) -> None:
+    structure = Sudoku(*box).structure
+    assert structure is not None
+    shape, axes = factorise(structure)
+    assert int(np.prod(shape)) == structure.cells
+    assert set(axes) == {"row", "column", "box"}
+
+
+def test_what_is_no_product_of_axes_is_not_taken_for_one() -> None:
+    jigsaw = Relation(name="jigsaw", sets=((0, 1, 2, 4), (3, 7, 11, 6), (5, 8, 9, 10)))
+    diagonal = Relation(name="diagonal", sets=((0, 5, 10, 15),))
+    rows = Relation(name="row", sets=tuple(tuple(range(i, i + 4)) for i in range(0, 16, 4)))
+    structure = Structure(
+        cells=16, relations=(rows, jigsaw, diagonal), interchangeable_values=False
+    )
+    _, axes = factorise(structure)
+    assert set(axes) == {"row"}
+
+
+@pytest.mark.parametrize("name", ["sudoku-4x4", "sudoku-6x6", "sudoku"])
+def test_pooling_over_axes_and_over_sets_agree(name: str) -> None:
+    structure = get_domain(name).structure
+    assert structure is not None
+    shape, axes = factorise(structure)
+    nodes = torch.randn(2, *shape, 3, 5)
+    for relation in structure.relations:
+        by_axis, by_set = AxisPool(shape, axes[relation.name]), SetPool(shape, relation)
+        one = by_axis.spread(by_axis(nodes)).expand(2, *shape, 3, 10)
+        other = by_set.spread(by_set(nodes))
+        torch.testing.assert_close(one, other)
+
+
+def test_a_neighbourhood_reaches_its_own_cell_alone() -> None:
+    ring = Relation(name="ring", kind="neighbourhood", sets=((1, 3), (0, 2), (1, 3), ()))
+    pool = SetPool((4,), ring)
+    nodes = torch.arange(1.0, 5).view(1, 4, 1, 1)
+    heard = pool.spread(pool(nodes))[0, :, 0]
+    root = 2**0.5
+    expected = torch.tensor([[6 / root, 4], [4 / root, 3], [6 / root, 4], [0, 0]])
+    torch.testing.assert_close(heard, expected)
+
+
+def test_overlapping_groups_add_up() -> None:
+    groups = Relation(name="pairs", sets=((0, 1), (1, 2)))
+    pool = SetPool((3,), groups)
+    nodes = torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
+    heard = pool.spread(pool(nodes))[0, :, 0, 1]
+    assert heard.tolist() == [2.0, 6.0, 4.0]
+
+
+def test_the_structured_model_is_equivariant_to_every_symmetry_of_its_domain() -> None:
+    domain = get_domain("sudoku-4x4")
+    _, model = random_model()
+    rng = np.random.default_rng(3)
+    tokens = tokens_of(1, seed=1)
+    state = model.initial_state(1)
+    for _ in range(2):
+        state, logits, halt = model(tokens, state)
+    for _ in range(10):
+        symmetry = domain.random_symmetry(rng)
+        assert symmetry is not None
+        turned = domain.encode_grid(symmetry.apply(domain.decode(tokens[0].numpy())))[None]
+        other = model.initial_state(1)
+        for _ in range(2):
+            other, moved, halt_moved = model(torch.from_numpy(turned), other)
+        expected = torch.empty_like(moved)
+        expected[:, :, symmetry.values[1:] - 1] = logits[:, symmetry.cells]
+        torch.testing.assert_close(moved, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(halt_moved, halt, atol=1e-5, rtol=1e-4)
+
+
+def test_weights_of_a_small_board_run_on_a_large_one() -> None:
+    _, small = random_model()
+    large = get_domain("sudoku-6x6")
+    config = small_config().model_copy(
+        update={"vocab_size": 8, "seq_len": 36, "structure": large.structure}
+    )
+    # 6x6 boxes are not square, so its rows and columns do not share weights as 4x4's do.
+    shared = large.structure
+    assert shared is not None
+    relations = tuple(
+        r.model_copy(update={"weights": None if r.name == "box" else "line"})
+        for r in shared.relations
+    )
+    structure = shared.model_copy(update={"relations": relations})
+    model = TRM(config.model_copy(update={"structure": structure}))
+    model.load_state_dict(small.state_dict())
+    _, logits, _ = model(tokens_of(2, 36, 8), model.initial_state(2))
+    assert logits.shape == (2, 36, 6)
+
+
+@pytest.mark.parametrize("mixer", ["structured", "mlp_t", "attention"])
+def test_rows_of_a_batch_do_not_see_each_other(mixer: str) -> None:
+    _, model = random_model(mixer)
+    tokens = tokens_of(3)
+    state, logits, halt = model(tokens, model.initial_state(3))
+    assert logits.dtype == halt.dtype == torch.float32
+    assert state.y.shape == (3, *model.config.state_shape)
+    for row in range(3):
+        _, alone, halt_alone = model(tokens[row : row + 1], model.initial_state(1))
+        torch.testing.assert_close(alone[0], logits[row])
+        torch.testing.assert_close(halt_alone[0], halt[row])
+
+
+def test_a_step_is_the_recursion_of_the_paper() -> None:
+    """T = 2 times: n = 3 updates of z from x + y + z, then one of y from y + z."""
+    _, model = random_model("attention", H_cycles=2, L_cycles=3)
+    network, tokens = model.network, tokens_of(2)
+    x = network.embed(tokens, None)
+    y, z = model.initial_state(2)
+    for _ in range(2):
+        for _ in range(3):
+            z = network(x + y + z)
+        y = network(y + z)
+    state, _, _ = model(tokens, model.initial_state(2))
+    torch.testing.assert_close(state.y, y)
+    torch.testing.assert_close(state.z, z)
+
+
+def test_only_the_last_cycle_is_differentiated() -> None:
+    _, model = random_model("mlp_t", H_cycles=3)
+    x = model.network.embed(tokens_of(1), None).detach()
+    start = State(*(torch.randn(1, *model.config.state_shape) for _ in range(2)))
+    start.y.requires_grad_(True)
+    state = model.recurse(x, start)
+    assert state.y.requires_grad  # through the weights
+    assert torch.autograd.grad(state.y.sum(), start.y, allow_unused=True) == (None,)
+    state = model.recurse(x, start, grad_cycles=3)
+    (gradient,) = torch.autograd.grad(state.y.sum(), start.y)
+    assert gradient.abs().sum() > 0
+
+
+def test_answers_keep_the_givens() -> None:
+    _, model = random_model()
+    tokens = tokens_of(2)
+    tokens[:, ::2] = 1
+    logits = torch.zeros(2, 16, 4)
+    logits[..., 3] = 1
+    answer = model.answer(tokens, logits)
+    assert (answer[:, ::2] == 5).all()
+    assert (answer[:, 1::2] == torch.where(tokens >= 2, tokens, 5)[:, 1::2]).all()
+
+
+def test_a_fresh_model_thinks_rather_than_stops() -> None:
+    for mixer in ("structured", "mlp_t", "attention"):
+        _, model = random_model(mixer)
+        _, _, halt = model(tokens_of(2), model.initial_state(2))
+        assert (halt == -5).all()
+
+
+# --- checkpoints ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mixer", ["structured", "mlp_t", "attention"])
+def test_a_saved_model_gives_the_same_logits(tmp_path: Path, mixer: str) -> None:
+    spec, model = random_model(mixer)
+    folder = save_model(tmp_path / "m", spec, model.state_dict())
+    tokens = tokens_of(2)
+    _, expected, _ = model(tokens, model.initial_state(2))
+    for path in (folder, folder / "model.safetensors"):
+        found, again = load_model(path)
+        _, logits, _ = again(tokens, again.initial_state(2))
+        assert found == spec
+        assert torch.equal(logits, expected)
+        assert not again.training
+
+
+def test_a_training_checkpoint_gives_its_averaged_weights(tmp_path: Path) -> None:
+    spec, model = random_model()
+    averaged = {name: value + 1 for name, value in model.state_dict().items()}
+    data = {"spec": spec.to_json(), "model": model.state_dict(), "ema": averaged}
+    torch.save(data, tmp_path / "c.pt")
+    _, loaded = load_model(tmp_path / "c.pt")
+    torch.testing.assert_close(dict(loaded.state_dict()), averaged)
+
+
+def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
+    spec, model = random_model()
+    weights = dict(model.state_dict())
+    name = next(iter(weights))
+    without = {key: value for key, value in weights.items() if key != name}
+    with pytest.raises(CheckpointError, match=f"here lacks the weight '{name}'"):
+        build(spec, without, "here")
+    with pytest.raises(CheckpointError, match=f"weight '{name}' has shape"):
+        build(spec, weights | {name: torch.zeros(1, 1)}, "here")
+    with pytest.raises(CheckpointError, match="'surplus'"):
+        build(spec, weights | {"surplus": torch.zeros(1)}, "here")
+
+    (tmp_path / "noise.safetensors").write_bytes(b"\x00" * 100)
+    (tmp_path / "noise.pt").write_bytes(b"\x00" * 100)
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for path, named in (
+        (tmp_path / "none.pt", "no checkpoint at"),
+        (tmp_path / "noise.safetensors", "no readable .safetensors"),
+        (tmp_path / "noise.pt", "no readable PyTorch checkpoint"),
+        (tmp_path / "other.pt", "no checkpoint of training.fit"),
+        (folder, "no model folder"),
+    ):
+        with pytest.raises(CheckpointError, match=named):
+            load_model(path)
+    (folder / "config.json").write_text(spec.to_json(), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="no weights at"):
+        load_model(folder)
+
+
+def test_a_checkpoint_can_not_run_code(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value]
+
+    torch.save({"spec": "{}", "model": Payload()}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match="no readable PyTorch checkpoint"):
+        load_model(tmp_path / "evil.pt")
+    assert not (tmp_path / "ran").exists()

@@ -251,9 +251,13 @@ class Search:
         if halted and not _votes(job):
             self._conclude(job, job.finals[-1], "halted")
             return True
+        last = not job.unfinished and job.handed_out == job.options.attempts
+        if not last and _is_late(job, perf_counter()) and job not in self._jobs:
+            self._conclude(job, self._chosen(job), "seconds")  # while no row of it runs
+            return True
         if job.handed_out < job.options.attempts:
             self._send_the_others(job)
-        elif not job.unfinished:
+        elif last:
             final = self._chosen(job)
             self._conclude(job, final, "halted" if final.halted else "max_steps")
             return True
@@ -261,13 +265,7 @@ class Search:
 
     def _out_of_time(self, halt_logit: npt.NDArray[np.float32]) -> list[Job]:
         now = perf_counter()
-        late = {
-            id(job): job
-            for job in self._jobs
-            if job is not None
-            and job.options.seconds is not None
-            and now - job.started >= job.options.seconds
-        }
+        late = {id(job): job for job in self._jobs if job is not None and _is_late(job, now)}
         for row, job in enumerate(self._jobs):
             if job is not None and id(job) in late:
                 job.finals.append(self._final(row, _sigmoid(float(halt_logit[row])), False))
@@ -356,7 +354,7 @@ class Search:
                 self._count += 1
                 self._vacant += 1
                 self._place(self._count - 1, *arrival)
-            fresh = self.runtime.start(self._all_tokens[first : self._count].copy())
+            fresh = self.runtime.start(self._all_tokens[first : self._count])
             self._state = self.runtime.concatenate([self._state, fresh]) if first else fresh
         elif len(free) > len(into_gaps):
             self._compact()
@@ -432,6 +430,10 @@ class Search:
 
 #: Stands in the list of generators for rows that draw nothing.
 _NO_RNG = np.random.Generator(np.random.SFC64(0))
+
+
+def _is_late(job: Job, now: float) -> bool:
+    return job.options.seconds is not None and now - job.started >= job.options.seconds
 
 
 def _votes(job: Job) -> bool:

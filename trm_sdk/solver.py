@@ -289,7 +289,7 @@ class Solver:
         given = np.zeros(tokens.shape, bool)
         if model.givens_from is not None:
             given = tokens >= model.givens_from
-        state = self._runtime.start(tokens.copy())
+        state = self._runtime.start(tokens)
         started = time.perf_counter()
         for index in range(1, options.max_steps + 1):
             state, logits, halt_logit = self._runtime.step(state)

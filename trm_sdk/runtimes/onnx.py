@@ -121,7 +121,7 @@ class OnnxRuntime:
 
     def start(self, tokens: Tokens) -> OnnxState:
         """The initial state for int32 tokens of shape (batch, N)."""
-        tokens = np.ascontiguousarray(tokens, dtype=np.int32)
+        tokens = np.array(tokens, dtype=np.int32, order="C")  # its own: `restart` writes into it
         shape = (len(tokens), *self._shape)
         return OnnxState(tokens, np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 

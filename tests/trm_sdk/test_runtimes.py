@@ -1,0 +1,322 @@
+"""Both runtimes keep one protocol, agree with each other, and refuse what they can't run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from conftest import random_model
+
+from export.exporter import export_onnx
+from trm_sdk.errors import CheckpointError, InvalidInputError
+from trm_sdk.runtimes import open_runtime
+from trm_sdk.runtimes.base import Runtime
+from trm_sdk.runtimes.noise import GaussianTable
+from trm_sdk.runtimes.onnx import OnnxRuntime, graph_metadata
+from trm_sdk.runtimes.torch import TorchRuntime
+
+MIXERS = ("structured", "mlp_t", "attention")
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A step graph of a random model of every mixer, and graphs that are none."""
+    folder = tmp_path_factory.mktemp("graphs")
+    for mixer in MIXERS:
+        export_onnx(random_model(mixer), folder / f"{mixer}.onnx")
+    export_onnx(random_model(), folder / "loop.onnx", "loop")
+    export_onnx(random_model(), folder / "fixed.onnx", batch=2)
+    return {path.stem: path for path in folder.glob("*.onnx")}
+
+
+@pytest.fixture(params=[(kind, mixer) for kind in ("onnx", "torch") for mixer in MIXERS], ids=str)
+def runtime(request: pytest.FixtureRequest, graphs: dict[str, Path]) -> Runtime:
+    kind, mixer = request.param
+    if kind == "onnx":
+        return OnnxRuntime(graphs[mixer], threads=1)
+    spec, model = random_model(mixer)
+    return TorchRuntime(model, spec, device="cpu")
+
+
+def some_tokens(rows: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 6, (rows, 16), dtype=np.int32)
+
+
+def run(runtime: Runtime, state: Any, steps: int) -> tuple[Any, list[np.ndarray]]:
+    seen = []
+    for _ in range(steps):
+        state, logits, halt = runtime.step(state)
+        seen.append(np.concatenate((logits.reshape(len(logits), -1), halt[:, None]), 1))
+    return state, seen
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_the_runtimes_agree(graphs: dict[str, Path], mixer: str) -> None:
+    spec, model = random_model(mixer)
+    one, other = OnnxRuntime(graphs[mixer], threads=1), TorchRuntime(model, spec, device="cpu")
+    assert one.spec == other.spec
+    tokens = some_tokens(3)
+    _, by_onnx = run(one, one.start(tokens), 4)
+    _, by_torch = run(other, other.start(tokens), 4)
+    # A random mlp_t amplifies rounding from step to step; see test_golden.
+    for a, b in list(zip(by_onnx, by_torch, strict=True))[: 1 if mixer == "mlp_t" else 4]:
+        np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)
+
+
+def test_outputs_have_the_stated_types(runtime: Runtime) -> None:
+    model = runtime.spec.model
+    _, logits, halt = runtime.step(runtime.start(some_tokens(2)))
+    assert (logits.dtype, logits.shape) == (np.float32, (2, 16, model.outputs))
+    assert (halt.dtype, halt.shape) == (np.float32, (2,))
+
+
+def test_a_row_is_its_own(runtime: Runtime) -> None:
+    """However rows are restarted, chosen and joined, each goes on as if it were alone."""
+    tokens = some_tokens(5)
+    # One step is compared, so that a chaotic random model does not magnify rounding.
+    alone = []
+    for row in range(5):
+        state, _, _ = runtime.step(runtime.start(tokens[row : row + 1]))
+        alone.append(run(runtime, state, 1)[1][0][0])
+    first = [run(runtime, runtime.start(tokens[row : row + 1]), 1)[1][0][0] for row in (3, 4)]
+
+    state, _, _ = runtime.step(runtime.start(tokens[:3]))
+    state = runtime.select(state, np.array([2, 0, 0, 1]))
+    other, _, _ = runtime.step(runtime.start(tokens[4:]))
+    state = runtime.concatenate([state, other])
+    state = runtime.restart(state, np.array([1, 3]), tokens[3:5])
+    _, (seen,) = run(runtime, state, 1)
+    expected = [alone[2], first[0], alone[0], first[1], alone[4]]
+    np.testing.assert_allclose(seen, np.stack(expected), atol=1e-3, rtol=1e-3)
+
+
+def test_tokens_given_are_not_changed(runtime: Runtime) -> None:
+    tokens = some_tokens(2)
+    before = tokens.copy()
+    state, _, _ = runtime.step(runtime.start(tokens[:1]))
+    runtime.restart(state, np.array([0]), tokens[1:])
+    assert (tokens == before).all()
+
+
+def test_noise_reaches_its_rows_alone_and_comes_from_their_generators(runtime: Runtime) -> None:
+    tokens = some_tokens(3)
+
+    def after(scale: list[float], seeds: list[int], rows: list[int]) -> np.ndarray:
+        rngs = [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
+        state = runtime.start(tokens[rows])
+        state = runtime.perturb(state, np.array(scale, np.float32), rngs)
+        return run(runtime, state, 1)[1][0]
+
+    plain = after([0, 0, 0], [1, 2, 3], [0, 1, 2])
+    noisy = after([0, 0.3, 0.3], [1, 2, 3], [0, 1, 2])
+    # Compared by where each row's differences lie, for a batch changes the order of sums.
+    moved = np.abs(noisy - plain).max(1)
+    assert moved[0] < 1e-4
+    assert (moved[1:] > 1e-2).all()
+    alone = after([0.3], [2], [1])
+    np.testing.assert_allclose(alone[0], noisy[1], atol=1e-3)
+    assert np.abs(after([0.3], [5], [1])[0] - noisy[1]).max() > 1e-2
+
+
+def test_the_table_of_noise_is_gaussian() -> None:
+    table = GaussianTable((100, 200))
+    rng = np.random.default_rng(0)
+    draws = np.stack([table.draw(rng) for _ in range(50)])
+    assert draws.dtype == np.float32
+    assert abs(draws.mean()) < 0.01
+    assert abs(draws.std() - 1) < 0.01
+    assert abs((np.abs(draws) < 1.96).mean() - 0.95) < 0.005
+    assert abs(np.corrcoef(draws[0].ravel(), draws[1].ravel())[0, 1]) < 0.05
+    assert (draws[0] != draws[1]).any()
+    with pytest.raises(ValueError, match="read-only"):
+        table.draw(rng)[0, 0] = 1
+
+
+def test_several_threads_may_run_one_runtime(runtime: Runtime) -> None:
+    tokens = some_tokens(4)
+    expected = [run(runtime, runtime.start(tokens[i : i + 1]), 3)[1] for i in range(4)]
+    wrong: list[object] = []
+
+    def work(i: int) -> None:
+        for _ in range(20):
+            _, seen = run(runtime, runtime.start(tokens[i : i + 1]), 3)
+            if not all(np.array_equal(a, b) for a, b in zip(seen, expected[i], strict=True)):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# --- what can't be run ----------------------------------------------------------------------
+
+
+def altered(source: Path, target: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    graph = onnx.load(source)
+    change(graph)
+    onnx.save(graph, target)
+    return target
+
+
+def set_metadata(key: str, value: str | None) -> Callable[[onnx.ModelProto], None]:
+    def change(graph: onnx.ModelProto) -> None:
+        kept = {prop.key: prop.value for prop in graph.metadata_props if prop.key != key}
+        del graph.metadata_props[:]
+        onnx.helper.set_model_props(graph, kept if value is None else kept | {key: value})
+
+    return change
+
+
+def rename_input(graph: onnx.ModelProto) -> None:
+    for value in graph.graph.input:
+        if value.name == "z":
+            value.name = "latent"
+    for node in graph.graph.node:
+        for place, name in enumerate(node.input):
+            if name == "z":
+                node.input[place] = "latent"
+
+
+def test_graphs_that_are_no_step_graph_are_refused(graphs: dict[str, Path], tmp_path: Path) -> None:
+    step = graphs["structured"]
+    (tmp_path / "noise.onnx").write_bytes(b"\x00\x01nothing" * 50)
+    (tmp_path / "half.onnx").write_bytes(step.read_bytes()[: step.stat().st_size // 2])
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    other = {"seq_len": 25, "structure": None, "mixer": "mlp_t"}
+    spec = OnnxRuntime(step).spec
+    larger = spec.model_copy(update={"model": spec.model.model_copy(update=other)})
+    for path, named in (
+        (tmp_path / "none.onnx", "no graph at"),
+        (tmp_path / "noise.onnx", "no graph to run"),
+        (tmp_path / "half.onnx", "no graph to run"),
+        (tmp_path / "empty.onnx", "no graph to run"),
+        (graphs["loop"], "mode 'loop'.*mode 'step'"),
+        (graphs["fixed"], "fixed batch of 2"),
+        (altered(step, tmp_path / "a.onnx", set_metadata("trm_mode", None)), "'trm_mode'"),
+        (altered(step, tmp_path / "b.onnx", set_metadata("trm_spec", None)), "'trm_spec'"),
+        (altered(step, tmp_path / "c.onnx", set_metadata("trm_spec", "{")), "no valid model desc"),
+        (altered(step, tmp_path / "d.onnx", set_metadata("trm_format", "99")), "format 99"),
+        (altered(step, tmp_path / "e.onnx", set_metadata("trm_format", "x")), "format x"),
+        (altered(step, tmp_path / "f.onnx", rename_input), "'latent'"),
+        (
+            altered(step, tmp_path / "g.onnx", set_metadata("trm_spec", larger.to_json())),
+            "input 'tokens' has shape",
+        ),
+    ):
+        with pytest.raises(CheckpointError, match=named) as caught:
+            OnnxRuntime(path)
+        assert str(path) in str(caught.value)
+        assert caught.value.__suppress_context__ or caught.value.__cause__ is None
+
+
+def test_metadata_is_read_from_graphs_of_every_mode(graphs: dict[str, Path]) -> None:
+    assert graph_metadata(graphs["loop"])["trm_mode"] == "loop"
+    assert graph_metadata(graphs["fixed"])["trm_mode"] == "step"
+    with pytest.raises(CheckpointError, match="no graph at"):
+        graph_metadata("nowhere.onnx")
+
+
+def test_devices_and_threads_are_checked(graphs: dict[str, Path]) -> None:
+    path = graphs["structured"]
+    spec, model = random_model()
+
+    def both(device: str, threads: int | None) -> list[Callable[[], Runtime]]:
+        return [
+            lambda: OnnxRuntime(path, device, threads),
+            lambda: TorchRuntime(model, spec, device, threads),
+        ]
+
+    for make in both("tpu", None):
+        with pytest.raises(InvalidInputError, match=r"'cuda'.*got 'tpu'"):
+            make()
+    for make in both("cpu", 0):
+        with pytest.raises(InvalidInputError, match="threads must be at least 1; got 0"):
+            make()
+    with pytest.raises(InvalidInputError, match=r"precision .* got 'int4'"):
+        TorchRuntime(model, spec, "cpu", precision="int4")  # type: ignore[arg-type]
+    assert OnnxRuntime(path, "cpu", 1).device == "cpu"
+
+
+def test_bfloat16_stays_close(graphs: dict[str, Path]) -> None:
+    spec, model = random_model()
+    exact = TorchRuntime(model, spec, device="cpu")
+    rough = TorchRuntime(model, spec, device="cpu", precision="bfloat16")
+    tokens = some_tokens(2)
+    _, (a,) = run(exact, exact.start(tokens), 1)
+    state, (b,) = run(rough, rough.start(tokens), 1)
+    assert 0 < np.abs(a - b).max() < 0.2
+    assert str(state.z.dtype) == "torch.float32"
+
+
+def test_a_step_that_can_not_be_compiled_runs_uncompiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """E.g. a machine without a compiler: the model still runs, and a warning says why."""
+    import torch
+
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("no C++ compiler here\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: broken)
+    spec, model = random_model()
+    plain = TorchRuntime(model, spec, device="cpu")
+    compiled = TorchRuntime(model, spec, device="cpu", compile=True)
+    tokens = some_tokens(3)
+    state = compiled.start(tokens)
+    with pytest.warns(RuntimeWarning, match="torch.compile failed.*no C.. compiler here$"):
+        state, logits, _ = compiled.step(state)
+    expected = plain.step(plain.start(tokens)).logits
+    assert np.array_equal(logits, expected)
+    compiled.step(state)  # no second warning: it would be an error
+
+
+def test_a_padded_batch_gives_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled step rounds batches up to powers of two; the spare rows must not show."""
+    import torch
+
+    sizes = []
+
+    def compiled(function: Callable[..., Any], **options: object) -> Callable[..., Any]:
+        def call(x: Any, y: Any, z: Any) -> Any:
+            sizes.append(len(x))
+            return function(x, y, z)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    spec, model = random_model()
+    runtime = TorchRuntime(model, spec, device="cpu", compile=True)
+    plain = TorchRuntime(model, spec, device="cpu")
+    for rows in (1, 3, 4, 5):
+        tokens = some_tokens(rows)
+        _, seen = run(runtime, runtime.start(tokens), 2)
+        _, expected = run(plain, plain.start(tokens), 2)
+        np.testing.assert_allclose(seen[1], expected[1], atol=1e-4)
+    assert sizes == [1, 1, 4, 4, 4, 4, 8, 8]
+
+
+def test_the_runtime_fits_what_is_there(model_folder: Path, tmp_path: Path) -> None:
+    assert open_runtime(model_folder, "auto", "auto", 1).name == "onnx"
+    assert open_runtime(model_folder / "model.onnx", "auto", "cpu", 1).name == "onnx"
+    assert open_runtime(model_folder / "model.safetensors", "auto", "cpu", 1).name == "torch"
+    assert open_runtime(model_folder, "torch", "cpu", 1).name == "torch"
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((model_folder / name).read_bytes())
+    assert open_runtime(tmp_path, "auto", "cpu", 1).name == "torch"
+    for path, runtime, named in (
+        (tmp_path, "onnx", "there is no model.onnx in"),
+        (model_folder / "model.safetensors", "onnx", "needs a .onnx graph"),
+        (model_folder / "model.onnx", "torch", "is a graph"),
+    ):
+        with pytest.raises(CheckpointError, match=named):
+            open_runtime(path, runtime, "cpu", 1)
+    with pytest.raises(InvalidInputError, match="'auto', 'onnx' or 'torch'; got 'jax'"):
+        open_runtime(model_folder, "jax", "cpu", 1)

@@ -1,0 +1,290 @@
+"""Attempts, halting, rules and budgets, on real models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trm_sdk.domains import Sudoku, get_domain
+from trm_sdk.errors import ConfigError, TRMError
+from trm_sdk.grid import Grid
+from trm_sdk.options import SolveOptions
+from trm_sdk.runtimes.base import Runtime, StepOutput
+from trm_sdk.search import Job, Search
+from trm_sdk.solution import Solution
+from trm_sdk.solver import Solver
+from trm_sdk.task import Task
+
+Puzzles = tuple[list[str], list[str]]
+
+
+class Lawless(Sudoku):
+    """4x4 Sudoku whose rules nobody wrote down: the halting head decides alone."""
+
+    def verify(self, task: Task, answer: Grid) -> None:  # type: ignore[override]
+        return None
+
+    def verify_tokens(self, tokens: Any, answers: Any) -> None:  # type: ignore[override]
+        return None
+
+
+class Counting:
+    """A runtime that notes the batch of every step, and may break at one of them."""
+
+    def __init__(self, runtime: Runtime, broken_at: int = -1) -> None:
+        self.runtime = runtime
+        self.name, self.device, self.spec = runtime.name, runtime.device, runtime.spec
+        self.batches: list[int] = []
+        self.broken_at = broken_at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.runtime, name)
+
+    def step(self, state: Any) -> StepOutput:
+        if len(self.batches) == self.broken_at:
+            raise TRMError("the device fell off the bus")
+        output = self.runtime.step(state)
+        self.batches.append(len(output.halt_logit))
+        return output
+
+
+def run(search: Search) -> list[Job]:
+    done: list[Job] = []
+    while not search.idle:
+        done += search.turn()
+    return done
+
+
+def solve_all(
+    solver: Solver, puzzles: Sequence[str], options: SolveOptions, capacity: int
+) -> tuple[list[Solution], list[int]]:
+    """Every solution in the order of the puzzles, and the batch of every step."""
+    counting = Counting(solver.runtime)
+    search = Search(solver.domain, counting, capacity)
+    jobs = [search.add(solver.domain.parse(puzzle), options) for puzzle in puzzles]
+    assert set(map(id, run(search))) == set(map(id, jobs))
+    return [job.solution for job in jobs if job.solution is not None], counting.batches
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 16, 300])
+def test_rows_are_refilled_and_every_puzzle_gets_its_own_answer(
+    solver: Solver, puzzles: Puzzles, capacity: int
+) -> None:
+    solutions, batches = solve_all(solver, puzzles[0], SolveOptions(max_steps=16), capacity)
+    assert len(solutions) == 200
+    for puzzle, answer, solution in zip(*puzzles, solutions, strict=True):
+        assert solution.task.grid.to_line() == puzzle
+        assert solution.verified == (solution.grid.to_line() == answer)
+        assert solution.attempts == 1
+    assert sum(solution.verified is True for solution in solutions) >= 190
+    # No row is idle while puzzles wait, and every row of every step is accounted for.
+    assert sum(batches) == sum(solution.steps for solution in solutions)
+    first_short = next((i for i, rows in enumerate(batches) if rows < capacity), len(batches))
+    assert all(rows <= capacity for rows in batches)
+    assert batches == batches[:first_short] + sorted(batches[first_short:], reverse=True)
+
+
+def test_the_rules_are_asked_at_every_step(torch_solver: Solver, puzzles: Puzzles) -> None:
+    """A solve stops at the first step whose answer is right, not one later."""
+    later = 0
+    for puzzle in puzzles[0][:40]:
+        solution = torch_solver.solve(puzzle, SolveOptions(max_steps=8))
+        steps = list(torch_solver.stream(puzzle, SolveOptions(max_steps=8)))
+        assert len(steps) == solution.steps
+        assert [step.verified for step in steps[:-1]] == [False] * (len(steps) - 1)
+        assert steps[-1].grid == solution.grid
+        assert steps[-1].confidence == pytest.approx(solution.confidence, abs=1e-5)
+        later += solution.steps > 1
+    assert later
+
+
+def test_a_halted_answer_that_the_rules_refute_goes_on(solver: Solver, puzzles: Puzzles) -> None:
+    patient, _ = solve_all(solver, puzzles[0], SolveOptions(max_steps=8), 32)
+    hasty, _ = solve_all(solver, puzzles[0], SolveOptions(max_steps=8, halt_threshold=0), 32)
+    assert [s.grid for s in hasty] == [s.grid for s in patient]
+    assert max(s.steps for s in hasty) > 1
+    assert {s.stopped_by for s in hasty} <= {"verified", "max_steps"}
+
+
+@pytest.mark.parametrize("lawless", [False, True])
+def test_without_rules_the_halting_head_decides(
+    solver: Solver, puzzles: Puzzles, lawless: bool
+) -> None:
+    domain = Lawless(2, 2) if lawless else solver.domain
+    own = Solver(solver.runtime, domain)
+    for threshold, stopped_by in ((0.0, "halted"), (1.0, "max_steps")):
+        options = SolveOptions(max_steps=4, halt_threshold=threshold, verify=lawless)
+        for puzzle in puzzles[0][:10]:
+            solution = own.solve(puzzle, options)
+            assert solution.stopped_by == stopped_by
+            assert solution.steps == (1 if threshold == 0 else 4)
+            # Even unused, the rules tell whether the answer is right, where there are any.
+            assert (solution.verified is None) == lawless
+    options = SolveOptions(max_steps=16, halt_threshold=0.5, verify=lawless)
+    solutions, _ = solve_all(own, puzzles[0], options, 32)
+    halted = [s for s in solutions if s.stopped_by == "halted"]
+    assert len(halted) > 150
+    assert all(s.confidence > 0.5 for s in halted)
+    right = sum(s.grid.to_line() == a for s, a in zip(solutions, puzzles[1], strict=True))
+    assert right > 140
+
+
+@pytest.mark.parametrize(
+    ("patience", "batches"),
+    [
+        (None, [1] * 5 + [3] * 5),
+        (9, [1] * 5 + [3] * 5),
+        (2, [1] * 2 + [4] * 3 + [3] * 2),
+        (0, [4] * 5),
+    ],
+)
+@pytest.mark.parametrize("explore", ["noise", "symmetry"])
+def test_later_attempts_start_together_when_patience_ends(
+    untrained: Solver, patience: int | None, batches: list[int], explore: Any
+) -> None:
+    options = SolveOptions(max_steps=5, attempts=4, explore=explore, patience=patience)
+    (solution,), seen = solve_all(untrained, ["1" + "." * 15], options, 16)
+    assert seen == batches
+    assert (solution.steps, solution.attempts) == (20, 4)
+    assert (solution.verified, solution.stopped_by) == (False, "max_steps")
+
+
+def test_more_attempts_than_rows_run_in_waves(untrained: Solver) -> None:
+    options = SolveOptions(max_steps=3, attempts=8, explore="noise", patience=0)
+    (solution,), seen = solve_all(untrained, ["1" + "." * 15], options, 3)
+    assert seen == [3, 3, 3, 3, 3, 3, 2, 2, 2]
+    assert (solution.steps, solution.attempts) == (24, 8)
+
+
+def test_attempts_solve_what_one_does_not(solver: Solver, puzzles: Puzzles) -> None:
+    plain, _ = solve_all(solver, puzzles[0], SolveOptions(max_steps=1), 64)
+    options = SolveOptions(max_steps=1, attempts=16, explore="noise", noise=0.3)
+    tried, _ = solve_all(solver, puzzles[0], options, 64)
+    failed = [i for i, solution in enumerate(plain) if not solution.verified]
+    assert len(failed) >= 10
+    assert all(t.verified for t, p in zip(tried, plain, strict=True) if p.verified)
+    assert sum(tried[i].verified is True for i in failed) >= len(failed) / 2
+    assert all(t.attempts == 1 for t, p in zip(tried, plain, strict=True) if p.verified)
+
+
+def test_the_others_are_cancelled_with_the_first_success(solver: Solver, puzzles: Puzzles) -> None:
+    options = SolveOptions(max_steps=50, attempts=6, explore="noise", patience=0, noise=0.01)
+    solutions, batches = solve_all(solver, puzzles[0][:50], options, 600)
+    assert all(s.verified for s in solutions)
+    assert len(batches) < 50
+    assert sum(batches) == sum(s.steps for s in solutions)
+
+
+def test_an_attempt_does_not_depend_on_its_batch(torch_solver: Solver, puzzles: Puzzles) -> None:
+    options = SolveOptions(
+        max_steps=2, attempts=5, explore="noise", noise=0.5, verify=False, seed=3
+    )
+    few = puzzles[0][:12]
+    together, _ = solve_all(torch_solver, few, options, 7)
+    for puzzle, solution in zip(few, together, strict=True):
+        (alone,), _ = solve_all(torch_solver, [puzzle], options, 64)
+        assert alone.grid == solution.grid
+        assert alone.confidence == pytest.approx(solution.confidence, abs=1e-4)
+    other = options.model_copy(update={"seed": 4})
+    differently, _ = solve_all(torch_solver, few, other, 7)
+    assert [s.confidence for s in differently] != [s.confidence for s in together]
+
+
+def test_symmetric_attempts_come_back_in_the_puzzles_own_orientation(
+    solver: Solver, puzzles: Puzzles
+) -> None:
+    """This network is equivariant: under every symmetry it must give the plain answer."""
+    options = SolveOptions(max_steps=3, attempts=6, explore="symmetry", verify=False)
+    plain, _ = solve_all(solver, puzzles[0][:30], SolveOptions(max_steps=3, verify=False), 16)
+    voted, _ = solve_all(solver, puzzles[0][:30], options, 16)
+    assert [s.grid for s in voted] == [s.grid for s in plain]
+    assert all((s.attempts, s.steps) == (6, 18) for s in voted)
+
+
+def votes(grids: str, confidences: list[float], options: SolveOptions) -> str:
+    """What is chosen among attempts that ended with these answers (a letter each)."""
+    from trm_sdk.search import _Final, _votes  # the choice, apart from chance
+
+    domain = get_domain("sudoku-4x4")
+    task = domain.parse("." * 16)
+    job = Job(task, options, domain.encode(task), check=False)
+    for letter, confidence in zip(grids, confidences, strict=True):
+        tokens = np.full(16, "abcd".index(letter) + 2)
+        job.finals.append(_Final(tokens, confidence, False, None))
+    search = Search(domain, _runtime_of_nothing(), 1)
+    assert _votes(job) == (options.choose == "majority")
+    return "abcd"[int(search._chosen(job).answer[0]) - 2]
+
+
+def _runtime_of_nothing() -> Any:
+    from conftest import random_model
+
+    from trm_sdk.runtimes.torch import TorchRuntime
+
+    spec, model = random_model()
+    return TorchRuntime(model, spec, device="cpu")
+
+
+def test_the_choice_among_answers() -> None:
+    majority = SolveOptions(attempts=4, explore="noise", choose="majority")
+    confidence = SolveOptions(attempts=4, explore="noise")
+    assert votes("abba", [0.1, 0.2, 0.3, 0.9], majority) == "a"  # a tie: the surest
+    assert votes("cbba", [0.9, 0.2, 0.3, 0.5], majority) == "b"
+    assert votes("cbba", [0.9, 0.2, 0.3, 0.5], confidence) == "c"
+
+
+def test_attempts_that_would_be_the_same_are_refused(solver: Solver) -> None:
+    with pytest.raises(ConfigError, match="3 times the same attempt"):
+        solver.solve("." * 16, SolveOptions(attempts=3, explore="none"))
+
+    class Rigid(Sudoku):
+        def random_symmetry(self, rng: np.random.Generator) -> Any:
+            return None
+
+    rigid = Solver(solver.runtime, Rigid(2, 2))
+    with pytest.raises(ConfigError, match="states no symmetries"):
+        rigid.solve("." * 16, SolveOptions(attempts=3, explore="symmetry"))
+
+
+def test_time_runs_out(untrained: Solver) -> None:
+    options = SolveOptions(max_steps=100_000, attempts=3, explore="noise", seconds=0.05)
+    started = perf_counter()
+    (solution,), _ = solve_all(untrained, ["1" + "." * 15], options, 8)
+    assert solution.stopped_by == "seconds"
+    assert 0.05 <= solution.seconds <= perf_counter() - started < 2
+    assert solution.grid[0, 0] == 1
+    # Time that runs out between the end of one attempt and the start of the next.
+    options = SolveOptions(max_steps=1, attempts=100_000, explore="noise", seconds=0.05)
+    (solution,), _ = solve_all(untrained, ["1" + "." * 15], options, 8)
+    assert solution.stopped_by == "seconds"
+    assert 1 < solution.attempts < 100_000
+
+
+def test_a_cancelled_job_leaves_and_the_others_stay(solver: Solver, puzzles: Puzzles) -> None:
+    search = Search(solver.domain, solver.runtime, 4)
+    tasks = [solver.domain.parse(puzzle) for puzzle in puzzles[0][:8]]
+    endless = SolveOptions(max_steps=100_000, attempts=2, explore="noise", patience=0)
+    stuck = search.add(solver.domain.parse("12..............".replace("2", ".")), endless)
+    never = search.add(tasks[0], SolveOptions())
+    jobs = [search.add(task, SolveOptions(max_steps=16)) for task in tasks]
+    search.cancel(never)
+    search.turn()
+    search.cancel(stuck)
+    search.cancel(stuck)
+    done = run(search)
+    assert {id(job) for job in jobs} - {id(job) for job in done} <= {
+        id(job) for job in jobs if job.done
+    }
+    assert all(job.solution is not None for job in jobs)
+    assert never.done
+    assert never.solution is None
+
+
+def test_a_broken_runtime_is_heard_of(solver: Solver, puzzles: Puzzles) -> None:
+    broken = Solver(Counting(solver.runtime, broken_at=2), solver.domain)
+    with pytest.raises(TRMError, match="fell off the bus"):
+        list(broken.solve_many(puzzles[0]))

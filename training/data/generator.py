@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import permutations, product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -54,14 +54,9 @@ _MOST_SOLUTIONS = 64
 # ---------------------------------------------------------------------------------------------
 
 
-class _Geometry(NamedTuple):
-    """The tables of one board shape that the compiled loops read."""
-
-    peers: NDArray[np.uint8]  # (cells, peers): the cells that share a unit with a cell
-    units: NDArray[np.uint8]  # (3n, n): the cells of each row, then column, then box
-    unit_bits: NDArray[np.int64]  # (cells,): bit u is set where unit u holds the cell
-    cell_units: NDArray[np.uint8]  # (cells, 3): the row, column and box of a cell
-    diagonal: NDArray[np.int64]  # boxes of which no two share a row or a column
+# The tables of one board shape that the compiled loops read: peers, units, unit_bits, cell_units
+# and diagonal. A plain tuple, since numba's cache on disk would otherwise name this module.
+_Geometry = tuple[Boards, Boards, NDArray[np.int64], Boards, NDArray[np.int64]]
 
 
 @lru_cache(maxsize=16)
@@ -70,16 +65,21 @@ def _geometry(box: tuple[int, int]) -> _Geometry:
     n = box_rows * box_cols
     rows, cols = np.divmod(np.arange(n * n), n)
     boxes = rows // box_rows * box_rows + cols // box_cols
+    # (cells, 3): the row, column and box of a cell, each a unit with a number of its own.
     cell_units = np.stack([rows, n + cols, 2 * n + boxes], axis=1)
+    # (3n, n): the cells of each unit.
     units = np.stack([np.flatnonzero((cell_units == u).any(axis=1)) for u in range(3 * n)])
+    # (cells, peers): the cells that share a unit with a cell.
     shared = (cell_units[:, None, :] == cell_units[None, :, :]).any(axis=2)
     np.fill_diagonal(shared, False)
     peers = np.stack([np.flatnonzero(row) for row in shared])
-    return _Geometry(
+    return (
         peers.astype(np.uint8),
         units.astype(np.uint8),
+        # (cells,): bit u is set where unit u holds the cell.
         (np.int64(1) << cell_units).sum(axis=1).astype(np.int64),
         cell_units.astype(np.uint8),
+        # Boxes of which no two share a row or a column.
         np.arange(min(box), dtype=np.int64) * (box_rows + 1),
     )
 
@@ -120,7 +120,8 @@ def _check_pairs(puzzles: Any, solutions: Any, box: tuple[int, int]) -> tuple[Bo
 def _check_seed(seed: int) -> np.uint64:
     if not 0 <= int(seed) < 1 << 64:
         raise ValueError(f"seed must be in 0..2**64-1, got {seed!r}")
-    return np.uint64(int(seed))
+    checked: np.uint64 = np.uint64(int(seed))
+    return checked
 
 
 def _check_at_least(name: str, value: int, low: int) -> int:

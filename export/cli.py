@@ -124,5 +124,23 @@ def info(file: str) -> None:
     click.echo("operators: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()))
 
 
+@main.command()
+@click.argument("model", metavar="CKPT|NAME")
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder.")
+@click.option(
+    "--runtime",
+    metavar="DIR|URL",
+    help="onnxruntime-web's dist: a folder to copy from, or where to load it [./node_modules/...].",
+)
+def web(model: str, output: str, runtime: str | None) -> None:
+    """Write a folder that runs a model in the browser: graph, ES module, and for Sudoku a page."""
+    from export.web import export_web
+
+    report = export_web(model, output, runtime=runtime)
+    for name, size in report.files.items():
+        click.echo(f"{report.path / name}: {size:,} bytes")
+    click.echo(report.next_steps)
+
+
 if __name__ == "__main__":
     main()

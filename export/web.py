@@ -1,0 +1,193 @@
+"""export_web: a folder that runs a model in the browser: graph, ES module, and for Sudoku a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from export.errors import ExportError
+from export.exporter import export_onnx
+from export.verify import load_graph, metadata
+from trm_sdk.errors import CheckpointError
+from trm_sdk.hub import resolve
+from trm_sdk.model.recursion import TRM
+from trm_sdk.spec import ModelSpec
+
+#: Version of ``model.json``.
+WEB_FORMAT = 1
+#: Where the page looks for onnxruntime-web unless told otherwise.
+DEFAULT_RUNTIME = "./node_modules/onnxruntime-web/dist"
+#: What the two bundles of onnxruntime-web that `trm.js` imports consist of.
+RUNTIME_FILES = (
+    "ort.wasm.bundle.min.mjs",
+    "ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.bundle.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+_SOLVER_FILES = ("trm.js", "package.json", "README.md")
+_PAGE_FILES = ("index.html", "style.css", "app.js", "board.js")
+
+
+@dataclass(frozen=True)
+class WebReport:
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    domain : str
+    page : bool
+        Whether there is a page; without one the folder holds model and module alone.
+    runtime : str
+        Where the page loads onnxruntime-web from.
+    files : dict of str to int
+        Files relative to the folder, and their bytes.
+    """
+
+    path: Path
+    domain: str
+    page: bool
+    runtime: str
+    files: dict[str, int]
+
+    @property
+    def next_steps(self) -> str:
+        """What a person does with the folder now."""
+        if not self.page:
+            return f"No page: it shows Sudoku, and this model is of {self.domain}. See README.md."
+        install = "" if self.runtime != DEFAULT_RUNTIME else "npm install && "
+        return f"Open it: cd {self.path} && {install}python3 -m http.server 8000"
+
+
+def export_web(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    runtime: str | os.PathLike[str] | None = None,
+) -> WebReport:
+    """Write a static folder that runs a model in the browser.
+
+    Parameters
+    ----------
+    source : name or path
+        A bundled name, a model folder, a ``step`` graph, or a checkpoint (needs PyTorch). A graph
+        that is there already is taken as it is, in whatever precision.
+    output : path
+        The folder; made if need be. Its files of the same names are replaced, others left alone.
+    runtime : path or URL, optional
+        A folder that holds onnxruntime-web's ``dist`` files, which are copied, or a URL to load
+        them from. Default: ``./node_modules``, to be filled by ``npm install`` in the folder.
+
+    Raises
+    ------
+    ExportError
+        If the folder can't be written, `runtime` lacks a file, or the graph is of another mode.
+    ModelNotFoundError, CheckpointError
+        If there is no such model, or it can't be read.
+    """
+    folder = Path(output)
+    address = DEFAULT_RUNTIME
+    own_runtime: Path | None = None
+    if runtime is not None:
+        if re.match(r"https?://", str(runtime)):
+            address = str(runtime).rstrip("/")
+        else:
+            own_runtime, address = Path(runtime), "./ort"
+            _check_runtime(own_runtime)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{folder} can't be made: {error.strerror}") from None
+    graph = _write_graph(source, folder / "model.onnx")
+    spec = ModelSpec.from_json(metadata(graph)["trm_spec"], folder / "model.onnx")
+    description = describe(graph, spec, (folder / "model.onnx").stat().st_size)
+    page = spec.domain.startswith("sudoku")
+    try:
+        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        (folder / "model.json").write_text(text, encoding="utf-8")
+        names = _SOLVER_FILES + (_PAGE_FILES if page else ())
+        for name in names:
+            content = (files("export") / "web_assets" / name).read_text(encoding="utf-8")
+            if name == "index.html":
+                content = content.replace(DEFAULT_RUNTIME, address)
+            (folder / name).write_text(content, encoding="utf-8")
+        if own_runtime is not None:
+            (folder / "ort").mkdir(exist_ok=True)
+            for name in RUNTIME_FILES:
+                shutil.copyfile(own_runtime / name, folder / "ort" / name)
+    except OSError as error:
+        raise ExportError(
+            f"{error.filename or folder} can't be written: {error.strerror}"
+        ) from None
+    written = ["model.onnx", "model.json", *names]
+    written += [f"ort/{name}" for name in RUNTIME_FILES] if own_runtime else []
+    return WebReport(
+        path=folder,
+        domain=spec.domain,
+        page=page,
+        runtime=address,
+        files={name: (folder / name).stat().st_size for name in written},
+    )
+
+
+def describe(graph: onnx.ModelProto, spec: ModelSpec, size: int) -> dict[str, Any]:
+    """What ``model.json`` says: enough to run the graph without reading its metadata.
+
+    The structure is left out: it is built into the graph, and is most of the description.
+    """
+    facts = metadata(graph)
+    with torch.device("meta"):  # shapes alone: a quantised graph no longer shows its parameters
+        parameters = sum(weight.numel() for weight in TRM(spec.model).parameters())
+    return {
+        "format": WEB_FORMAT,
+        "model": "model.onnx",
+        "bytes": size,
+        "parameters": parameters,
+        "precision": facts.get("precision", "fp32"),
+        "weights_sha256": facts.get("weights_sha256", ""),
+        "spec": json.loads(spec.model_dump_json(exclude={"model": {"structure"}, "notes": True})),
+    }
+
+
+def _check_runtime(folder: Path) -> None:
+    missing = [name for name in RUNTIME_FILES if not (folder / name).is_file()]
+    if missing:
+        raise ExportError(
+            f"{folder} is not onnxruntime-web's dist folder: it lacks {missing[0]} (npm install "
+            "onnxruntime-web puts it into node_modules/onnxruntime-web/dist)"
+        )
+
+
+def _write_graph(source: str | os.PathLike[str], path: Path) -> onnx.ModelProto:
+    """Put the model's step graph at `path`, and return it."""
+    found = Path(source) if Path(source).exists() else resolve(source)
+    ready = found / "model.onnx" if found.is_dir() else found
+    if ready.suffix == ".onnx" and ready.is_file():
+        graph = load_graph(ready)
+        mode = metadata(graph).get("trm_mode")
+        if mode != "step":
+            raise ExportError(
+                f"{ready} is a graph of mode {mode!r}; a page needs one of mode 'step'"
+            )
+        if path.exists() and path.samefile(ready):
+            return graph
+        try:
+            shutil.copyfile(ready, path)
+        except OSError as error:
+            raise ExportError(f"{path} can't be written: {error.strerror}") from None
+        return graph
+    if ready.suffix == ".onnx" and not found.is_dir():
+        raise CheckpointError(f"no graph at {ready}")
+    export_onnx(found, path, "step")
+    return load_graph(path)

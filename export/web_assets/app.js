@@ -1,0 +1,400 @@
+/** The page: a puzzle, the steps that the model has taken on it, and which of them is shown. */
+
+import { Board } from "./board.js";
+import { Domain, Solver } from "./trm.js";
+
+const DESCRIPTION = "model.json";
+const EXAMPLES = {
+  9: [
+    ["An everyday one", "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"],
+    ["Few givens", "..............3.85..1.2.......5.7.....4...1...9.......5......73..2.1........4...9"],
+    ["Needs some thought", "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."],
+    ["Hard for people", "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."],
+    ["17 givens", "...8.1..........435............7.8........1...2..3....6......75..34........2..6.."],
+  ],
+  4: [["A small one", "1.....3..4.....2"]],
+};
+/** Steps a second, by position of the speed slider. */
+const SPEEDS = [1, 2, 3, 5, 8, 12, 20, 60];
+/** Attempts worth a person's wait, where the model's own default is fewer. */
+const ATTEMPTS = 8;
+
+const at = (id) => document.getElementById(id);
+const state = {
+  description: null,
+  domain: null,
+  board: null,
+  solver: null,
+  puzzle: null,
+  run: null, // the generator of steps, once begun
+  controller: null, // of that run
+  history: [],
+  shown: 0, // of the history; 0 is the bare puzzle
+  ended: false,
+  playing: false,
+};
+
+// --- beginning --------------------------------------------------------------------------------
+
+async function begin() {
+  const response = await fetch(DESCRIPTION).catch((error) => ({ ok: false, status: error.message }));
+  if (!response.ok) return complain(`${DESCRIPTION} can't be fetched: ${response.status}`);
+  state.description = await response.json();
+  const { spec } = state.description;
+  state.domain = new Domain(spec);
+  if (!state.domain.groups) return complain(`this page shows Sudoku boards; the model is of ${spec.domain}`);
+  state.board = new Board(at("board"), state.domain, fill);
+  makeKeypad();
+  for (const [name, text] of EXAMPLES[state.domain.rows] ?? []) {
+    at("examples").append(new Option(name, text));
+  }
+  at("examples").append(new Option("Your own", ""));
+  const asked = decodeURIComponent(location.hash.slice(1));
+  if (!asked || !take(asked)) take(at("examples").value || ".".repeat(state.domain.cells));
+  showFacts();
+  connect();
+  if (await navigator.gpu?.requestAdapter().catch(() => null)) {
+    at("backend").append(new Option("the graphics card (WebGPU)", "webgpu"));
+  }
+  await load(new URLSearchParams(location.search).get("backend") ?? "auto");
+}
+
+async function load(backend) {
+  say("Loading the model …");
+  try {
+    state.solver = await Solver.load(DESCRIPTION, { backend });
+  } catch (error) {
+    complain(`The model can't be loaded. ${error.message}`);
+    return;
+  }
+  at("backend").value = state.solver.backend;
+  showFacts();
+  show();
+}
+
+function showFacts() {
+  const { parameters, bytes, spec, weights_sha256: checksum } = state.description;
+  const facts = [
+    `${spec.domain}: ${parameters.toLocaleString("en")} parameters in ${Math.round(bytes / 1000).toLocaleString("en")} KB`,
+    `weights ${checksum.slice(0, 12)}`,
+  ];
+  at("facts").textContent = `${facts.join(", ")}.`;
+  at("lede").textContent =
+    `A recursive network of ${parameters.toLocaleString("en")} parameters fills in the board, looks at ` +
+    "what it wrote, and thinks again. It runs in this page; nothing you type leaves it.";
+}
+
+function makeKeypad() {
+  const keys = Array.from({ length: state.domain.values }, (_, index) => index + 1);
+  for (const value of [...keys, 0]) {
+    const key = document.createElement("button");
+    key.type = "button";
+    key.textContent = value ? state.domain.symbol(value) : "⌫";
+    key.setAttribute("aria-label", value ? state.domain.symbol(value) : "Empty the cell");
+    key.addEventListener("click", () => fill(state.board.current, value));
+    at("keypad").append(key);
+  }
+}
+
+// --- the puzzle -------------------------------------------------------------------------------
+
+/** Take a puzzle from text; says what is wrong with it where it is none. */
+function take(text) {
+  let puzzle;
+  try {
+    puzzle = state.domain.parse(text);
+  } catch (error) {
+    complain(error.message);
+    return false;
+  }
+  setPuzzle(puzzle);
+  return true;
+}
+
+function setPuzzle(puzzle) {
+  forget();
+  state.puzzle = puzzle;
+  const text = state.domain.format(puzzle);
+  at("text").value = text;
+  at("examples").value = [...at("examples").options].some(({ value }) => value === text) ? text : "";
+  show();
+}
+
+function fill(cell, value) {
+  if (state.puzzle[cell] === value && !state.history.length) return;
+  const puzzle = state.puzzle.slice();
+  puzzle[cell] = value;
+  setPuzzle(puzzle);
+}
+
+/** Drop the steps taken so far. */
+function forget() {
+  pause();
+  state.controller?.abort();
+  Object.assign(state, { run: null, controller: null, history: [], shown: 0, ended: false });
+}
+
+// --- thinking ---------------------------------------------------------------------------------
+
+/** Show the next step, taking it first if need be; false where there is none. */
+async function advance() {
+  if (state.shown < state.history.length) {
+    state.shown += 1;
+    return true;
+  }
+  if (state.ended) return false;
+  if (!state.run) {
+    state.controller = new AbortController();
+    const attempts = Math.max(ATTEMPTS, state.solver.options.attempts);
+    state.run = state.solver.refine(state.puzzle, { attempts, signal: state.controller.signal });
+  }
+  const { run } = state;
+  const { value, done } = await run.next();
+  if (state.run !== run) return false; // forgotten meanwhile
+  if (done) state.ended = true;
+  else {
+    state.history.push(value);
+    state.shown = state.history.length;
+    if (value.verified) state.ended = true;
+  }
+  return !done;
+}
+
+/** Go on until paused or done, at the speed chosen or at once. */
+async function play({ atOnce = false } = {}) {
+  if (state.playing || !ready()) return;
+  if (state.ended && state.shown === state.history.length) state.shown = 0; // watch it again
+  const me = {}; // who plays: a pause and a new start make this one stop
+  state.playing = me;
+  show();
+  let painted = performance.now();
+  while (state.playing === me) {
+    const begun = performance.now();
+    if (!(await guarded(advance))) break;
+    if (state.playing !== me) return;
+    const last = state.ended && state.shown === state.history.length;
+    if (!atOnce || last) show();
+    else if (performance.now() - painted > 100) {
+      show();
+      await new Promise(requestAnimationFrame); // stay able to be paused
+      painted = performance.now();
+    }
+    if (last) break;
+    if (!atOnce) await wait(1000 / SPEEDS[at("speed").value] - (performance.now() - begun));
+  }
+  if (state.playing === me) pause();
+}
+
+function pause() {
+  state.playing = false;
+  if (state.puzzle) show();
+}
+
+async function stepOnce() {
+  if (!ready()) return;
+  pause();
+  await guarded(advance);
+  show();
+}
+
+/** Run something of the model's; what goes wrong is shown, not lost. */
+async function guarded(action) {
+  try {
+    return await action();
+  } catch (error) {
+    if (error.name !== "AbortError") complain(error.message);
+    return false;
+  }
+}
+
+function ready() {
+  return state.solver && state.puzzle && !state.domain.conflicts(state.puzzle).length;
+}
+
+function wait(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(milliseconds, 0)));
+}
+
+// --- showing ----------------------------------------------------------------------------------
+
+function show() {
+  const { history, shown, playing, puzzle, domain } = state;
+  const step = shown ? history[shown - 1] : null;
+  state.board.show(puzzle, step);
+
+  const able = Boolean(ready());
+  const over = state.ended && shown === history.length;
+  at("play").disabled = !able;
+  at("play").classList.toggle("playing", Boolean(playing));
+  at("play-label").textContent = playing ? "Pause" : over ? "Again" : "Think";
+  at("step").disabled = !able || over;
+  at("finish").disabled = !able || over;
+  at("rewind").disabled = !history.length;
+  at("timeline").disabled = !history.length;
+  at("timeline").max = history.length;
+  at("timeline").value = shown;
+  at("timeline-value").textContent = history.length ? `${shown} of ${history.length}` : "0";
+  at("speed-value").textContent = `${SPEEDS[at("speed").value]} a second`;
+  at("speed").setAttribute("aria-valuetext", at("speed-value").textContent);
+
+  const open = puzzle.reduce((count, value) => count + (value === 0), 0);
+  const certainty = step ? certaintyOf(step, puzzle) : null;
+  at("steps").textContent = step ? step.total : "–";
+  at("time").textContent = step ? milliseconds(history.slice(0, shown)) : "–";
+  at("attempt").textContent = step ? step.attempt : "–";
+  at("certainty").textContent = percent(certainty);
+  at("confidence").textContent = percent(step?.confidence ?? null);
+  at("rules").textContent = step ? (step.verified ? "verified ✓" : clashes(step)) : "–";
+  at("rules").classList.toggle("good", Boolean(step?.verified));
+  drawChart();
+
+  const [first] = domain.conflicts(puzzle);
+  if (first) {
+    say("");
+    complain(
+      `Contradicting givens: ${domain.symbol(first.value)} stands ${first.cells.length} times in ` +
+        `${first.kind} ${first.number}.`,
+    );
+  } else if (state.solver) say(statusOf(step, over, open), step?.verified);
+}
+
+function statusOf(step, over, open) {
+  if (!step) return open ? `Ready: ${open} cells to fill.` : "Ready: the board is full.";
+  const steps = step.total === 1 ? "1 step" : `${step.total} steps`;
+  if (step.verified) {
+    return `Solved in ${steps} and ${milliseconds(state.history)}, verified by the rules.`;
+  }
+  if (over) return `Not solved: ${step.attempt} attempts of ${steps} in all did not find it.`;
+  if (!state.playing) return `Paused after ${steps}.`;
+  return step.attempt > 1 ? `Thinking again, with some noise: attempt ${step.attempt}.` : "Thinking …";
+}
+
+function clashes({ values }) {
+  const cells = new Set(state.domain.conflicts(values).flatMap((found) => found.cells));
+  return cells.size ? `${cells.size} cells clash` : "a given is lost";
+}
+
+/** How sure the model is of the cells that it fills, on average. */
+function certaintyOf({ values, probabilities }, puzzle) {
+  let sum = 0;
+  let open = 0;
+  values.forEach((value, cell) => {
+    if (puzzle[cell]) return;
+    open += 1;
+    sum += value ? probabilities[cell * state.domain.values + value - 1] : 0;
+  });
+  return open ? sum / open : 1;
+}
+
+function drawChart() {
+  const { history, shown, puzzle } = state;
+  const [width, height] = [320, 96];
+  const x = (index) => (history.length > 1 ? (index / (history.length - 1)) * width : width / 2);
+  const y = (share) => height - 2 - share * (height - 4);
+  const line = (name, shareOf) =>
+    history.length
+      ? `<polyline class="${name}" points="${history
+          .map((step, index) => `${x(index).toFixed(1)},${y(shareOf(step)).toFixed(1)}`)
+          .join(" ")}${history.length > 1 ? "" : ` ${x(0) + 0.1},${y(shareOf(history[0]))}`}"/>`
+      : "";
+  const upright = (name, index) => `<path class="${name}" d="M${x(index).toFixed(1)} 0V${height}"/>`;
+  at("chart").innerHTML =
+    `<path class="frame" d="M0 ${height}H${width}M0 0H${width}"/>` +
+    history.map((step, index) => (index && step.index === 1 ? upright("attempt", index - 0.5) : "")).join("") +
+    (shown ? upright("now", shown - 1) : "") +
+    line("halt", (step) => step.confidence) +
+    line("cells", (step) => certaintyOf(step, puzzle));
+  at("chart").setAttribute(
+    "aria-label",
+    history.length
+      ? `Certainty over ${history.length} steps; at the last one ${percent(certaintyOf(history.at(-1), puzzle))} of its cells`
+      : "No steps yet",
+  );
+}
+
+function milliseconds(steps) {
+  const spent = 1000 * steps.reduce((sum, step) => sum + step.seconds, 0);
+  if (spent >= 10_000) return `${(spent / 1000).toFixed(1)} s`;
+  return `${spent < 10 ? spent.toFixed(1) : Math.round(spent)} ms`;
+}
+
+function percent(share) {
+  if (share === null) return "–";
+  return `${share > 0.995 && share < 1 ? ">99" : Math.round(100 * share)}%`;
+}
+
+function say(text, verified = false) {
+  at("problem").hidden = true;
+  // Set only where it changes: a screen reader reads it out every time.
+  if (at("status").textContent !== text) at("status").textContent = text;
+  at("status").classList.toggle("verified", Boolean(verified));
+}
+
+function complain(text) {
+  at("status").textContent = "";
+  at("problem").textContent = text;
+  at("problem").hidden = false;
+}
+
+// --- controls ---------------------------------------------------------------------------------
+
+function connect() {
+  at("play").addEventListener("click", () => (state.playing ? pause() : play()));
+  at("step").addEventListener("click", stepOnce);
+  at("finish").addEventListener("click", async () => {
+    pause();
+    await play({ atOnce: true });
+  });
+  at("rewind").addEventListener("click", () => {
+    forget();
+    show();
+  });
+  at("timeline").addEventListener("input", () => {
+    state.playing = false;
+    state.shown = Number(at("timeline").value);
+    show();
+  });
+  at("speed").addEventListener("input", show);
+  at("examples").addEventListener("change", () => {
+    take(at("examples").value || ".".repeat(state.domain.cells));
+  });
+  at("puzzle-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    take(at("text").value);
+  });
+  at("clear").addEventListener("click", () => {
+    setPuzzle(new Int32Array(state.domain.cells));
+    state.board.select(0);
+  });
+  at("copy").addEventListener("click", async () => {
+    const step = state.shown ? state.history[state.shown - 1] : null;
+    const text = state.domain.format(step ? step.values : state.puzzle);
+    try {
+      await navigator.clipboard.writeText(text);
+      say(step ? "Copied the answer." : "Copied the puzzle.");
+    } catch {
+      complain(`The clipboard is closed to this page; here it is: ${text}`);
+    }
+  });
+  at("backend").addEventListener("change", async () => {
+    forget();
+    await state.solver?.close();
+    state.solver = null;
+    show();
+    await load(at("backend").value);
+  });
+  at("board").addEventListener("keydown", (event) => {
+    if (event.key === "Enter") at("play").click();
+    else if (event.key === " ") at("step").click();
+    else return;
+    event.preventDefault();
+  });
+  addEventListener("paste", (event) => {
+    if (event.target === at("text")) return;
+    const text = event.clipboardData.getData("text");
+    if (text) take(text);
+  });
+  addEventListener("hashchange", () => take(decodeURIComponent(location.hash.slice(1))));
+}
+
+begin().catch((error) => complain(error.message));

@@ -109,7 +109,7 @@ class AsyncSolver:
         solver = self.solver
         complete = solver.complete(options)
         Search(solver.domain, solver.runtime, 1).check_options(complete)
-        request = _Request(solver.domain.parse(puzzle), complete)
+        request = _Request(solver.parse(puzzle), complete)
         self._send(request)
         try:
             return await request.future

@@ -64,6 +64,7 @@ class Solver:
         self._runtime = runtime
         self._domain = domain
         self._source = None if source is None else Path(source)
+        self._closed = False
 
     @classmethod
     def from_pretrained(
@@ -151,7 +152,7 @@ class Solver:
             If the options contradict each other.
         """
         options = self.complete(options)
-        task = self._domain.parse(puzzle)
+        task = self.parse(puzzle)
         search = Search(self._domain, self._runtime, min(options.attempts, 64))
         job = search.add(task, options)
         while job.solution is None:
@@ -244,7 +245,7 @@ class Solver:
                 try:
                     if isinstance(puzzle, TRMError):  # what a reader could not read
                         raise puzzle
-                    in_order.append(search.add(self._domain.parse(puzzle), options))
+                    in_order.append(search.add(self.parse(puzzle), options))
                 except TRMError as error:
                     in_order.append(Failure(index, error))
             search.turn()
@@ -279,7 +280,7 @@ class Solver:
         InvalidInputError
             At once, if the puzzle can't be read or breaks the rules.
         """
-        return self._steps(self._domain.parse(puzzle), self.complete(options))
+        return self._steps(self.parse(puzzle), self.complete(options))
 
     def _steps(self, task: Task, options: SolveOptions) -> Iterator[Step]:
         import time
@@ -325,6 +326,26 @@ class Solver:
         probabilities[given, tokens[given] - domain.answer_offset] = 1
         return probabilities.reshape(*domain.shape, values)
 
+    def parse(self, puzzle: object) -> Task:
+        """Read a puzzle as `Domain.parse` does, and make sure that this solver can take it on.
+
+        Raises
+        ------
+        InvalidInputError
+            Also if the task has several inputs: each is a puzzle of its own.
+        TRMError
+            If the solver is closed.
+        """
+        if self._closed:
+            raise TRMError(f"{self!r} is closed")
+        task = self._domain.parse(puzzle)
+        if len(task.inputs) != 1:
+            raise InvalidInputError(
+                f"a task with {len(task.inputs)} inputs can't be solved as one puzzle; solve them "
+                "one at a time"
+            )
+        return task
+
     def complete(self, options: SolveOptions | None) -> SolveOptions:
         """Options with the model's defaults for every field left out."""
         return self.options if options is None else options.over(self.options)
@@ -351,6 +372,7 @@ class Solver:
 
     def close(self) -> None:
         """Release the runtime. A solver that is no longer used needs no closing; this is sooner."""
+        self._closed = True
         self._runtime.close()
 
     def __enter__(self) -> Solver:

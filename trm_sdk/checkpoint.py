@@ -121,20 +121,21 @@ def save_model(
 
 def save_weights(path: Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
     """Write one self-contained ``.safetensors`` file: weights, and the spec as metadata."""
-    _, save_file = _safetensors()
+    _, to_bytes = _safetensors()
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    save_file(contiguous, path, metadata={_METADATA_KEY: spec.to_json()})
+    # Not the library's save_file, which makes files that only their owner may read.
+    path.write_bytes(to_bytes(contiguous, metadata={_METADATA_KEY: spec.to_json()}))
 
 
 def _safetensors() -> tuple[Any, Any]:
     try:
         from safetensors import safe_open
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError:
         raise MissingDependencyError(
             "reading and writing weights needs torch and safetensors: pip install 'trm-sdk[torch]'"
         ) from None
-    return safe_open, save_file
+    return safe_open, save
 
 
 def _read_safetensors(

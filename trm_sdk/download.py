@@ -125,7 +125,10 @@ def _fetch_file(repository: str, commit: str, name: str, facts: dict[str, Any], 
                 path.open("wb") as to,
             ):
                 shutil.copyfileobj(source, to, 1 << 20)
-        except (http.client.IncompleteRead, ConnectionError, TimeoutError) as error:
+                announced = int(source.headers.get("Content-Length") or 0)
+                if to.tell() < announced:  # the connection ended, which is no error to http.client
+                    raise ConnectionError(f"{to.tell()} of {announced} bytes came")
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             if last:
                 raise ModelNotFoundError(f"the download of {what} broke off: {error}") from None
             continue

@@ -1,0 +1,115 @@
+"""Puzzle files in the forms that people keep them in."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from trm_sdk.domains import get_domain
+from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.files import read_tasks
+from trm_sdk.task import Task
+
+ONE, TWO = "1.34341..14343.1", "2.......1......."
+ANSWER = "1234341221434321"
+
+
+def read(text: str, domain: str = "sudoku-4x4") -> list[Task | TRMError]:
+    return list(read_tasks(io.StringIO(text), get_domain(domain), "f"))
+
+
+def lines(text: str) -> list[str]:
+    tasks = read(text)
+    assert all(isinstance(task, Task) for task in tasks), tasks
+    return [task.grid.to_line() for task in tasks if isinstance(task, Task)]
+
+
+def test_one_puzzle_a_line() -> None:
+    assert lines(f"{ONE}\n{TWO}\n") == [ONE, TWO]
+    assert lines(f"\ufeff# comment\n\n{ONE.replace('.', '0')}\r\n\n# more\n{TWO}") == [ONE, TWO]
+    assert lines(" ".join(ONE) + "\n" + ",".join(TWO)) == [ONE, TWO]
+    assert lines(f"{list(map(int, ONE.replace('.', '0')))}") == [ONE]
+    (task,) = read(ONE)
+    assert isinstance(task, Task)
+    assert task.name == "f:1"
+
+
+@pytest.mark.parametrize("question", ["question", "puzzle", "Puzzle", "quizzes"])
+def test_csv(question: str) -> None:
+    text = f"source,{question},answer,rating\na,{ONE},{ANSWER},7\n\nb,{TWO},,3\n"
+    first, second = read(text)
+    assert isinstance(first, Task)
+    assert isinstance(second, Task)
+    assert first.grid.to_line() == ONE
+    assert first.answer is not None
+    assert first.answer.to_line() == ANSWER
+    assert first.metadata == {"source": "a", "rating": "7"}
+    assert first.name == "f:2"
+    assert second.answer is None
+    assert lines(f"{question}\n{ONE}\n") == [ONE]
+
+
+def test_boards_drawn_over_several_lines() -> None:
+    def board(line: str, rule: str = "") -> str:
+        rows = [" ".join(line[i : i + 4]) for i in range(0, 16, 4)]
+        return "\n".join(rows[:2] + ([rule] if rule else []) + rows[2:])
+
+    assert lines(board(ONE)) == [ONE]
+    assert lines(board(ONE, "----+----")) == [ONE]
+    assert lines(f"# two\n{board(ONE)}\n\n\n{board(TWO)}\n") == [ONE, TWO]
+    # A blank line between the bands of one board does not make two of it.
+    rows = board(ONE).splitlines()
+    assert lines("\n".join([*rows[:2], "", *rows[2:]])) == [ONE]
+    good, bad = read(f"{board(ONE)}\n\n1 2 3 4\n")
+    assert isinstance(good, Task)
+    assert str(bad) == "f:6: expected 16 cells for a 4x4 grid; got 4 in '1 2 3 4\\n'"
+
+
+def test_bad_lines_are_named_and_skipped() -> None:
+    text = f"{ONE}\n11..............\n{TWO}x\n{TWO}\n"
+    kinds = read(text)
+    assert [isinstance(kind, Task) for kind in kinds] == [True, False, False, True]
+    assert str(kinds[1]) == "f:2: contradicting givens: 1 stands 2 times in row 1"
+    assert str(kinds[2]).startswith("f:3: expected 16 cells")
+    _, bad, wrong = read(f"question,answer\n{ONE},{ANSWER}\n{ONE}\n{ONE},12\n")
+    assert str(bad) == "f:3: expected 2 columns; got 1"
+    assert str(wrong).startswith("f:4: expected 16 cells")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "+---+\n"])
+def test_a_file_without_puzzles_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="f holds no puzzle"):
+        read(text)
+
+
+def test_lines_are_read_as_they_are_needed() -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        for line in itertools.cycle((ONE + "\n", TWO + "\n")):
+            taken += 1
+            yield line
+
+    tasks = list(itertools.islice(read_tasks(endless(), get_domain("sudoku-4x4"), "f"), 10))
+    assert len(tasks) == taken == 10
+
+
+def test_what_is_no_text_is_refused() -> None:
+    raw = io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00\x01" * 10), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="f can't be read as text"):
+        list(read_tasks(raw, get_domain("sudoku-4x4"), "f"))
+
+
+def test_large_boards_on_one_line_and_many() -> None:
+    domain = get_domain("sudoku-16x16")
+    numbers = [[(4 * (r % 4) + r // 4 + c) % 16 + 1 for c in range(16)] for r in range(16)]
+    spaced = "\n".join(" ".join(map(str, row)) for row in numbers)
+    for text in (spaced, spaced.replace("\n", " "), f"{spaced}\n\n{spaced}"):
+        tasks = list(read_tasks(io.StringIO(text), domain, "f"))
+        for task in tasks:
+            assert isinstance(task, Task)
+            assert task.grid.tolist() == numbers

@@ -1,0 +1,182 @@
+"""``trm``: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from trm_sdk.cli import main
+from trm_sdk.domains import get_domain
+from trm_sdk.grid import Grid
+
+Trm = Callable[..., Result]
+Puzzles = tuple[list[str], list[str]]
+ONE, ANSWER = "1.34341..14343.1", "1234341221434321"
+#: A puzzle that its givens allow and no board completes.
+IMPOSSIBLE = "123...4........."
+
+
+@pytest.fixture
+def trm(model_folder: Path) -> Trm:
+    def run(command: str, *arguments: str, stdin: str | None = None) -> Result:
+        model = ["-m", str(model_folder)] if command in ("solve", "watch") else []
+        return CliRunner().invoke(main, [command, *arguments, *model], input=stdin)
+
+    return run
+
+
+def refused(result: Result, named: str) -> None:
+    """One line on standard error that names the fault, exit code 2, no traceback."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert re.search(named, result.stderr), result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_one_puzzle_is_drawn(trm: Trm) -> None:
+    result = trm("solve", ONE)
+    assert result.exit_code == 0
+    board, verdict = result.stdout.split("\n\n")
+    assert board == get_domain("sudoku-4x4").format(Grid.parse(ANSWER))
+    pattern = r"verified: \d+ steps?, 1 attempt, [\d.]+ ms, confidence [01]\.\d\d\n"
+    assert re.fullmatch(pattern, verdict)
+    assert result.stderr == ""
+
+
+def test_a_puzzle_of_several_lines(trm: Trm) -> None:
+    assert trm("solve", "1 . | 3 4\n3 4 | 1 .\n----+----\n. 1 | 4 3\n4 3 | . 1").exit_code == 0
+
+
+def test_one_puzzle_as_json(trm: Trm) -> None:
+    result = trm("solve", ONE, "--json")
+    facts = json.loads(result.stdout)
+    assert facts["answer"] == ANSWER
+    assert facts["puzzle"] == ONE
+    assert facts["verified"] is True
+    assert facts["stopped_by"] == "verified"
+
+
+def test_what_is_not_solved_ends_with_one(trm: Trm) -> None:
+    result = trm("solve", IMPOSSIBLE, "--steps", "3")
+    assert result.exit_code == 1
+    assert "NOT solved: 3 steps" in result.stdout
+
+
+def test_a_file_becomes_a_table(trm: Trm, tmp_path: Path, puzzles: Puzzles) -> None:
+    file = tmp_path / "puzzles.txt"
+    file.write_text("\n".join(puzzles[0][:20]), encoding="utf-8")
+    result = trm("solve", str(file), "--steps", "64")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["#", "answer", "verified", "steps", "attempts", "ms", "confidence"]
+    assert [line.split()[1] for line in lines[1:21]] == puzzles[1][:20]
+    assert re.match(r"20 of 20 solved, [\d.]+ s, [\d.]+ puzzles/s", lines[21])
+
+
+def test_csv_as_json_lines_compares_with_the_answers(
+    trm: Trm, tmp_path: Path, puzzles: Puzzles
+) -> None:
+    file = tmp_path / "p.csv"
+    rows = [f"x,{p},{a},1" for p, a in list(zip(*puzzles, strict=True))[:10]]
+    file.write_text("\n".join(["source,question,answer,rating", *rows]), encoding="utf-8")
+    result = trm("solve", str(file), "--json", "--steps", "64", "--batch-size", "3")
+    facts = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [fact["index"] for fact in facts] == list(range(10))
+    assert [fact["answer"] for fact in facts] == puzzles[1][:10]
+    assert all(fact["correct"] for fact in facts)
+    assert facts[3]["name"] == "p.csv:5"
+
+
+def test_standard_input(trm: Trm) -> None:
+    result = trm("solve", "-", "--json", stdin=f"{ONE}\n{ONE}\n")
+    assert result.exit_code == 0
+    assert [json.loads(line)["answer"] for line in result.stdout.splitlines()] == [ANSWER] * 2
+
+
+def test_a_bad_line_does_not_stop_the_others(trm: Trm) -> None:
+    stdin = f"{ONE}\n11..............\n{IMPOSSIBLE}\n{ONE}\n"
+    result = trm("solve", "-", "--json", "--steps", "4", stdin=stdin)
+    refused(result, "standard input:2: contradicting givens")
+    facts = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [fact.get("verified") for fact in facts] == [True, None, False, True]
+    assert "contradicting givens" in facts[1]["error"]
+    table = trm("solve", "-", "--steps", "4", stdin=stdin)
+    refused(table, "standard input:2")
+    assert "2 of 4 solved, 1 could not be read" in table.stdout
+
+
+def test_options_reach_the_search(trm: Trm) -> None:
+    arguments = "--steps 2 --attempts 5 --explore noise --noise 0.2 --patience 0 --seed 3"
+    facts = json.loads(trm("solve", IMPOSSIBLE, "--json", *arguments.split()).stdout)
+    assert (facts["steps"], facts["attempts"]) == (10, 5)
+    endless = "--steps 100000 --seconds 0.05"
+    facts = json.loads(trm("solve", IMPOSSIBLE, "--json", *endless.split()).stdout)
+    assert facts["stopped_by"] == "seconds"
+
+
+def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
+    (tmp_path / "raw.txt").write_bytes(b"\xff\xfe\x00\x01" * 30)
+    for arguments, named in (
+        (("solve", "123"), "expected 16 cells"),
+        (("solve", ONE.replace("3", "!")), "unexpected character '!'"),
+        (("solve", ONE.replace("3", "7")), "got 7 in row 1, column 3"),
+        (("solve", "44" + "." * 14), "4 stands 2 times in row 1"),
+        (("solve", "4" * 5000), "expected 16 cells"),
+        (("solve", "none.csv"), "no file 'none.csv', and no puzzle either"),
+        (("solve", str(tmp_path)), "is a folder"),
+        (("solve", str(tmp_path / "empty.txt")), "empty.txt holds no puzzle"),
+        (("solve", str(tmp_path / "raw.txt")), "can't be read as text"),
+        (("solve", ONE, "--steps", "0"), "max_steps.*got 0"),
+        (("solve", ONE, "--attempts", "3"), "same attempt"),
+        (("solve", ONE, "--device", "tpu"), "got 'tpu'"),
+        (("watch", "123"), "expected 16 cells"),
+        (("info", "sudko"), "no model named 'sudko'"),
+        (("info", str(tmp_path)), "holds no model"),
+        (("bench", "sudko"), "no model named 'sudko'"),
+    ):
+        refused(trm(*arguments), named)
+    refused(CliRunner().invoke(main, ["solve", ONE, "-m", "sudko"]), "no model named 'sudko'")
+
+
+def test_watching(trm: Trm) -> None:
+    result = trm("watch", ONE, "--delay", "0")
+    assert result.exit_code == 0
+    assert get_domain("sudoku-4x4").format(Grid.parse(ANSWER)) in result.stdout
+    assert re.search(r"step \d+  confidence [\d.]+  verified", result.stdout)
+    assert trm("watch", IMPOSSIBLE, "--delay", "0", "--steps", "2").exit_code == 1
+
+
+def test_models_are_described(trm: Trm, model_folder: Path) -> None:
+    text = trm("info", str(model_folder)).stdout
+    assert re.search(r"^domain +sudoku-4x4$", text, re.MULTILINE)
+    assert re.search(r"^graph +step, \d+ bytes$", text, re.MULTILINE)
+    facts = json.loads(trm("info", str(model_folder), "--json").stdout)
+    assert facts["grid_shape"] == [4, 4]
+    assert facts["solve"]["max_steps"] == 8
+    assert trm("models").exit_code == 0
+
+
+def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -> None:
+    file = tmp_path / "p.txt"
+    file.write_text("\n".join(puzzles[0][:8]), encoding="utf-8")
+    arguments = ("--puzzles", str(file), "--limit", "5", "--steps", "64", "--threads", "1")
+    result = trm("bench", str(model_folder), *arguments)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"batch +64: +[\d.]+ ms a step", result.stdout)
+    assert re.search(r"5 of 5 solved; .*median [\d.]+ ms, .* puzzles/s", result.stdout)
+
+
+def test_a_real_process_ends_as_said(model_folder: Path) -> None:
+    command = [sys.executable, "-m", "trm_sdk.cli", "solve", "-m", str(model_folder)]
+    for argument, code in ((ONE, 0), (IMPOSSIBLE, 1), ("12", 2)):
+        result = subprocess.run([*command, argument], capture_output=True, text=True, check=False)
+        assert result.returncode == code
+        assert (result.stderr == "") == (code != 2)

@@ -1,0 +1,81 @@
+"""The bundled models, as a user meets them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_puzzles, text_of
+
+from trm_sdk.hub import BUNDLED, MODEL_FILES, describe, list_pretrained
+from trm_sdk.options import SolveOptions
+from trm_sdk.solver import Solver
+
+EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+NAMES = ("sudoku", "sudoku-4x4")
+
+
+def test_the_promised_models_are_there() -> None:
+    assert set(NAMES) <= set(list_pretrained())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundled_model_is_whole(name: str) -> None:
+    assert {path.name for path in (BUNDLED / name).iterdir()} >= set(MODEL_FILES)
+    facts = describe(name)
+    assert facts["domain"] == name
+    assert facts["graph"].startswith("step, ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_and_the_weights_are_one_model(name: str) -> None:
+    onnx = Solver.from_pretrained(name, runtime="onnx", threads=1)
+    torch = Solver.from_pretrained(name, runtime="torch", device="cpu")
+    assert onnx.spec == torch.spec
+    tokens = np.ones((1, onnx.domain.seq_len), np.int32)
+    tokens[0, ::3] = 2  # no puzzle; any tokens will do
+    one, other = onnx.runtime.start(tokens), torch.runtime.start(tokens)
+    for _ in range(2):
+        one, logits, halt = onnx.runtime.step(one)
+        other, logits_torch, halt_torch = torch.runtime.step(other)
+        np.testing.assert_allclose(logits, logits_torch, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(halt, halt_torch, atol=1e-4, rtol=1e-4)
+
+
+def test_sudoku_solves_an_easy_puzzle() -> None:
+    solution = Solver.from_pretrained("sudoku", threads=1).solve(EASY)
+    assert solution.grid.to_line() == ANSWER
+    assert solution.verified is True
+
+
+def test_sudoku_4x4_solves_nearly_all() -> None:
+    puzzles, solutions = make_puzzles(300, seed=123)
+    solver = Solver.from_pretrained("sudoku-4x4", threads=1)
+    found = [s.grid.to_line() for s in solver.solve_many(map(text_of, puzzles))]
+    right = sum(f == text_of(s) for f, s in zip(found, solutions, strict=True))
+    assert right >= 0.99 * len(found)
+
+
+def test_sudoku_solves_real_puzzles_of_seventeen_clues() -> None:
+    """The first of a published list, never trained on; more attempts solve more of them."""
+    with (Path(__file__).parent / "clue17.csv").open(newline="", encoding="utf-8") as file:
+        puzzles = [row["question"] for row in csv.DictReader(file)]
+    solver = Solver.from_pretrained("sudoku", threads=1)
+    solved = sum(s.verified is True for s in solver.solve_many(puzzles))
+    assert solved >= 0.45 * len(puzzles)
+    options = SolveOptions(attempts=8, explore="noise")
+    more = sum(s.verified is True for s in solver.solve_many(puzzles, options))
+    assert more >= solved
+
+
+def test_the_command_line_solves_with_the_bundled_model() -> None:
+    command = [sys.executable, "-m", "trm_sdk.cli", "solve", EASY, "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["answer"] == ANSWER

@@ -1,4 +1,4 @@
-"""export_web: a folder that runs a model in the browser: graph, ES module, and for Sudoku a page."""
+"""export_web: a folder that runs a model in a browser: graph, ES module, for Sudoku a page."""
 
 from __future__ import annotations
 

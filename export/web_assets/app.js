@@ -7,9 +7,9 @@ const DESCRIPTION = "model.json";
 const EXAMPLES = {
   9: [
     ["An everyday one", "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"],
-    ["Few givens", "..............3.85..1.2.......5.7.....4...1...9.......5......73..2.1........4...9"],
-    ["Needs some thought", "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."],
-    ["Hard for people", "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."],
+    ["Against brute force", "..............3.85..1.2.......5.7.....4...1...9.......5......73..2.1........4...9"],
+    ["AI Escargot", "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."],
+    ["Inkala, 2012", "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."],
     ["17 givens", "...8.1..........435............7.8........1...2..3....6......75..34........2..6.."],
   ],
   4: [["A small one", "1.....3..4.....2"]],
@@ -53,9 +53,6 @@ async function begin() {
   if (!asked || !take(asked)) take(at("examples").value || ".".repeat(state.domain.cells));
   showFacts();
   connect();
-  if (await navigator.gpu?.requestAdapter().catch(() => null)) {
-    at("backend").append(new Option("the graphics card (WebGPU)", "webgpu"));
-  }
   await load(new URLSearchParams(location.search).get("backend") ?? "auto");
 }
 
@@ -67,9 +64,18 @@ async function load(backend) {
     complain(`The model can't be loaded. ${error.message}`);
     return;
   }
+  if (state.solver.backend === "webgpu") await offerWebGpu();
   at("backend").value = state.solver.backend;
   showFacts();
   show();
+}
+
+/** Asked only when someone looks: a browser without a graphics card grumbles at the question. */
+async function offerWebGpu() {
+  if (at("backend").options.length > 1) return;
+  if (await navigator.gpu?.requestAdapter().catch(() => null)) {
+    at("backend").append(new Option("the graphics card (WebGPU)", "webgpu"));
+  }
 }
 
 function showFacts() {
@@ -229,13 +235,13 @@ function show() {
   at("play-label").textContent = playing ? "Pause" : over ? "Again" : "Think";
   at("step").disabled = !able || over;
   at("finish").disabled = !able || over;
-  at("rewind").disabled = !history.length;
+  at("reset").disabled = !history.length;
   at("timeline").disabled = !history.length;
   at("timeline").max = history.length;
   at("timeline").value = shown;
-  at("timeline-value").textContent = history.length ? `${shown} of ${history.length}` : "0";
-  at("speed-value").textContent = `${SPEEDS[at("speed").value]} a second`;
-  at("speed").setAttribute("aria-valuetext", at("speed-value").textContent);
+  at("timeline-value").textContent = history.length ? `${shown} / ${history.length}` : "–";
+  at("speed-value").textContent = `${SPEEDS[at("speed").value]} / s`;
+  at("speed").setAttribute("aria-valuetext", `${SPEEDS[at("speed").value]} steps a second`);
 
   const open = puzzle.reduce((count, value) => count + (value === 0), 0);
   const certainty = step ? certaintyOf(step, puzzle) : null;
@@ -264,7 +270,7 @@ function statusOf(step, over, open) {
   if (step.verified) {
     return `Solved in ${steps} and ${milliseconds(state.history)}, verified by the rules.`;
   }
-  if (over) return `Not solved: ${step.attempt} attempts of ${steps} in all did not find it.`;
+  if (over) return `Not solved in ${step.attempt} attempts, ${steps} in all.`;
   if (!state.playing) return `Paused after ${steps}.`;
   return step.attempt > 1 ? `Thinking again, with some noise: attempt ${step.attempt}.` : "Thinking …";
 }
@@ -288,7 +294,7 @@ function certaintyOf({ values, probabilities }, puzzle) {
 
 function drawChart() {
   const { history, shown, puzzle } = state;
-  const [width, height] = [320, 96];
+  const [width, height] = [320, 84];
   const x = (index) => (history.length > 1 ? (index / (history.length - 1)) * width : width / 2);
   const y = (share) => height - 2 - share * (height - 4);
   const line = (name, shareOf) =>
@@ -314,7 +320,7 @@ function drawChart() {
 
 function milliseconds(steps) {
   const spent = 1000 * steps.reduce((sum, step) => sum + step.seconds, 0);
-  if (spent >= 10_000) return `${(spent / 1000).toFixed(1)} s`;
+  if (spent >= 1000) return `${(spent / 1000).toFixed(1)} s`;
   return `${spent < 10 ? spent.toFixed(1) : Math.round(spent)} ms`;
 }
 
@@ -345,7 +351,7 @@ function connect() {
     pause();
     await play({ atOnce: true });
   });
-  at("rewind").addEventListener("click", () => {
+  at("reset").addEventListener("click", () => {
     forget();
     show();
   });
@@ -383,6 +389,7 @@ function connect() {
     show();
     await load(at("backend").value);
   });
+  at("about").addEventListener("toggle", offerWebGpu, { once: true });
   at("board").addEventListener("keydown", (event) => {
     if (event.key === "Enter") at("play").click();
     else if (event.key === " ") at("step").click();

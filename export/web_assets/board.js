@@ -1,7 +1,7 @@
 /** The board: 81 cells (or however many), each a stack of pencil marks and a digit over them. */
 
-/** Below the first probability only pencil marks are shown, above the second only the digit. */
-const [PENCIL, DIGIT] = [0.45, 0.95];
+/** Below the first probability a cell shows pencil marks, above the second its digit. */
+const [PENCIL, DIGIT] = [0.6, 0.68];
 
 export class Board {
   #cells = [];
@@ -75,18 +75,25 @@ export class Board {
   show(puzzle, step) {
     const { values: count } = this.#domain;
     const shown = step ? step.values : puzzle;
-    const clashing = new Set(this.#domain.conflicts(shown).flatMap(({ cells }) => cells));
+    const sureOf = (index) => step.probabilities[index * count + shown[index] - 1] ?? 0;
+    // Pencil marks clash all the time; what is worth a mark is a clash of digits.
+    const written = shown.map((value, index) => (step && sureOf(index) < DIGIT ? 0 : value));
+    const clashing = new Set(this.#domain.conflicts(written).flatMap(({ cells }) => cells));
     this.#cells.forEach((cell, index) => {
       const given = puzzle[index] > 0;
       const value = shown[index];
       const thought = step && !given;
       const row = thought ? step.probabilities.subarray(index * count, (index + 1) * count) : null;
-      const sure = thought ? row[value - 1] ?? 0 : 0;
-      const asDigit = thought ? smooth((sure - PENCIL) / (DIGIT - PENCIL)) : Number(given);
+      const sure = thought ? sureOf(index) : 0;
+      const confirmed = thought && step.verified; // no doubt is left, whatever the network says
+      const asDigit =
+        thought && !confirmed ? smooth((sure - PENCIL) / (DIGIT - PENCIL)) : Number(given || confirmed);
+      const opacity = confirmed ? 1 : asDigit * (given ? 1 : sure ** 2);
       cell.classList.toggle("given", given);
       cell.classList.toggle("clash", clashing.has(index));
       cell.style.setProperty("--sure", sure.toFixed(3));
-      cell.style.setProperty("--sure-digit", asDigit.toFixed(3));
+      cell.style.setProperty("--digit", opacity.toFixed(3));
+      cell.style.setProperty("--pencil", (1 - asDigit).toFixed(3));
       this.#digits[index].textContent = value ? this.#domain.symbol(value) : "";
       for (let mark = 0; mark < count; mark += 1) {
         // The square root keeps a faint second thought visible.

@@ -57,8 +57,9 @@ class AsyncSolver:
     Parameters
     ----------
     solver : Solver
-    batch_size : int
-        Attempts that run at the same time. Default 16.
+    batch_size : int, optional
+        Attempts that run at the same time. Default: twice what suits the model and the device
+        (`Runtime.batch_size`), so that requests seldom wait for a row.
     gather_seconds : float
         How long an idle solver waits for further requests before it takes the first step.
         Default 0.
@@ -69,7 +70,11 @@ class AsyncSolver:
     ...     solutions = await asyncio.gather(*map(solver.solve, puzzles))
     """
 
-    def __init__(self, solver: Solver, batch_size: int = 16, gather_seconds: float = 0.0) -> None:
+    def __init__(
+        self, solver: Solver, batch_size: int | None = None, gather_seconds: float = 0.0
+    ) -> None:
+        if batch_size is None:
+            batch_size = 2 * solver.runtime.batch_size
         if batch_size < 1:
             raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
         if gather_seconds < 0:
@@ -89,7 +94,7 @@ class AsyncSolver:
         runtime: Literal["auto", "onnx", "torch"] = "auto",
         device: str = "auto",
         threads: int | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         gather_seconds: float = 0.0,
     ) -> AsyncSolver:
         """As `Solver.from_pretrained`, with the parameters of this class."""

@@ -83,7 +83,7 @@ def _load(model: str, runtime: Any, device: str, threads: int | None) -> Solver:
 @click.option("-m", "--model", default="sudoku", show_default=True, help="Name or path.")
 @_search_options
 @_model_options
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a puzzle and line.")
 def solve(
     puzzle: str,
@@ -91,7 +91,7 @@ def solve(
     runtime: str,
     device: str,
     threads: int | None,
-    batch_size: int,
+    batch_size: int | None,
     as_json: bool,
     **search: Any,
 ) -> None:
@@ -345,14 +345,14 @@ def info(model: str, as_json: bool) -> None:
 @click.argument("model")
 @click.option("--puzzles", type=click.Path(exists=True, dir_okay=False), help="Solve these too.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
 @_search_options
 @_model_options
 def bench(
     model: str,
     puzzles: str | None,
     limit: int,
-    batch_size: int,
+    batch_size: int | None,
     runtime: str,
     device: str,
     threads: int | None,
@@ -373,6 +373,7 @@ def bench(
     if puzzles is None:
         return
     tasks, _ = _read_argument(puzzles, solver.domain)
+    batch_size = batch_size or solver.runtime.batch_size
     report = time_puzzles(solver, tasks, limit, options, batch_size)
     click.echo(
         f"{report.solved} of {report.puzzles} solved; one at a time: median {report.p50:.2f} ms, "

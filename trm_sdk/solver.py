@@ -22,6 +22,8 @@ from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.spec import ModelSpec
 from trm_sdk.task import Task
 
+#: Attempts at one puzzle that run side by side at least, so that the luckiest ends the solve.
+_ATTEMPTS_AT_ONCE = 16
 #: Solved puzzles that may wait, in batches, for an earlier one that takes longer.
 _LOOKAHEAD = 64
 
@@ -153,7 +155,8 @@ class Solver:
         """
         options = self.complete(options)
         task = self.parse(puzzle)
-        search = Search(self._domain, self._runtime, min(options.attempts, 64))
+        rows = min(options.attempts, max(self._runtime.batch_size, _ATTEMPTS_AT_ONCE))
+        search = Search(self._domain, self._runtime, rows)
         job = search.add(task, options)
         while job.solution is None:
             search.turn()
@@ -164,7 +167,7 @@ class Solver:
         self,
         puzzles: Iterable[object],
         options: SolveOptions | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: bool = False,
         on_error: Literal["raise"] = "raise",
     ) -> Iterator[Solution]: ...
@@ -174,7 +177,7 @@ class Solver:
         self,
         puzzles: Iterable[object],
         options: SolveOptions | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: bool = False,
         *,
         on_error: Literal["yield"],
@@ -184,7 +187,7 @@ class Solver:
         self,
         puzzles: Iterable[object],
         options: SolveOptions | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: bool = False,
         on_error: Literal["raise", "yield"] = "raise",
     ) -> Iterator[Solution | Failure]:
@@ -197,8 +200,9 @@ class Solver:
             `read_tasks` yields it, is treated like a puzzle that can't be taken on.
         options : SolveOptions, optional
             As in `solve`, for every puzzle.
-        batch_size : int
-            Attempts that run at the same time. Default 64.
+        batch_size : int, optional
+            Attempts that run at the same time. Default: what suits the model and the device
+            (`Runtime.batch_size`).
         progress : bool
             Show a progress bar on standard error.
         on_error : {"raise", "yield"}
@@ -212,6 +216,8 @@ class Solver:
         ConfigError
             If the options contradict each other (at once).
         """
+        if batch_size is None:
+            batch_size = self._runtime.batch_size
         if batch_size < 1:
             raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
         if on_error not in ("raise", "yield"):

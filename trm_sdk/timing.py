@@ -58,7 +58,7 @@ def time_puzzles(
     puzzles: Iterable[Task | TRMError],
     limit: int,
     options: SolveOptions | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
 ) -> PuzzleTimes:
     """Solve up to `limit` puzzles one at a time and then in batches.
 

@@ -38,6 +38,7 @@ class Counting:
     def __init__(self, runtime: Runtime, broken_at: int = -1) -> None:
         self.runtime = runtime
         self.name, self.device, self.spec = runtime.name, runtime.device, runtime.spec
+        self.batch_size = runtime.batch_size
         self.batches: list[int] = []
         self.broken_at = broken_at
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.model.config import ModelConfig
 from trm_sdk.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
@@ -32,6 +34,18 @@ class StepOutput(NamedTuple):
     halt_logit: Float32
 
 
+def best_batch_size(model: ModelConfig, device: str) -> int:
+    """Rows whose widest activations fit into 2 MB of cache on a CPU; many on CUDA.
+
+    A small model is bound by memory: on a CPU its batches are fastest while they stay in cache (4
+    rows of the 9x9 structured model take 1.0 ms a row and step, 64 rows take 1.6 ms).
+    """
+    if device == "cuda":
+        return 256
+    widest = math.prod(model.state_shape[:-1]) * 2 * model.swiglu_size * 4
+    return max(4, min(32, 2_000_000 // widest))
+
+
 class Runtime(Protocol):
     """Runs supervision steps of one model over a batch of rows.
 
@@ -46,11 +60,14 @@ class Runtime(Protocol):
     device : str
         Where it runs: ``cpu`` or ``cuda``.
     spec : ModelSpec
+    batch_size : int
+        Rows at which a batch gives most puzzles a second, as far as can be told beforehand.
     """
 
     name: str
     device: str
     spec: ModelSpec
+    batch_size: int
 
     def start(self, tokens: Tokens) -> Any:
         """The initial state for int32 tokens of shape (batch, N)."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.recursion import TRM, State
-from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens
+from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
 
@@ -77,6 +77,7 @@ class TorchRuntime:
         self.spec = spec
         self.model = model.to(self._device).eval()
         self._bfloat16 = precision == "bfloat16" and _has_bfloat16(self._device)
+        self.batch_size = best_batch_size(spec.model, self.device)
         self._noise = GaussianTable(spec.model.state_shape)
         self._eager: _StepFunction = self._step_rows
         self._compiled = _compile(self._step_rows) if compile else None

@@ -260,12 +260,14 @@ def _print_table(results: Iterator[Solution | Failure]) -> int:
 @click.argument("puzzle", metavar="PUZZLE|FILE")
 @click.option("-m", "--model", default="sudoku", show_default=True, help="Name or path.")
 @click.option("--steps", "max_steps", type=int, help="Steps it may take.")
+@click.option("--gif", type=click.Path(dir_okay=False), help="Write the animation to a file too.")
 @click.option("--delay", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds.")
 @_model_options
 def watch(
     puzzle: str,
     model: str,
     max_steps: int | None,
+    gif: str | None,
     delay: float,
     runtime: str,
     device: str,
@@ -285,15 +287,19 @@ def watch(
     task = next(tasks)
     if isinstance(task, TRMError):
         raise task
-    verified = None
+    steps = []
     with Live(console=Console(), auto_refresh=False) as live:
         for step in solver.stream(task, _solve_options({"max_steps": max_steps})):
-            verified = step.verified
-            words = {True: "verified", False: "wrong so far", None: ""}[verified]
+            steps.append(step)
+            words = {True: "verified", False: "wrong so far", None: ""}[step.verified]
             line = f"\nstep {step.index}  confidence {step.confidence:.2f}  {words}"
             live.update(Text.assemble(coloured(solver.domain, task, step), line), refresh=True)
             sleep(delay)
-    sys.exit(1 if verified is False else 0)
+    if gif is not None:
+        from trm_sdk.drawing import save_gif
+
+        save_gif(gif, solver.domain, task, steps, milliseconds=max(10, round(1000 * delay)))
+    sys.exit(1 if steps[-1].verified is False else 0)
 
 
 # --- models ---------------------------------------------------------------------------------

@@ -303,6 +303,7 @@ class Search:
             seconds=perf_counter() - job.started,
             stopped_by=stopped_by,
             task=job.task,
+            domain=self.domain,
         )
         job.finals.clear()
 

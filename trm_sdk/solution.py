@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.domains.base import Domain
 from trm_sdk.errors import TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.task import Task
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: Why a solve ended: the rules confirmed the answer; the halting head crossed its threshold; the
 #: steps and attempts allowed were used up; the time allowed was.
@@ -39,6 +46,8 @@ class Solution:
     stopped_by : {"verified", "halted", "max_steps", "seconds"}
     task : Task
         What was solved.
+    domain : Domain
+        By whose rules.
     """
 
     grid: Grid
@@ -49,11 +58,57 @@ class Solution:
     seconds: float
     stopped_by: StoppedBy
     task: Task
+    domain: Domain = field(repr=False, compare=False)
 
     @property
     def correct(self) -> bool | None:
         """Whether the grid is the known answer; None where the task came without one."""
         return None if self.task.answer is None else self.grid == self.task.answer
+
+    def to_image(self, cell: int = 48) -> Image:
+        """The board as a Pillow image; see `trm_sdk.drawing.draw_board`.
+
+        Parameters
+        ----------
+        cell : int
+            Pixels a cell.
+
+        Raises
+        ------
+        MissingDependencyError
+            Without Pillow (``pip install 'trm-sdk[image]'``).
+        """
+        from trm_sdk.drawing import draw_board
+
+        return draw_board(self.domain, self.task, self.grid, cell=cell)
+
+    def to_gif(
+        self,
+        path: str | os.PathLike[str],
+        steps: Iterable[Step],
+        cell: int = 48,
+        milliseconds: int = 250,
+    ) -> Path:
+        """Write an animation of how the model came to it.
+
+        Parameters
+        ----------
+        path : path
+        steps : iterable of Step
+            ``solver.stream(solution.task)``.
+        cell : int
+            Pixels a cell.
+        milliseconds : int
+            Between steps.
+
+        Raises
+        ------
+        MissingDependencyError
+            Without Pillow (``pip install 'trm-sdk[image]'``).
+        """
+        from trm_sdk.drawing import save_gif
+
+        return save_gif(path, self.domain, self.task, steps, cell, milliseconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

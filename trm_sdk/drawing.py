@@ -1,0 +1,179 @@
+"""Pictures of boards: a solution as an image, a solve as an animation. Needs Pillow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trm_sdk.domains.base import Domain
+from trm_sdk.errors import InvalidInputError, MissingDependencyError
+from trm_sdk.grid import Grid
+from trm_sdk.solution import Step
+from trm_sdk.task import Task
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Colour = tuple[int, int, int]
+_PAPER, _INK, _LINE, _GIVEN = (255, 255, 255), (20, 20, 24), (176, 178, 186), (238, 239, 243)
+_SURE, _UNSURE = (22, 110, 62), (214, 66, 48)
+
+
+def draw_board(
+    domain: Domain,
+    task: Task,
+    grid: Grid,
+    certainty: npt.NDArray[np.floating[Any]] | None = None,
+    cell: int = 48,
+    colours: Mapping[int, Colour] | None = None,
+) -> Image:
+    """Draw an answer: givens on grey, other values in red to green by how certain they are.
+
+    Parameters
+    ----------
+    domain : Domain
+        Its regions (groups of `structure` that are neither rows nor columns) get thick borders.
+    task : Task
+    grid : Grid
+    certainty : array of shape (rows, columns), optional
+        0..1 a cell; default: certain everywhere.
+    cell : int
+        Pixels a cell, from 8.
+    colours : mapping from value to (red, green, blue), optional
+        Values with a colour fill their cell instead of being written into it.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without Pillow (``pip install 'trm-sdk[image]'``).
+    InvalidInputError
+        If `cell` is below 8.
+    """
+    drawing, font_of, new = _pillow()
+    if cell < 8:
+        raise InvalidInputError(f"cell must be at least 8 pixels; got {cell}")
+    rows, columns = grid.shape
+    margin, symbols = max(2, cell // 16), _symbols(grid)
+    image: Image = new("RGB", (columns * cell + 2 * margin, rows * cell + 2 * margin), _PAPER)
+    draw, font = drawing(image), font_of(round(cell * 0.6))
+    given = task.grid.cells > 0 if task.grid.shape == grid.shape else np.zeros(grid.shape, bool)
+    for row in range(rows):
+        for column in range(columns):
+            left, top = margin + column * cell, margin + row * cell
+            box = (left, top, left + cell, top + cell)
+            value = grid[row, column]
+            if colours is not None and value in colours:
+                draw.rectangle(box, fill=colours[value], outline=_LINE)
+                continue
+            draw.rectangle(box, fill=_GIVEN if given[row, column] else _PAPER, outline=_LINE)
+            if value:
+                sure = 1.0 if certainty is None else float(certainty[row, column])
+                ink = _INK if given[row, column] else _blend(sure)
+                middle = (left + cell / 2, top + cell / 2)
+                draw.text(middle, symbols[row][column], fill=ink, font=font, anchor="mm")
+    for line in _borders(domain, grid.shape):
+        draw.line([margin + cell * place for place in line], fill=_INK, width=margin)
+    return image
+
+
+def save_gif(
+    path: str | os.PathLike[str],
+    domain: Domain,
+    task: Task,
+    steps: Iterable[Step],
+    cell: int = 48,
+    milliseconds: int = 250,
+    colours: Mapping[int, Colour] | None = None,
+) -> Path:
+    """Write the model's steps as an animated GIF that begins with the puzzle and rests at the end.
+
+    Parameters
+    ----------
+    path : path
+    domain, task, cell, colours : as in `draw_board`
+    steps : iterable of Step
+        What `Solver.stream` yields.
+    milliseconds : int
+        Between steps.
+
+    Raises
+    ------
+    MissingDependencyError, InvalidInputError
+    """
+    if milliseconds < 10:
+        raise InvalidInputError(f"milliseconds must be at least 10; got {milliseconds}")
+    frames = [draw_board(domain, task, task.grid, None, cell, colours)]
+    for step in steps:
+        certainty = step.probabilities.max(-1)
+        frames.append(draw_board(domain, task, step.grid, certainty, cell, colours))
+    waits = [3 * milliseconds, *[milliseconds] * (len(frames) - 1)]
+    waits[-1] = 8 * milliseconds
+    path = Path(path)
+    frames[0].save(
+        path, "GIF", save_all=True, append_images=frames[1:], duration=waits, loop=0, optimize=True
+    )
+    return path
+
+
+def _pillow() -> tuple[Any, Any, Any]:
+    try:
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError:
+        raise MissingDependencyError(
+            "drawing boards needs Pillow: pip install 'trm-sdk[image]'"
+        ) from None
+    return ImageDraw.Draw, ImageFont.load_default, Image.new
+
+
+def _symbols(grid: Grid) -> list[list[str]]:
+    """What is written into each cell: digits, then letters where there are many values."""
+    try:
+        line = grid.to_line()
+    except InvalidInputError:
+        return [[str(value) for value in row] for row in grid.tolist()]
+    columns = grid.shape[1]
+    return [list(line[start : start + columns]) for start in range(0, len(line), columns)]
+
+
+def _blend(certainty: float) -> Colour:
+    """Red at 0.5 and below, green at 1."""
+    share = min(max(2 * certainty - 1, 0.0), 1.0)
+    red, green, blue = (round(a + share * (b - a)) for a, b in zip(_UNSURE, _SURE, strict=True))
+    return red, green, blue
+
+
+def _borders(domain: Domain, shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """The board's frame, and the edges between its regions, as (x, y, x, y) in cells."""
+    rows, columns = shape
+    lines = [(0, 0, columns, 0), (0, rows, columns, rows)]
+    lines += [(0, 0, 0, rows), (columns, 0, columns, rows)]
+    for region in _regions(domain, shape):
+        across = np.argwhere(region[:, 1:] != region[:, :-1]).tolist()
+        lines += [(column + 1, row, column + 1, row + 1) for row, column in across]
+        down = np.argwhere(region[1:] != region[:-1]).tolist()
+        lines += [(column, row + 1, column + 1, row + 1) for row, column in down]
+    return lines
+
+
+def _regions(domain: Domain, shape: tuple[int, int]) -> list[npt.NDArray[np.intp]]:
+    """Partitions of the board into groups that are neither its rows nor its columns."""
+    if domain.structure is None or domain.shape != shape:
+        return []
+    found = []
+    for relation in domain.structure.relations:
+        members = [cell for group in relation.sets for cell in group]
+        if relation.kind != "groups" or sorted(members) != list(range(domain.seq_len)):
+            continue
+        numbers = np.empty(domain.seq_len, np.intp)
+        for number, group in enumerate(relation.sets):
+            numbers[list(group)] = number
+        region = numbers.reshape(shape)
+        rows, columns = np.indices(shape)
+        if not ((region == rows).all() or (region == columns).all()):
+            found.append(region)
+    return found

@@ -8,12 +8,13 @@ import os
 import queue
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from time import monotonic
 from types import TracebackType
 from typing import Any, Literal
 
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.options import SolveOptions
-from trm_sdk.search import Job, Search
+from trm_sdk.search import Job, Search, check_options
 from trm_sdk.solution import Failure, Solution
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
@@ -113,7 +114,7 @@ class AsyncSolver:
         """
         solver = self.solver
         complete = solver.complete(options)
-        Search(solver.domain, solver.runtime, 1).check_options(complete)
+        check_options(complete, solver.domain)
         request = _Request(solver.parse(puzzle), complete)
         self._send(request)
         try:
@@ -226,8 +227,6 @@ class AsyncSolver:
 
     def _gather(self, waiting: list[_Request]) -> None:
         """Wait for more requests, until the time is up or the batch is full."""
-        from time import monotonic
-
         end = monotonic() + self._gather_seconds
         while len(waiting) < self._batch_size:
             try:

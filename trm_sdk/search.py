@@ -25,6 +25,9 @@ from trm_sdk.runtimes.base import Runtime
 from trm_sdk.solution import Solution, StoppedBy
 from trm_sdk.task import Task
 
+#: Stands in the list of generators for rows that draw nothing.
+_NO_RNG = np.random.Generator(np.random.SFC64(0))
+
 
 @dataclass(slots=True)
 class _Final:
@@ -68,6 +71,27 @@ class Job:
     def done(self) -> bool:
         """Solved, given up or cancelled."""
         return self.solution is not None or self.cancelled
+
+
+def check_options(options: SolveOptions, domain: Domain) -> None:
+    """Refuse attempts that would all be the same, or that the domain can't make.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if options.attempts == 1:
+        return
+    if options.explore == "none":
+        raise ConfigError(
+            f"attempts={options.attempts} with explore='none' would be {options.attempts} times "
+            "the same attempt; explore='noise' or 'symmetry' makes them differ"
+        )
+    if options.explore == "symmetry" and domain.random_symmetry(np.random.default_rng(0)) is None:
+        raise ConfigError(
+            f"explore='symmetry' is not to be had: {domain.name} states no symmetries; "
+            "explore='noise' works for every domain"
+        )
 
 
 class Search:
@@ -126,9 +150,9 @@ class Search:
         Raises
         ------
         ConfigError
-            If several attempts are asked for that would all be the same.
+            See `check_options`.
         """
-        self.check_options(options)
+        check_options(options, self.domain)
         tokens = self.domain.encode(task)
         if self._has_rules is None:
             self._has_rules = self.domain.verify_tokens(tokens[None], tokens[None]) is not None
@@ -141,27 +165,6 @@ class Search:
         if options.attempts > 1 and job.patience == 0:
             self._send_the_others(job)
         return job
-
-    def check_options(self, options: SolveOptions) -> None:
-        """Refuse attempts that would all be the same, or that the domain can't make.
-
-        Raises
-        ------
-        ConfigError
-        """
-        if options.attempts > 1 and options.explore == "none":
-            raise ConfigError(
-                f"attempts={options.attempts} with explore='none' would be {options.attempts} "
-                "times the same attempt; explore='noise' or 'symmetry' makes them differ"
-            )
-        if options.attempts > 1 and options.explore == "symmetry" and not self._has_symmetries():
-            raise ConfigError(
-                f"explore='symmetry' is not to be had: {self.domain.name} states no symmetries; "
-                "explore='noise' works for every domain"
-            )
-
-    def _has_symmetries(self) -> bool:
-        return self.domain.random_symmetry(np.random.default_rng(0)) is not None
 
     def cancel(self, job: Job) -> None:
         """Drop a job and clear its rows; it never gets a solution."""
@@ -429,10 +432,6 @@ class Search:
         self._timed = any(job is not None and job.options.seconds is not None for job in self._jobs)
 
 
-#: Stands in the list of generators for rows that draw nothing.
-_NO_RNG = np.random.Generator(np.random.SFC64(0))
-
-
 def _is_late(job: Job, now: float) -> bool:
     return job.options.seconds is not None and now - job.started >= job.options.seconds
 
@@ -455,4 +454,4 @@ def _logit(probability: float) -> float:
     return math.inf if probability >= 1 else math.log(probability / (1 - probability))
 
 
-__all__ = ["Job", "Search"]
+__all__ = ["Job", "Search", "check_options"]

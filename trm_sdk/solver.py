@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, overload
 
@@ -17,7 +18,7 @@ from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime
-from trm_sdk.search import Job, Search
+from trm_sdk.search import Job, Search, check_options
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.spec import ModelSpec
 from trm_sdk.task import Task
@@ -224,7 +225,7 @@ class Solver:
             raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
         search = Search(self._domain, self._runtime, batch_size)
         complete = self.complete(options)
-        search.check_options(complete)
+        check_options(complete, self._domain)
         results = self._results(search, puzzles, complete, on_error)
         if not progress:
             return results
@@ -289,15 +290,13 @@ class Solver:
         return self._steps(self.parse(puzzle), self.complete(options))
 
     def _steps(self, task: Task, options: SolveOptions) -> Iterator[Step]:
-        import time
-
         model, domain = self.spec.model, self._domain
         tokens = domain.encode(task)[None]
         given = np.zeros(tokens.shape, bool)
         if model.givens_from is not None:
             given = tokens >= model.givens_from
         state = self._runtime.start(tokens)
-        started = time.perf_counter()
+        started = perf_counter()
         for index in range(1, options.max_steps + 1):
             state, logits, halt_logit = self._runtime.step(state)
             answers = np.where(given, tokens, logits.argmax(-1) + model.output_offset)
@@ -314,7 +313,7 @@ class Solver:
             judged = options.verify and verified is not None
             if verified if judged else confidence > options.halt_threshold:
                 return
-            if options.seconds is not None and time.perf_counter() - started >= options.seconds:
+            if options.seconds is not None and perf_counter() - started >= options.seconds:
                 return
 
     def _probabilities(

@@ -1,0 +1,103 @@
+"""Many threads on one Solver for minutes: ``python -m benchmarks.soak --minutes 5``.
+
+Every answer is compared with the known one: a row handed to the wrong caller would show at once.
+Memory is read twice a second; what is compared is its mean over the second and the last fifth.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.accuracy import RESULTS, generated
+from benchmarks.machine import describe, sentence
+from trm_sdk import SolveOptions, Solver, Task
+from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.domains import Sudoku
+
+
+def resident_mb() -> float:
+    """Memory that this process holds now."""
+    status = Path("/proc/self/statm")
+    if status.is_file():
+        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def work(
+    solver: Solver, tasks: list[Task], deadline: float, seed: int, counts: dict[str, int]
+) -> None:
+    """Solve puzzles one by one and in batches, in an order of this thread's own."""
+    rng = np.random.default_rng(seed)
+    options = SolveOptions(max_steps=32, attempts=1)
+    while time.monotonic() < deadline:
+        chosen = [tasks[i] for i in rng.integers(len(tasks), size=20)]
+        try:
+            solutions = [solver.solve(task, options) for task in chosen[:10]]
+            solutions += solver.solve_many(chosen[10:], options, batch_size=8)
+        except Exception as error:
+            counts["errors"] += 1
+            print(f"error: {error!r}", flush=True)
+            continue
+        for task, solution in zip(chosen, solutions, strict=True):
+            counts["solved"] += 1
+            counts["verified"] += solution.verified is True
+            # An answer to someone else's puzzle would not keep this one's givens.
+            given = task.grid.cells > 0
+            foreign = (solution.grid.cells != task.grid.cells)[given].any()
+            wrong = solution.verified and solution.grid != task.answer
+            counts["wrong"] += bool(foreign or wrong)
+
+
+@click.command(cls=ErrorHandlingCommand)
+@click.argument("model", default="sudoku")
+@click.option("--minutes", default=5.0, show_default=True)
+@click.option("--workers", default=8, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "soak.json")
+def main(model: str, minutes: float, workers: int, threads: int, out: Path) -> None:
+    """Let WORKERS threads share one Solver of MODEL."""
+    solver = Solver.from_pretrained(model, threads=threads)
+    assert isinstance(solver.domain, Sudoku)
+    tasks = generated(solver.domain, 500)
+    deadline = time.monotonic() + 60 * minutes
+    counts: list[dict[str, int]] = [
+        dict.fromkeys(("solved", "verified", "wrong", "errors"), 0) for _ in range(workers)
+    ]
+    crew = [
+        threading.Thread(target=work, args=(solver, tasks, deadline, number, counts[number]))
+        for number in range(workers)
+    ]
+    for thread in crew:
+        thread.start()
+    memory = []
+    while any(thread.is_alive() for thread in crew):
+        memory.append(resident_mb())
+        time.sleep(0.5)
+    total = {key: sum(one[key] for one in counts) for key in counts[0]}
+    fifth = max(len(memory) // 5, 1)
+    before, after = float(np.mean(memory[fifth : 2 * fifth])), float(np.mean(memory[-fifth:]))
+    result: dict[str, Any] = {
+        "machine": describe(threads), "workers": workers, "minutes": minutes, **total,
+        "memory_mb": [before, after], "growth": after / before - 1,
+    }  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    click.echo(sentence(result["machine"]))
+    click.echo(
+        f"{workers} threads, {minutes:g} min: {total['solved']} puzzles, {total['errors']} errors, "
+        f"{total['wrong']} wrong rows, memory {before:.1f} -> {after:.1f} MB "
+        f"({result['growth']:+.1%})"
+    )
+
+
+if __name__ == "__main__":
+    main()

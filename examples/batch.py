@@ -1,0 +1,67 @@
+"""Solve a file of puzzles and write a CSV of answers.
+
+    python examples/batch.py puzzles.csv answers.csv [--model sudoku] [--batch-size 64]
+
+The file holds one puzzle a line, drawn boards, or CSV with a column `question` or `puzzle`. It is
+read and written as it goes, so it may be larger than memory. Lines that hold no puzzle are written
+with their error, and the others are solved all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+from trm_sdk import Solution, Solver, TRMError
+from trm_sdk.files import read_tasks
+
+COLUMNS = ("name", "puzzle", "answer", "verified", "confidence", "steps", "attempts", "error")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("puzzles", type=Path)
+    parser.add_argument("answers", type=Path)
+    parser.add_argument("--model", default="sudoku", help="Name or path.")
+    parser.add_argument("--batch-size", type=int, default=64)
+    arguments = parser.parse_args()
+    solved = total = 0
+    try:
+        solver = Solver.from_pretrained(arguments.model)
+        with (
+            arguments.puzzles.open(encoding="utf-8") as lines,
+            arguments.answers.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            tasks = read_tasks(lines, solver.domain, arguments.puzzles.name)
+            for result in solver.solve_many(
+                tasks, batch_size=arguments.batch_size, on_error="yield"
+            ):
+                total += 1
+                if isinstance(result, Solution):
+                    solved += result.verified is True
+                    writer.writerow(
+                        {
+                            "name": result.task.name,
+                            "puzzle": result.task.grid.to_line(),
+                            "answer": result.grid.to_line(),
+                            "verified": result.verified,
+                            "confidence": round(result.confidence, 4),
+                            "steps": result.steps,
+                            "attempts": result.attempts,
+                        }
+                    )
+                else:
+                    writer.writerow({"error": str(result.error)})
+    except (TRMError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    print(f"{solved} of {total} solved")
+    return 0 if solved == total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The Python examples do what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.examples.conftest import EXAMPLES, PUZZLES, run_example
+from trm_sdk import AsyncSolver, Solver
+
+
+def load(name: str) -> ModuleType:
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_own_domain_learns_to_solve(tmp_path: Path) -> None:
+    result = run_example("own_domain.py", "--size", "4", "--steps", "40", "--save", tmp_path)
+    assert result.returncode == 0, result.stderr
+    match = re.search(r"(\d+) of 100 new puzzles solved", result.stdout)
+    assert match, result.stdout
+    assert int(match[1]) >= 90  # 100 where it was written; an untrained model solves none
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_own_domain_states_its_rules() -> None:
+    module = load("own_domain")
+    domain = module.LatinSquare(4)
+    assert len(module.all_squares(4)) == 576  # OEIS A002860
+    task = domain.parse("1... .2.. ..3. ...4")
+    assert domain.verify(task, domain.parse("1342 4213 2431 3124").grid)
+    assert not domain.verify(task, domain.parse("1342 4213 2431 0124").grid)
+    assert not domain.verify(task, domain.parse("2431 1342 4213 3124").grid), "givens are kept"
+    with pytest.raises(ValueError, match="column 2"):
+        domain.parse(".1.. .... .1.. ....")
+
+
+def test_own_domain_makes_puzzles_with_one_solution() -> None:
+    module = load("own_domain")
+    squares = module.all_squares(4)
+    questions, answers = module.puzzles(squares, 20, (4, 8), seed=3)
+    for question, answer in zip(questions, answers, strict=True):
+        given = question > 1
+        assert 4 <= given.sum() <= 8
+        fitting = squares[(squares[:, given] + 1 == question[given]).all(1)]
+        assert (fitting + 1 == answer).all()
+        assert len(fitting) == 1
+
+
+def test_batch_solves_a_file(model: Path, solver: Solver, tmp_path: Path) -> None:
+    source, target = tmp_path / "puzzles.csv", tmp_path / "answers.csv"
+    source.write_text("id,puzzle\n" + "".join(f"{i},{p}\n" for i, p in enumerate(PUZZLES)))
+    result = run_example("batch.py", source, target, "--model", model)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{len(PUZZLES)} of {len(PUZZLES)} solved\n"
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["puzzle"] for row in rows] == list(PUZZLES)
+    assert [row["answer"] for row in rows] == [solver.solve(p).grid.to_line() for p in PUZZLES]
+    assert {row["verified"] for row in rows} == {"True"}
+
+
+def test_batch_goes_on_after_a_bad_line(model: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "puzzles.txt", tmp_path / "answers.csv"
+    source.write_text(f"{PUZZLES[0]}\n55{PUZZLES[0][2:]}\n{PUZZLES[1]}\n")
+    result = run_example("batch.py", source, target, "--model", model)
+    assert result.returncode == 1
+    assert result.stdout == "2 of 3 solved\n"
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert "contradicting givens: 5" in rows[1]["error"]
+    assert rows[2]["verified"] == "True"
+
+
+def test_batch_names_what_is_missing(tmp_path: Path) -> None:
+    result = run_example("batch.py", "nowhere.csv", tmp_path / "out.csv", "--model", "sudokku")
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: no model named 'sudokku'")
+
+
+async def ask(
+    port: int, method: str, path: str, body: bytes = b"", length: int | None = None
+) -> tuple[int, dict[str, Any]]:
+    """One request over a socket of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    size = len(body) if length is None else length
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+    writer.write(head.encode() + body)
+    reply = await reader.read()
+    writer.close()
+    status, _, content = reply.partition(b"\r\n\r\n")
+    return int(status.split()[1]), json.loads(content)
+
+
+def puzzle_body(puzzle: object, **options: object) -> bytes:
+    return json.dumps({"puzzle": puzzle, "options": options}).encode()
+
+
+def test_service_answers_many_at_once(solver: Solver) -> None:
+    service = load("service")
+
+    async def talk() -> list[tuple[int, dict[str, Any]]]:
+        async with AsyncSolver(solver) as shared, await service.serve(shared, 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert await ask(port, "GET", "/health") == (200, {"domain": "sudoku", "status": "ok"})
+            requests = [ask(port, "POST", "/solve", puzzle_body(p)) for p in PUZZLES * 4]
+            return await asyncio.gather(*requests)
+
+    replies = asyncio.run(talk())
+    expected = [solver.solve(puzzle).grid.tolist() for puzzle in PUZZLES * 4]
+    assert [status for status, _ in replies] == [200] * len(replies)
+    assert [reply["answer"] for _, reply in replies] == expected
+    assert all(reply["verified"] for _, reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "message"),
+    [
+        ("POST", "/solve", b"{", 400, "the body is no JSON"),
+        ("POST", "/solve", b"[]", 400, 'an object with a "puzzle"'),
+        ("POST", "/solve", puzzle_body("123"), 422, "81"),
+        ("POST", "/solve", puzzle_body("55" + "." * 79), 422, "contradicting givens: 5"),
+        ("POST", "/solve", puzzle_body(PUZZLES[0], max_stepps=3), 422, "'max_steps'"),
+        ("GET", "/solve", b"", 405, "/solve does not take GET"),
+        ("GET", "/solv", b"", 404, "there is no /solv"),
+    ],
+)
+def test_service_says_what_was_wrong(
+    solver: Solver, method: str, path: str, body: bytes, status: int, message: str
+) -> None:
+    service = load("service")
+
+    async def talk() -> tuple[int, dict[str, Any]]:
+        async with AsyncSolver(solver) as shared, await service.serve(shared, 0) as server:
+            return await ask(server.sockets[0].getsockname()[1], method, path, body)
+
+    got, reply = asyncio.run(talk())
+    assert got == status
+    assert message in reply["error"]
+
+
+@pytest.mark.parametrize(("length", "status"), [(1_000_001, 413), (-1, 413)])
+def test_service_refuses_a_body_that_is_too_large(
+    solver: Solver, length: int, status: int
+) -> None:
+    service = load("service")
+
+    async def talk() -> tuple[int, dict[str, Any]]:
+        async with AsyncSolver(solver) as shared, await service.serve(shared, 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await ask(port, "POST", "/solve", length=length)  # announced, and never sent
+
+    got, reply = asyncio.run(talk())
+    assert (got, reply) == (status, {"error": "at most 1000000 bytes"})

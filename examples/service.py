@@ -23,7 +23,7 @@ LONGEST_SOLVE = 10.0
 Reply = tuple[HTTPStatus, dict[str, Any]]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that is answered with an error of HTTP."""
 
 
@@ -31,19 +31,19 @@ async def solve(solver: AsyncSolver, body: bytes) -> Reply:
     try:
         request = json.loads(body)
     except ValueError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
     if not isinstance(request, dict) or "puzzle" not in request:
-        raise Refused(HTTPStatus.BAD_REQUEST, 'the body must be an object with a "puzzle"')
+        raise RefusedError(HTTPStatus.BAD_REQUEST, 'the body must be an object with a "puzzle"')
     given = request.get("options", {})
     if not isinstance(given, dict):
-        raise Refused(HTTPStatus.BAD_REQUEST, '"options" must be an object')
+        raise RefusedError(HTTPStatus.BAD_REQUEST, '"options" must be an object')
     try:
         options = SolveOptions(**{"seconds": LONGEST_SOLVE, **given})
         if options.seconds is None or options.seconds > LONGEST_SOLVE:
             options = options.model_copy(update={"seconds": LONGEST_SOLVE})
         return HTTPStatus.OK, as_json(await solver.solve(request["puzzle"], options))
     except TRMError as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
 
 def as_json(solution: Solution) -> dict[str, Any]:
@@ -64,8 +64,8 @@ async def answer(solver: AsyncSolver, method: str, path: str, body: bytes) -> Re
     if path == "/solve" and method == "POST":
         return await solve(solver, body)
     if path in ("/health", "/solve"):
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} does not take {method}")
-    raise Refused(HTTPStatus.NOT_FOUND, f"there is no {path}; there are /solve and /health")
+        raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} does not take {method}")
+    raise RefusedError(HTTPStatus.NOT_FOUND, f"there is no {path}; there are /solve and /health")
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
@@ -75,9 +75,9 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
         headers = dict(line.lower().split(":", 1) for line in head[1:] if line)
         length = int(headers.get("content-length", "0"))
     except ValueError:
-        raise Refused(HTTPStatus.BAD_REQUEST, "not a request of HTTP/1.1") from None
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "not a request of HTTP/1.1") from None
     if not 0 <= length <= LARGEST_BODY:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST_BODY} bytes")
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST_BODY} bytes")
     return method, path.partition("?")[0], await reader.readexactly(length)
 
 
@@ -89,13 +89,14 @@ async def serve(solver: AsyncSolver, port: int) -> asyncio.Server:
             try:
                 request = await asyncio.wait_for(read_request(reader), timeout=30)
                 status, reply = await answer(solver, *request)
-            except Refused as refused:
+            except RefusedError as refused:
                 status, message = refused.args
                 reply = {"error": message}
             text = json.dumps(reply).encode()
             writer.write(
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
-                f"content-length: {len(text)}\r\nconnection: close\r\n\r\n".encode() + text
+                f"content-length: {len(text)}\r\nconnection: close\r\n\r\n".encode()
+                + text
             )
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):

@@ -1,4 +1,4 @@
-"""What the tests of the examples share: the bundled Sudoku model, puzzles, and what is installed."""
+"""What the tests of the examples share: the bundled Sudoku model, puzzles, and programs."""
 
 from __future__ import annotations
 

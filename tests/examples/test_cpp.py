@@ -8,9 +8,9 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
+from conftest import EXAMPLES, PUZZLES, run
 
 from export.exporter import export_onnx
-from tests.examples.conftest import EXAMPLES, PUZZLES, run
 from trm_sdk import Solver
 
 HEADERS = EXAMPLES / "cpp" / "onnxruntime" / "include"

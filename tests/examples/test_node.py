@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import EXAMPLES, PUZZLES, ROOT, run
 
 from export.exporter import export_onnx
 from export.web import export_web
-from tests.examples.conftest import EXAMPLES, PUZZLES, ROOT, run
 from trm_sdk import Grid, InvalidInputError, SolveOptions, Solver
 from trm_sdk.domains import Sudoku, get_domain
 
@@ -28,9 +28,7 @@ def ask(node: str, question: str, *arguments: str | Path) -> Any:
 
 def spec_of(name: str) -> str:
     domain = get_domain(name)
-    return json.dumps(
-        {"domain": name, "vocabulary": domain.vocabulary, "grid_shape": domain.shape}
-    )
+    return json.dumps({"domain": name, "vocabulary": domain.vocabulary, "grid_shape": domain.shape})
 
 
 # --- the model --------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import EXAMPLES, PUZZLES, run_example
 
-from tests.examples.conftest import EXAMPLES, PUZZLES, run_example
 from trm_sdk import AsyncSolver, Solver
 
 
@@ -153,9 +153,7 @@ def test_service_says_what_was_wrong(
 
 
 @pytest.mark.parametrize(("length", "status"), [(1_000_001, 413), (-1, 413)])
-def test_service_refuses_a_body_that_is_too_large(
-    solver: Solver, length: int, status: int
-) -> None:
+def test_service_refuses_a_body_that_is_too_large(solver: Solver, length: int, status: int) -> None:
     service = load("service")
 
     async def talk() -> tuple[int, dict[str, Any]]:

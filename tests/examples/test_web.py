@@ -1,0 +1,268 @@
+"""The page, in a real browser: it solves what Python solves, and can be used by everyone.
+
+One run of `page.mjs` does all that needs a browser; the tests below judge what it saw.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PACKAGES, PUZZLES, run
+
+from export.errors import ExportError
+from export.exporter import export_onnx
+from export.web import DEFAULT_RUNTIME, RUNTIME_FILES, export_web
+from trm_sdk import Solver
+from trm_sdk.checkpoint import save_model
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.recursion import TRM
+from trm_sdk.spec import ModelSpec
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(model: Path, node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The exported folder, served."""
+    folder = tmp_path_factory.mktemp("web")
+    export_web(model, folder, runtime=PACKAGES / "onnxruntime-web" / "dist")
+    handler = functools.partial(_Quiet, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def seen(site: str, node: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `page.mjs` saw."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    browser = browser or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("Chromium is not installed: run examples/setup.sh")
+    if not (PACKAGES / "playwright-core").is_dir():
+        pytest.skip("no playwright-core: run examples/setup.sh")
+    script = Path(__file__).with_name("page.mjs")
+    result = run(node, script, browser, site, json.dumps(PUZZLES), timeout=240)
+    assert result.returncode == 0, result.stderr
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+# --- solving ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(len(PUZZLES)))
+def test_the_page_solves_what_python_solves(
+    seen: dict[str, Any], solver: Solver, number: int
+) -> None:
+    visit, solution = seen["solve"][number], solver.solve(PUZZLES[number])
+    assert solution.verified
+    assert visit["answer"] == solution.grid.to_line()
+    assert visit["rules"] == "verified ✓"
+    assert visit["steps"] == str(solution.steps)
+    assert re.fullmatch(r"[\d.]+ m?s", visit["time"])
+    steps = "1 step" if solution.steps == 1 else f"{solution.steps} steps"
+    assert visit["status"] == f"Solved in {steps} and {visit['time']}, verified by the rules."
+
+
+def test_nothing_is_complained_about(seen: dict[str, Any]) -> None:
+    visits = [*seen["solve"], seen["think"], seen["keyboard"], seen["entering"]]
+    assert [visit["complaints"] for visit in visits] == [[]] * len(visits)
+
+
+def test_thinking_shows_every_step(seen: dict[str, Any], solver: Solver) -> None:
+    visit = seen["think"]
+    steps = list(solver.stream(PUZZLES[0]))
+    assert visit["before"] == PUZZLES[0]
+    assert visit["first"] == visit["replayed"] == steps[0].grid.to_line()
+    assert visit["last"] == steps[-1].grid.to_line()
+    assert visit["after"] == PUZZLES[0], "reset brings the bare puzzle back"
+
+
+def test_every_open_cell_shows_how_sure_it_is(seen: dict[str, Any], solver: Solver) -> None:
+    first = next(iter(solver.stream(PUZZLES[0])))
+    expected = [
+        p for p, c in zip(first.probabilities.max(-1).flat, PUZZLES[0], strict=True) if c == "."
+    ]
+    assert seen["think"]["confidences"] == pytest.approx(expected, abs=2e-3)
+    labels = seen["think"]["labels"]
+    assert labels[0] == "row 1, column 1: 5, given"
+    assert re.fullmatch(r"row 1, column 3: \d, \d+ percent sure(, clashes)?", labels[2])
+
+
+def test_thinking_can_be_paused(seen: dict[str, Any]) -> None:
+    assert re.match(r"Paused after \d+ steps?\.|Solved", seen["think"]["paused"])
+    assert seen["think"]["still"]
+
+
+# --- entering a puzzle ------------------------------------------------------------------------
+
+
+def test_the_keyboard_alone_is_enough(seen: dict[str, Any], solver: Solver) -> None:
+    visit = seen["keyboard"]
+    assert visit["visited"][0] == "row 1, column 1: empty", "the board is the first stop"
+    assert visit["ring"] == "3px"
+    assert visit["typed"] == PUZZLES[1]
+    assert visit["atEnd"].startswith("row 1, column 9")
+    assert visit["wrapped"].startswith("row 9, column 9")
+    assert visit["step"].startswith(("Paused after 1 step.", "Solved in 1 step"))
+    assert visit["answer"] == solver.solve(PUZZLES[1]).grid.to_line()
+    assert visit["status"].startswith("Solved in ")
+    # From the board on, Tab reaches every control.
+    controls = ("play", "reset", "timeline", "speed", "examples", "text", "copy", "clear")
+    assert [name for name in controls if name not in visit["visited"]] == []
+
+
+def test_cells_are_filled_by_keypad_paste_and_example(seen: dict[str, Any]) -> None:
+    visit = seen["entering"]
+    assert visit["keypad"] == "." * 40 + "5" + "." * 40
+    assert visit["pasted"] == PUZZLES[2]
+    assert visit["example"] not in (PUZZLES[2], "." * 81)
+    assert visit["cleared"] == "." * 81
+
+
+def test_what_is_wrong_with_a_puzzle_is_said(seen: dict[str, Any]) -> None:
+    visit = seen["entering"]
+    assert "Contradicting givens: 5 stands 2 times in row 5." in visit["clash"]
+    assert visit["clashing"] == 2
+    assert not visit["playable"]
+    assert visit["mended"]
+    assert '"x" in place 3 is no cell' in visit["noPuzzle"]
+    assert visit["kept"] == PUZZLES[2], "a bad text leaves the board alone"
+
+
+def test_what_can_t_be_loaded_is_said(seen: dict[str, Any]) -> None:
+    visits = seen["failing"]
+    assert "model.onnx can't be fetched: HTTP 404" in visits["noModel"]["problem"]
+    assert "model.onnx" in visits["brokenModel"]["problem"] or (
+        "model.json can't be run" in visits["brokenModel"]["problem"]
+    )
+    assert "onnxruntime-web can't be loaded" in visits["noRuntime"]["problem"]
+    assert "model.json can't be fetched: 404" in visits["noDescription"]["problem"]
+    assert not any(visit["playable"] for visit in visits.values())
+
+
+# --- how it looks -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["phone", "small", "dark", "desktop", "still"])
+def test_nothing_is_wider_than_the_screen(seen: dict[str, Any], name: str) -> None:
+    layout = seen["layout"][name]
+    assert layout["scrolls"] <= layout["width"]
+    width, height = layout["board"]
+    assert width == pytest.approx(height, abs=1)
+    assert layout["complaints"] == []
+
+
+def test_a_phone_shows_board_and_button_at_once(seen: dict[str, Any]) -> None:
+    phone = seen["layout"]["phone"]
+    assert phone["board"][0] >= 0.9 * phone["width"]
+    assert phone["play"] <= 844
+
+
+@pytest.mark.parametrize("name", ["phone", "small", "desktop"])
+def test_controls_are_named_and_large_enough_to_touch(seen: dict[str, Any], name: str) -> None:
+    assert seen["layout"][name]["unnamed"] == []
+    assert seen["layout"][name]["lowestButton"] >= 44
+
+
+def test_who_wants_no_motion_gets_none(seen: dict[str, Any]) -> None:
+    assert seen["layout"]["still"]["animated"] == "none"
+    assert seen["layout"]["desktop"]["animated"] == "settle"
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a CSS colour, as WCAG defines it."""
+    channels = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", ["phone", "dark"])
+def test_text_stands_out_from_its_ground(seen: dict[str, Any], name: str) -> None:
+    for text, ground in seen["layout"][name]["colours"]:
+        low, high = sorted((luminance(text), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
+def test_dark_is_dark(seen: dict[str, Any]) -> None:
+    assert luminance(seen["layout"]["dark"]["colours"][0][1]) < 0.1
+    assert luminance(seen["layout"]["phone"]["colours"][0][1]) > 0.8
+
+
+# --- the folder -------------------------------------------------------------------------------
+
+
+def test_the_folder_waits_for_npm_install(model: Path, tmp_path: Path) -> None:
+    report = export_web(model, tmp_path / "page")
+    assert report.page
+    assert report.domain == "sudoku"
+    assert "npm install" in report.next_steps
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert f"{DEFAULT_RUNTIME}/ort.wasm.bundle.min.mjs" in page
+    assert not (tmp_path / "page" / "ort").exists()
+    assert {path.name for path in (tmp_path / "page").iterdir()} == set(report.files)
+
+
+def test_onnxruntime_may_come_from_a_server(model: Path, tmp_path: Path) -> None:
+    address = "https://example.org/onnxruntime-web/dist"
+    export_web(model, tmp_path, runtime=f"{address}/")
+    page = (tmp_path / "index.html").read_text()
+    assert f'"onnxruntime-web": "{address}/ort.wasm.bundle.min.mjs"' in page
+    assert DEFAULT_RUNTIME not in page
+
+
+def test_a_folder_that_is_no_runtime_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / RUNTIME_FILES[0]).touch()
+    with pytest.raises(ExportError, match=re.escape(f"it lacks {RUNTIME_FILES[1]}")):
+        export_web(model, tmp_path / "page", runtime=tmp_path)
+    assert not (tmp_path / "page").exists()
+
+
+def test_only_step_graphs_are_taken(model: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop.onnx"
+    export_onnx(model, loop, "loop")
+    with pytest.raises(ExportError, match="mode 'loop'"):
+        export_web(loop, tmp_path / "page")
+
+
+def test_a_folder_may_be_written_again(model: Path, tmp_path: Path) -> None:
+    first = export_web(model, tmp_path)
+    (tmp_path / "mine.txt").write_text("kept")
+    again = export_web(tmp_path / "model.onnx", tmp_path)
+    assert again == first
+    assert (tmp_path / "mine.txt").read_text() == "kept"
+
+
+def test_other_domains_get_the_module_without_the_page(node: str, tmp_path: Path) -> None:
+    config = ModelConfig(vocab_size=4, seq_len=16, hidden_size=16, L_cycles=1, H_cycles=1)
+    spec = ModelSpec(
+        domain="lights", vocabulary=("pad", "empty", "off", "on"), grid_shape=(4, 4), model=config
+    )
+    weights = save_model(tmp_path / "model", spec, TRM(config).state_dict())
+    report = export_web(weights, tmp_path / "web")
+    assert not report.page
+    assert "model is of lights" in report.next_steps
+    assert set(report.files) == {"model.onnx", "model.json", "trm.js", "package.json", "README.md"}
+    answer = run(
+        node, Path(__file__).with_name("trm.mjs"), "steps", tmp_path / "web/model.json", "12.." * 4
+    )
+    assert answer.returncode == 0, answer.stderr
+    steps = json.loads(answer.stdout)["steps"]
+    assert len(steps) == config.halt_max_steps
+    assert {step["verified"] for step in steps} == {None}

@@ -1,0 +1,134 @@
+"""Put what `benchmarks.accuracy` measured into a card: ``python -m benchmarks.card sudoku``.
+
+The prose of a card is written by hand; what stands between the markers ``<!-- measured -->`` and
+``<!-- end -->`` is replaced. Figures go to ``docs/models``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import matplotlib as mpl
+
+from benchmarks.accuracy import RESULTS
+from benchmarks.machine import sentence
+from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.errors import InvalidInputError
+from trm_sdk.hub import BUNDLED
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+FIGURES = Path(__file__).parents[1] / "docs" / "models"
+BEGIN, END = "<!-- measured -->", "<!-- end -->"
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The measured part of a card, as Markdown."""
+    options = result["defaults"]
+    lines = [
+        f"Defaults: up to {options['max_steps']} steps an attempt, {options['attempts']} attempts"
+        + (f" (noise {options['noise']:g})" if options["explore"] == "noise" else "")
+        + f". {sentence(result['machine'])}; latency of single solves with onnxruntime.",
+        "",
+        "| set | puzzles | exact | verified | falsely verified | mean steps | p50 ms | p95 ms |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in result.get("sets", {}).items():
+        lines.append(
+            f"| {name} | {row['puzzles']:,} | {row['exact']:.2%} | {row['verified']:.2%} | "
+            f"{row['false_verified']} | {row['mean_steps']:.1f} | {row['p50_ms']:.1f} | "
+            f"{row['p95_ms']:.0f} |"
+        )
+    if "latency" in result:
+        row = result["latency"]
+        lines += [
+            "",
+            f"Over all sets but the easy one together: p50 {row['p50_ms']:.0f} ms, "
+            f"p95 {row['p95_ms']:.0f} ms.",
+        ]
+    if result.get("givens"):
+        lines += ["", "| givens | exact | mean steps |", "| --- | ---: | ---: |"]
+        lines += [
+            f"| {givens} | {row['exact']:.1%} | {row['mean_steps']:.1f} |"
+            for givens, row in result["givens"].items()
+        ]
+    if result.get("curve"):
+        lines += ["", *_curve_table(result["curve"])]
+    return "\n".join(lines)
+
+
+def _curve_table(points: list[dict[str, Any]]) -> list[str]:
+    sets = list(dict.fromkeys(point["set"] for point in points))
+    size = max(point["puzzles"] for point in points)
+    lines = [
+        f"Accuracy against compute (up to {size} puzzles of each set; exact, mean steps):",
+        "",
+        "| attempts x steps | " + " | ".join(sets) + " |",
+        "| --- |" + " ---: |" * len(sets),
+    ]
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for point in points:
+        rows.setdefault(_setting(point), {})[point["set"]] = point
+    for label, row in rows.items():
+        cells = [f"{row[name]['exact']:.1%}, {row[name]['mean_steps']:.0f}" for name in sets]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _setting(point: dict[str, Any]) -> str:
+    how = {"none": "", "noise": f", noise {point['noise']:g}", "symmetry": ", symmetries"}
+    return f"{point['attempts']} x {point['max_steps']}{how[point['explore']]}"
+
+
+def draw_curve(points: list[dict[str, Any]], path: Path) -> None:
+    """Exact accuracy against the mean number of supervision steps spent."""
+    sets = list(dict.fromkeys(point["set"] for point in points))
+    styles = {"none": ("o-", "one attempt"), "noise": ("s", "noise"), "symmetry": ("x", "symmetry")}
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for color, name in zip(plt.rcParams["axes.prop_cycle"].by_key()["color"], sets, strict=False):
+        for explore, (style, _) in styles.items():
+            chosen = [p for p in points if p["set"] == name and p["explore"] == explore]
+            axes.plot(
+                [p["mean_steps"] for p in chosen],
+                [100 * p["exact"] for p in chosen],
+                style,
+                color=color,
+                label=name if explore == "none" else None,
+                markersize=6,
+            )
+    for style, label in styles.values():
+        axes.plot([], [], style.rstrip("-"), color="grey", label=label)
+    axes.set(xscale="log", xlabel="supervision steps a puzzle (mean)", ylabel="exact grids, %")
+    axes.set_ylim(0, 102)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+@click.command(cls=ErrorHandlingCommand)
+@click.argument("model", default="sudoku")
+def main(model: str) -> None:
+    """Refresh the card of bundled MODEL from benchmarks/results."""
+    source, card = RESULTS / f"accuracy-{model}.json", BUNDLED / model / "README.md"
+    for path in (source, card):
+        if not path.is_file():
+            raise InvalidInputError(f"{path} is missing")
+    result = json.loads(source.read_text(encoding="utf-8"))
+    text = card.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise InvalidInputError(f"{card} has no part between {BEGIN!r} and {END!r}")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    card.write_text(f"{before}{BEGIN}\n{tables(result)}\n{END}{after}", encoding="utf-8")
+    if result.get("curve"):
+        draw_curve(result["curve"], FIGURES / f"{model}-compute.png")
+
+
+if __name__ == "__main__":
+    main()

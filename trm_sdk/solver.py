@@ -77,6 +77,9 @@ class Solver:
         device: str = "auto",
         threads: int | None = None,
         domain: Domain | None = None,
+        *,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        compile: bool = False,
     ) -> Solver:
         """A solver from a bundled model, a local one, or one on the Hugging Face Hub.
 
@@ -94,6 +97,10 @@ class Solver:
             Default: as many as this process may use cores.
         domain : Domain, optional
             Default: the registered domain that the model names.
+        precision : {"float32", "bfloat16"}
+            Of the matrix products, in PyTorch; see `TorchRuntime`.
+        compile : bool
+            Fuse a step with ``torch.compile`` (on CUDA: as one CUDA graph), in PyTorch.
 
         Raises
         ------
@@ -104,13 +111,14 @@ class Solver:
         MissingDependencyError
             If the runtime needs a package that is not installed.
         InvalidInputError
-            If `runtime`, `device` or `threads` is not one of the accepted, or not to be had.
+            If an argument is not one of the accepted, or not to be had.
         """
         from trm_sdk.hub import resolve
         from trm_sdk.runtimes import open_runtime
 
         path = resolve(name_or_path)
-        return cls(open_runtime(path, runtime, device, threads), domain, path)
+        opened = open_runtime(path, runtime, device, threads, precision, compile)
+        return cls(opened, domain, path)
 
     @property
     def domain(self) -> Domain:

@@ -241,7 +241,7 @@ def test_devices_and_threads_are_checked(graphs: dict[str, Path]) -> None:
         with pytest.raises(InvalidInputError, match="threads must be at least 1; got 0"):
             make()
     with pytest.raises(InvalidInputError, match=r"precision .* got 'int4'"):
-        TorchRuntime(model, spec, "cpu", precision="int4")  # type: ignore[arg-type]
+        TorchRuntime(model, spec, "cpu", precision="int4")
     assert OnnxRuntime(path, "cpu", 1).device == "cpu"
 
 
@@ -318,5 +318,8 @@ def test_the_runtime_fits_what_is_there(model_folder: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(CheckpointError, match=named):
             open_runtime(path, runtime, "cpu", 1)
+    assert open_runtime(model_folder, "auto", "cpu", 1, "bfloat16").name == "torch"
+    with pytest.raises(InvalidInputError, match="are for runtime='torch'"):
+        open_runtime(model_folder, "onnx", "cpu", 1, "bfloat16")
     with pytest.raises(InvalidInputError, match="'auto', 'onnx' or 'torch'; got 'jax'"):
         open_runtime(model_folder, "jax", "cpu", 1)

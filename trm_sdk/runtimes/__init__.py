@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 __all__ = ["open_runtime", "save_runtime"]
 
 
-def open_runtime(path: Path, runtime: str, device: str, threads: int | None) -> Runtime:
+def open_runtime(
+    path: Path,
+    runtime: str,
+    device: str,
+    threads: int | None,
+    precision: str = "float32",
+    compile: bool = False,
+) -> Runtime:
     """A runtime for the model in this folder or file; see `Solver.from_pretrained`."""
     if runtime not in ("auto", "onnx", "torch"):
         raise InvalidInputError(f"runtime must be 'auto', 'onnx' or 'torch'; got {runtime!r}")
     graph = path / GRAPH_FILE if path.is_dir() else path
     has_graph = graph.suffix == ".onnx" and graph.is_file()
     if runtime == "auto":
-        wants_torch = device.startswith("cuda") and path.is_dir() and _torch_has_cuda()
+        wants_torch = precision != "float32" or compile
+        wants_torch |= device.startswith("cuda") and path.is_dir() and _torch_has_cuda()
         runtime = "torch" if wants_torch or not has_graph else "onnx"
     if runtime == "onnx":
         if not has_graph:
@@ -32,6 +40,11 @@ def open_runtime(path: Path, runtime: str, device: str, threads: int | None) -> 
                 f"`trm-export onnx {path} -o {GRAPH_FILE}` makes one"
                 if path.is_dir()
                 else f"runtime='onnx' needs a .onnx graph; got {path}"
+            )
+        if precision != "float32" or compile:
+            raise InvalidInputError(
+                f"precision={precision!r} and compile={compile!r} are for runtime='torch'; the "
+                "precision of an ONNX graph is chosen when it is exported"
             )
         from trm_sdk.runtimes.onnx import OnnxRuntime
 
@@ -48,7 +61,7 @@ def open_runtime(path: Path, runtime: str, device: str, threads: int | None) -> 
     from trm_sdk.runtimes.torch import TorchRuntime
 
     spec, model = load_model(path)
-    return TorchRuntime(model, spec, device, threads)
+    return TorchRuntime(model, spec, device, threads, precision, compile)
 
 
 def _torch_has_cuda() -> bool:

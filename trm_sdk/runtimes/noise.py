@@ -28,18 +28,26 @@ class GaussianTable:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
-        self._draw = math.prod(shape)
-        self._length = max(_SMALLEST, 16 * self._draw)
-        self._table: Float32 | None = None
+        self.size = math.prod(shape)
+        self._length = max(_SMALLEST, 16 * self.size)
+        self._numbers: Float32 | None = None
         self._lock = threading.Lock()
 
-    def draw(self, rng: np.random.Generator) -> Float32:
-        """Read-only float32 noise of `shape` and deviation 1; `rng` says which."""
-        table = self._table
-        if table is None:
+    @property
+    def numbers(self) -> Float32:
+        """The table, float32 and read-only; made when first asked for."""
+        if self._numbers is None:
             with self._lock:
-                table = np.random.default_rng(_SEED).standard_normal(self._length, np.float32)
-                table.flags.writeable = False
-                self._table = table
-        place = int(rng.integers(self._length - self._draw + 1))
-        return table[place : place + self._draw].reshape(self.shape)
+                numbers = np.random.default_rng(_SEED).standard_normal(self._length, np.float32)
+                numbers.flags.writeable = False
+                self._numbers = numbers
+        return self._numbers
+
+    def place(self, rng: np.random.Generator) -> int:
+        """Where the next stretch of `size` numbers begins."""
+        return int(rng.integers(self._length - self.size + 1))
+
+    def draw(self, rng: np.random.Generator) -> Float32:
+        """Read-only noise of `shape` and deviation 1."""
+        place = self.place(rng)
+        return self.numbers[place : place + self.size].reshape(self.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
 
-Precision = Literal["float32", "bfloat16"]
 _StepFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
@@ -63,7 +62,7 @@ class TorchRuntime:
         spec: ModelSpec,
         device: str = "auto",
         threads: int | None = None,
-        precision: Precision = "float32",
+        precision: str = "float32",
         compile: bool = False,
     ) -> None:
         if threads is not None:
@@ -79,6 +78,7 @@ class TorchRuntime:
         self._bfloat16 = precision == "bfloat16" and _has_bfloat16(self._device)
         self.batch_size = best_batch_size(spec.model, self.device)
         self._noise = GaussianTable(spec.model.state_shape)
+        self._numbers: Tensor | None = None
         self._eager: _StepFunction = self._step_rows
         self._compiled = _compile(self._step_rows) if compile else None
         # CUDA runs one kernel stream, and the buffers of a CUDA graph are shared by its callers.
@@ -165,11 +165,14 @@ class TorchRuntime:
         """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
         rows = np.flatnonzero(scale)
         if len(rows):
-            noise = np.empty((len(rows), *self._noise.shape), np.float32)
-            for into, row in enumerate(rows.tolist()):
-                np.multiply(self._noise.draw(rngs[row]), scale[row], out=noise[into])
+            if self._numbers is None:  # the table moves to the device once, its stretches never
+                self._numbers = torch.tensor(self._noise.numbers, device=self._device)
+            places = [self._noise.place(rngs[row]) for row in rows.tolist()]
+            size = self._noise.size
+            noise = torch.stack([self._numbers[place : place + size] for place in places])
+            noise *= torch.from_numpy(scale[rows]).to(self._device)[:, None]
             index = torch.from_numpy(rows).to(self._device)
-            state.z.index_add_(0, index, torch.from_numpy(noise).to(self._device))
+            state.z.index_add_(0, index, noise.view(-1, *self._noise.shape))
         return state
 
     def close(self) -> None:

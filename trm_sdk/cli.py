@@ -388,5 +388,42 @@ def bench(
     )
 
 
+@main.command()
+@click.argument("model")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=16, show_default=True)
+@_model_options
+def calibrate(
+    model: str,
+    file: str,
+    limit: int,
+    steps: int,
+    runtime: str,
+    device: str,
+    threads: int | None,
+) -> None:
+    """How far the halting head of a model can be trusted, on the puzzles of a file."""
+    from itertools import islice
+
+    from trm_sdk.calibration import reliability
+    from trm_sdk.task import Task
+
+    solver = _load(model, runtime, device, threads)
+    tasks, _ = _read_argument(file, solver.domain)
+    found = reliability(solver, (t for t in islice(tasks, limit) if isinstance(t, Task)), steps)
+    click.echo("confidence   right  answers")
+    for mean, share, count in found.curve():
+        click.echo(f"{mean:10.3f}  {share:6.3f}  {count:7d}")
+    click.echo(f"expected calibration error {found.error:.3f}")
+    for loss in (0.0, 0.005):
+        threshold = found.threshold(loss)
+        accuracy, taken = found.halted(threshold)
+        click.echo(
+            f"halting above {threshold:.4f}: {accuracy:.1%} right after {taken:.1f} steps "
+            f"(without: {found.correct[:, -1].mean():.1%} after {steps})"
+        )
+
+
 if __name__ == "__main__":
     main()

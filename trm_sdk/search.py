@@ -20,6 +20,7 @@ import numpy.typing as npt
 from trm_sdk.domains.base import Domain, Symmetry, Tokens
 from trm_sdk.errors import ConfigError
 from trm_sdk.grid import Grid
+from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.solution import Solution, StoppedBy
@@ -432,6 +433,27 @@ class Search:
         self._timed = any(job is not None and job.options.seconds is not None for job in self._jobs)
 
 
+def answers_of(
+    model: ModelConfig, tokens: Tokens, logits: npt.NDArray[np.float32]
+) -> npt.NDArray[np.intp]:
+    """The tokens that logits stand for, with givens kept where the config says so.
+
+    Parameters
+    ----------
+    model : ModelConfig
+    tokens : int32 array of shape (batch, N)
+    logits : float32 array of shape (batch, N, outputs)
+
+    Returns
+    -------
+    integer array of shape (batch, N)
+    """
+    answers: npt.NDArray[np.intp] = logits.argmax(-1) + model.output_offset
+    if model.givens_from is not None:
+        np.copyto(answers, tokens, where=tokens >= model.givens_from)
+    return answers
+
+
 def _is_late(job: Job, now: float) -> bool:
     return job.options.seconds is not None and now - job.started >= job.options.seconds
 
@@ -454,4 +476,4 @@ def _logit(probability: float) -> float:
     return math.inf if probability >= 1 else math.log(probability / (1 - probability))
 
 
-__all__ = ["Job", "Search", "check_options"]
+__all__ = ["Job", "Search", "answers_of", "check_options"]

@@ -18,7 +18,7 @@ from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime
-from trm_sdk.search import Job, Search, check_options
+from trm_sdk.search import Job, Search, answers_of, check_options
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.spec import ModelSpec
 from trm_sdk.task import Task
@@ -307,8 +307,7 @@ class Solver:
         started = perf_counter()
         for index in range(1, options.max_steps + 1):
             state, logits, halt_logit = self._runtime.step(state)
-            answers = np.where(given, tokens, logits.argmax(-1) + model.output_offset)
-            grid = domain.decode(answers[0])
+            grid = domain.decode(answers_of(model, tokens, logits)[0])
             verified = domain.verify(task, grid)
             confidence = 1 / (1 + float(np.exp(-np.clip(halt_logit[0], -80, 80))))
             yield Step(

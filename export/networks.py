@@ -54,8 +54,9 @@ class Weights:
         part: str = "",
         *,
         bias: bool = False,
+        left: bool = False,
     ) -> str:
-        """``x @ weight.T (+ bias)`` over the last axis of x.
+        """``x @ weight.T (+ bias)`` over the last axis of x, or over its last but one.
 
         Parameters
         ----------
@@ -63,11 +64,15 @@ class Weights:
             Of the linear layer, without ``.weight``.
         rows : slice, optional
             Only these outputs of the layer, stored on their own under the name of `part`.
+        left : bool
+            ``weight @ x`` instead: the layer runs over the last axis but one. Takes no bias.
         """
         suffix = f".{part}" if part else ""
         matrix = self[f"{name}.weight"][rows if rows is not None else slice(None)]
-        stored = g.weight(f"{name}{suffix}.weight", matrix.T)
         short = part or name.split(".")[-1]
+        if left:
+            return g.op("MatMul", g.weight(f"{name}{suffix}.weight", matrix), x, name=short)
+        stored = g.weight(f"{name}{suffix}.weight", matrix.T)
         out = g.op("MatMul", x, stored, name=short)
         if bias:
             values = self[f"{name}.bias"][rows if rows is not None else slice(None)]
@@ -102,7 +107,8 @@ def read_weights(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) 
             names = [f"{layer}.{part}.{kind}" for part in parts] or [name]
             pieces = [piece for piece in map(read, names) if piece is not None]
             if len(pieces) == len(names):
-                turned = [p.T if kind == "weight" and p.ndim == 2 else p for p in pieces]
+                kept = kind != "weight" or ".mlp_t." in name
+                turned = [piece if kept else piece.T for piece in pieces]
                 array = np.concatenate(turned) if parts else turned[0]
                 break
         if array is None or array.shape != shape or array.dtype != np.float32:
@@ -154,6 +160,17 @@ def rms_norm(g: GraphBuilder, x: str, size: int, eps: float) -> str:
     return g.op("Mul", normed, ones, name="norm")
 
 
+def rms_norm_over_rows(g: GraphBuilder, x: str, size: int, eps: float) -> str:
+    """Weightless RMS normalisation over the last axis but one, of length `size`.
+
+    The mean is a product with a constant row: runtimes are slow at reducing an outer axis.
+    """
+    share = g.constant("row_share", np.full((1, size), 1 / size, np.float32))
+    mean = g.op("MatMul", share, g.op("Mul", x, x, name="norm/square"), name="norm/mean")
+    safe = g.op("Add", mean, g.floats("rms_norm_eps", eps), name="norm/eps")
+    return g.op("Div", x, g.op("Sqrt", safe, name="norm/rms"), name="norm")
+
+
 class PaperGraph:
     """The paper's network; states are of shape (batch, positions, hidden_size)."""
 
@@ -199,13 +216,11 @@ class PaperGraph:
         config = self.config
         size, eps = config.hidden_size, config.rms_norm_eps
         if config.mixer == "mlp_t":
+            # PyTorch turns x so that tokens come last; weights on the left do the same without
+            # moving anything, and what reads the result needs no turning back either.
             with g.scope("mlp_t"):
-                turned = g.op("Transpose", x, name="tokens_last", perm=[0, 2, 1])
-                mixed = g.op(
-                    "Add", turned, self._swiglu(g, turned, f"{name}.mlp_t"), name="residual"
-                )
-                x = rms_norm(g, mixed, self.shape[0], eps)
-                x = g.op("Transpose", x, name="channels_last", perm=[0, 2, 1])
+                out = self._swiglu(g, x, f"{name}.mlp_t", left=True)
+                x = rms_norm_over_rows(g, g.op("Add", x, out, name="residual"), self.shape[0], eps)
         else:
             with g.scope("attention"):
                 mixed = g.op("Add", x, self._attention(g, x, f"{name}.self_attn"), name="residual")
@@ -214,13 +229,13 @@ class PaperGraph:
             mixed = g.op("Add", x, self._swiglu(g, x, f"{name}.mlp"), name="residual")
             return rms_norm(g, mixed, size, eps)
 
-    def _swiglu(self, g: GraphBuilder, x: str, name: str) -> str:
+    def _swiglu(self, g: GraphBuilder, x: str, name: str, *, left: bool = False) -> str:
         # Gate and up are one matrix in PyTorch; as two, no copy is needed to part their results.
         rows = f"{name}.gate_up_proj"
         width = len(self.weights[f"{rows}.weight"]) // 2
-        gate = self.weights.linear(g, x, rows, slice(0, width), "gate")
-        up = self.weights.linear(g, x, rows, slice(width, None), "up")
-        return self.weights.linear(g, swiglu(g, gate, up), f"{name}.down_proj")
+        gate = self.weights.linear(g, x, rows, slice(0, width), "gate", left=left)
+        up = self.weights.linear(g, x, rows, slice(width, None), "up", left=left)
+        return self.weights.linear(g, swiglu(g, gate, up), f"{name}.down_proj", left=left)
 
     def _attention(self, g: GraphBuilder, x: str, name: str) -> str:
         config = self.config

@@ -76,6 +76,16 @@ const scenarios = {
     return seen;
   },
 
+  // The module alone, in a page: one solver, several solves at the same time.
+  together: () =>
+    visit(async (page) => ({
+      answers: await page.evaluate(async (given) => {
+        const { Solver } = await import("./trm.js");
+        const solver = await Solver.load("model.json");
+        return Promise.all(given.map(async (puzzle) => (await solver.solve(puzzle)).text));
+      }, puzzles),
+    })),
+
   think: () =>
     visit(
       async (page) => {
@@ -243,7 +253,10 @@ const scenarios = {
 
 try {
   const report = {};
-  for (const [name, scenario] of Object.entries(scenarios)) report[name] = await scenario();
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    // A scenario that fails must not hide what the others saw.
+    report[name] = await scenario().catch((error) => ({ failed: error.message }));
+  }
   console.log(JSON.stringify(report));
 } finally {
   await browser.close();

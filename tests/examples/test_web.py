@@ -47,8 +47,18 @@ def site(model: Path, node: str, tmp_path_factory: pytest.TempPathFactory) -> It
     server.server_close()
 
 
+class Seen(dict[str, Any]):
+    """What `page.mjs` saw; asking for a scenario that failed in the browser fails the test."""
+
+    def __getitem__(self, scenario: str) -> Any:
+        report = super().__getitem__(scenario)
+        if isinstance(report, dict) and "failed" in report:
+            pytest.fail(f"in the browser: {report['failed']}")
+        return report
+
+
 @pytest.fixture(scope="session")
-def seen(site: str, node: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(site: str, node: str, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """What `page.mjs` saw."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     browser = browser or shutil.which("google-chrome")
@@ -59,17 +69,14 @@ def seen(site: str, node: str, tmp_path_factory: pytest.TempPathFactory) -> dict
     script = Path(__file__).with_name("page.mjs")
     result = run(node, script, browser, site, json.dumps(PUZZLES), timeout=240)
     assert result.returncode == 0, result.stderr
-    report: dict[str, Any] = json.loads(result.stdout)
-    return report
+    return Seen(json.loads(result.stdout))
 
 
 # --- solving ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", range(len(PUZZLES)))
-def test_the_page_solves_what_python_solves(
-    seen: dict[str, Any], solver: Solver, number: int
-) -> None:
+def test_the_page_solves_what_python_solves(seen: Seen, solver: Solver, number: int) -> None:
     visit, solution = seen["solve"][number], solver.solve(PUZZLES[number])
     assert solution.verified
     assert visit["answer"] == solution.grid.to_line()
@@ -80,12 +87,17 @@ def test_the_page_solves_what_python_solves(
     assert visit["status"] == f"Solved in {steps} and {visit['time']}, verified by the rules."
 
 
-def test_nothing_is_complained_about(seen: dict[str, Any]) -> None:
-    visits = [*seen["solve"], seen["think"], seen["keyboard"], seen["entering"]]
+def test_the_module_solves_several_at_once(seen: Seen, solver: Solver) -> None:
+    expected = [solver.solve(puzzle).grid.to_line() for puzzle in PUZZLES]
+    assert seen["together"]["answers"] == expected
+
+
+def test_nothing_is_complained_about(seen: Seen) -> None:
+    visits = [*seen["solve"], seen["together"], seen["think"], seen["keyboard"], seen["entering"]]
     assert [visit["complaints"] for visit in visits] == [[]] * len(visits)
 
 
-def test_thinking_shows_every_step(seen: dict[str, Any], solver: Solver) -> None:
+def test_thinking_shows_every_step(seen: Seen, solver: Solver) -> None:
     visit = seen["think"]
     steps = list(solver.stream(PUZZLES[0]))
     assert visit["before"] == PUZZLES[0]
@@ -94,7 +106,7 @@ def test_thinking_shows_every_step(seen: dict[str, Any], solver: Solver) -> None
     assert visit["after"] == PUZZLES[0], "reset brings the bare puzzle back"
 
 
-def test_every_open_cell_shows_how_sure_it_is(seen: dict[str, Any], solver: Solver) -> None:
+def test_every_open_cell_shows_how_sure_it_is(seen: Seen, solver: Solver) -> None:
     first = next(iter(solver.stream(PUZZLES[0])))
     expected = [
         p for p, c in zip(first.probabilities.max(-1).flat, PUZZLES[0], strict=True) if c == "."
@@ -105,7 +117,7 @@ def test_every_open_cell_shows_how_sure_it_is(seen: dict[str, Any], solver: Solv
     assert re.fullmatch(r"row 1, column 3: \d, \d+ percent sure(, clashes)?", labels[2])
 
 
-def test_thinking_can_be_paused(seen: dict[str, Any]) -> None:
+def test_thinking_can_be_paused(seen: Seen) -> None:
     assert re.match(r"Paused after \d+ steps?\.|Solved", seen["think"]["paused"])
     assert seen["think"]["still"]
 
@@ -113,7 +125,7 @@ def test_thinking_can_be_paused(seen: dict[str, Any]) -> None:
 # --- entering a puzzle ------------------------------------------------------------------------
 
 
-def test_the_keyboard_alone_is_enough(seen: dict[str, Any], solver: Solver) -> None:
+def test_the_keyboard_alone_is_enough(seen: Seen, solver: Solver) -> None:
     visit = seen["keyboard"]
     assert visit["visited"][0] == "row 1, column 1: empty", "the board is the first stop"
     assert visit["ring"] == "3px"
@@ -128,7 +140,7 @@ def test_the_keyboard_alone_is_enough(seen: dict[str, Any], solver: Solver) -> N
     assert [name for name in controls if name not in visit["visited"]] == []
 
 
-def test_cells_are_filled_by_keypad_paste_and_example(seen: dict[str, Any]) -> None:
+def test_cells_are_filled_by_keypad_paste_and_example(seen: Seen) -> None:
     visit = seen["entering"]
     assert visit["keypad"] == "." * 40 + "5" + "." * 40
     assert visit["pasted"] == PUZZLES[2]
@@ -136,7 +148,7 @@ def test_cells_are_filled_by_keypad_paste_and_example(seen: dict[str, Any]) -> N
     assert visit["cleared"] == "." * 81
 
 
-def test_what_is_wrong_with_a_puzzle_is_said(seen: dict[str, Any]) -> None:
+def test_what_is_wrong_with_a_puzzle_is_said(seen: Seen) -> None:
     visit = seen["entering"]
     assert "Contradicting givens: 5 stands 2 times in row 5." in visit["clash"]
     assert visit["clashing"] == 2
@@ -146,7 +158,7 @@ def test_what_is_wrong_with_a_puzzle_is_said(seen: dict[str, Any]) -> None:
     assert visit["kept"] == PUZZLES[2], "a bad text leaves the board alone"
 
 
-def test_what_can_t_be_loaded_is_said(seen: dict[str, Any]) -> None:
+def test_what_can_t_be_loaded_is_said(seen: Seen) -> None:
     visits = seen["failing"]
     assert "model.onnx can't be fetched: HTTP 404" in visits["noModel"]["problem"]
     assert "model.onnx" in visits["brokenModel"]["problem"] or (
@@ -161,7 +173,7 @@ def test_what_can_t_be_loaded_is_said(seen: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["phone", "small", "dark", "desktop", "still"])
-def test_nothing_is_wider_than_the_screen(seen: dict[str, Any], name: str) -> None:
+def test_nothing_is_wider_than_the_screen(seen: Seen, name: str) -> None:
     layout = seen["layout"][name]
     assert layout["scrolls"] <= layout["width"]
     width, height = layout["board"]
@@ -169,19 +181,19 @@ def test_nothing_is_wider_than_the_screen(seen: dict[str, Any], name: str) -> No
     assert layout["complaints"] == []
 
 
-def test_a_phone_shows_board_and_button_at_once(seen: dict[str, Any]) -> None:
+def test_a_phone_shows_board_and_button_at_once(seen: Seen) -> None:
     phone = seen["layout"]["phone"]
     assert phone["board"][0] >= 0.9 * phone["width"]
     assert phone["play"] <= 844
 
 
 @pytest.mark.parametrize("name", ["phone", "small", "desktop"])
-def test_controls_are_named_and_large_enough_to_touch(seen: dict[str, Any], name: str) -> None:
+def test_controls_are_named_and_large_enough_to_touch(seen: Seen, name: str) -> None:
     assert seen["layout"][name]["unnamed"] == []
     assert seen["layout"][name]["lowestButton"] >= 44
 
 
-def test_who_wants_no_motion_gets_none(seen: dict[str, Any]) -> None:
+def test_who_wants_no_motion_gets_none(seen: Seen) -> None:
     assert seen["layout"]["still"]["animated"] == "none"
     assert seen["layout"]["desktop"]["animated"] == "settle"
 
@@ -194,13 +206,13 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("name", ["phone", "dark"])
-def test_text_stands_out_from_its_ground(seen: dict[str, Any], name: str) -> None:
+def test_text_stands_out_from_its_ground(seen: Seen, name: str) -> None:
     for text, ground in seen["layout"][name]["colours"]:
         low, high = sorted((luminance(text), luminance(ground)))
         assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
 
 
-def test_dark_is_dark(seen: dict[str, Any]) -> None:
+def test_dark_is_dark(seen: Seen) -> None:
     assert luminance(seen["layout"]["dark"]["colours"][0][1]) < 0.1
     assert luminance(seen["layout"]["phone"]["colours"][0][1]) > 0.8
 

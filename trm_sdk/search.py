@@ -74,6 +74,17 @@ class Job:
         return self.solution is not None or self.cancelled
 
 
+@dataclass(slots=True)
+class _Row:
+    """One attempt in the batch."""
+
+    job: Job
+    symmetry: Symmetry | None
+    rng: np.random.Generator
+    born: int  # the turn before its first
+    alarm: int  # the turn at which something is to be done about it
+
+
 def check_options(options: SolveOptions, domain: Domain) -> None:
     """Refuse attempts that would all be the same, or that the domain can't make.
 
@@ -115,22 +126,21 @@ class Search:
         self._givens_from = model.givens_from
         self._has_rules: bool | None = None
         self._waiting: deque[tuple[Job, int]] = deque()
-        # Per row, in the order of the runtime's state; the first `_count` are in use.
-        cells = model.seq_len
-        self._count = 0
-        self._vacant = 0  # of them, those whose job is None
+        # In the order of the runtime's state; None where a row has been cleared.
+        self._rows: list[_Row | None] = []
+        self._vacant = 0  # of them, those that are None
         self._state: Any = None
-        self._jobs: list[Job | None] = []
-        self._symmetry: list[Symmetry | None] = []
-        self._rngs: list[np.random.Generator] = []
+        self._turn = 0
+        # Per row as well; the first `len(_rows)` are in use, and `_resize` makes views of them.
+        cells = model.seq_len
         self._all_tokens = np.zeros((capacity, cells), np.int32)
         self._all_given = np.zeros((capacity, cells), bool)
-        self._all_answers = np.zeros((capacity, cells), np.intp)
-        self._all_age = np.zeros(capacity, np.int64)
-        self._all_alarm = np.zeros(capacity, np.int64)  # age at which a row needs a look
+        self._all_kept = np.zeros((capacity, cells), np.intp)
         self._all_threshold = np.zeros(capacity, np.float32)
         self._all_noise = np.zeros(capacity, np.float32)
         self._all_check = np.zeros(capacity, bool)
+        # The last answers, as columns of the logits.
+        self._columns = np.zeros((0, cells), np.intp)
         self._resize()
 
     # --- jobs -------------------------------------------------------------------------------
@@ -138,12 +148,12 @@ class Search:
     @property
     def wants_more(self) -> bool:
         """Would another job find a row in the next turn?"""
-        return self._count - self._vacant + len(self._waiting) < self.capacity
+        return len(self._rows) - self._vacant + len(self._waiting) < self.capacity
 
     @property
     def idle(self) -> bool:
         """Is there nothing to do?"""
-        return not self._waiting and self._vacant == self._count
+        return not self._waiting and self._vacant == len(self._rows)
 
     def add(self, task: Task, options: SolveOptions) -> Job:
         """Queue a task that its domain has accepted, with complete options.
@@ -178,85 +188,94 @@ class Search:
     def turn(self) -> list[Job]:
         """Seat waiting attempts, take one step, and return the jobs that this finished."""
         self._seat()
-        if not self._count:
+        if not self._rows:
             return []
         if self._noisy:
             self._state = self.runtime.perturb(self._state, self._noise, self._rngs)
         self._state, logits, halt_logit = self.runtime.step(self._state)
-        self._age += 1
-        answers = logits.argmax(-1)
-        if self._offset:
-            answers += self._offset
+        self._turn += 1
+        # What follows runs after every step of a millisecond, with cold caches: each call of numpy
+        # costs some 4 us, so there are as few as can be.
+        columns = logits.argmax(-1)
         if self._givens_from is not None:
-            np.copyto(answers, self._tokens, where=self._given)
-        confirmed = self._confirm(answers) if self._checking else None
-        self._answers[:] = answers
-        # A look is needed where an attempt is confirmed, halts, or has come to its alarm.
-        look = self._age >= self._alarm
-        if self._halting:
-            look |= halt_logit > self._threshold
+            np.copyto(columns, self._kept, where=self._given)
+        confirmed = self._confirm(columns) if self._checking else None
+        self._columns = columns
+        # A look is needed at rows that are confirmed, that halt, or whose alarm rings.
+        look: set[int] = set()
         if confirmed is not None:
-            look |= confirmed
-        if not (self._timed or look.any()):
+            look.update(np.flatnonzero(confirmed).tolist())
+        if self._halting:
+            look.update(np.flatnonzero(halt_logit > self._threshold).tolist())
+        if self._turn >= self._alarm:
+            look.update(
+                place
+                for place, row in enumerate(self._rows)
+                if row is not None and row.alarm <= self._turn
+            )
+        if not (look or self._timed):
             return []
-        return self._look(np.flatnonzero(look), confirmed, halt_logit)
+        return self._look(sorted(look), confirmed, halt_logit)
 
-    def _confirm(self, answers: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
+    def _confirm(self, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
         """Which rows' answers obey the rules; None for none of them."""
-        changed = (answers != self._answers).any(1)
-        if not self._all_rows_check:
-            changed &= self._check
-        rows = np.flatnonzero(changed)  # an answer refuted before is refuted still
+        if len(columns) == 1:
+            if columns.tobytes() == self._columns.tobytes():
+                return None  # an answer refuted before is refuted still
+            verdict = self.domain.verify_tokens(self._tokens, columns + self._offset)
+            return verdict if verdict is not None and verdict[0] else None
+        changed = (columns != self._columns).any(1)
+        changed &= self._check
+        rows = np.flatnonzero(changed)
         if not len(rows):
             return None
-        if len(rows) == self._count:
-            return self.domain.verify_tokens(self._tokens, answers)
-        verdict = self.domain.verify_tokens(self._tokens[rows], answers[rows])
+        verdict = self.domain.verify_tokens(self._tokens[rows], columns[rows] + self._offset)
         if verdict is None or not verdict.any():
             return None
-        confirmed = np.zeros(self._count, bool)
+        confirmed = np.zeros(len(columns), bool)
         confirmed[rows] = verdict
         return confirmed
 
     def _look(
         self,
-        rows: npt.NDArray[np.intp],
+        places: list[int],
         confirmed: npt.NDArray[np.bool_] | None,
         halt_logit: npt.NDArray[np.float32],
     ) -> list[Job]:
         finished: list[Job] = []
-        for row in rows.tolist():
-            job = self._jobs[row]
-            if job is None:  # cleared a moment ago, with another attempt at its puzzle
+        for place in places:
+            row = self._rows[place]
+            if row is None:  # cleared a moment ago, with another attempt at its puzzle
                 continue
-            confidence = _sigmoid(float(halt_logit[row]))
-            if confirmed is not None and confirmed[row]:
-                self._conclude(job, self._final(row, confidence, halted=False), "verified")
+            job = row.job
+            confidence = _sigmoid(float(halt_logit[place]))
+            if confirmed is not None and confirmed[place]:
+                self._conclude(job, self._final(place, confidence), "verified")
                 finished.append(job)
                 continue
-            halted = bool(halt_logit[row] > self._threshold[row])
-            if halted or self._age[row] >= job.options.max_steps:
-                if self._end_attempt(row, confidence, halted):
+            halted = bool(halt_logit[place] > self._threshold[place])
+            if halted or self._turn - row.born >= job.options.max_steps:
+                if self._end_attempt(place, confidence, halted):
                     finished.append(job)
-            elif self._age[row] >= self._alarm[row]:
-                self._alarm[row] = job.options.max_steps
+            elif self._turn >= row.alarm:
+                row.alarm = row.born + job.options.max_steps
                 self._send_the_others(job)
         if self._timed:
             finished.extend(self._out_of_time(halt_logit))
+        self._alarm = self._next_alarm()
         return finished
 
-    def _end_attempt(self, row: int, confidence: float, halted: bool) -> bool:
+    def _end_attempt(self, place: int, confidence: float, halted: bool) -> bool:
         """Take down an attempt that was not confirmed; is the whole job done by that?"""
-        job = self._jobs[row]
-        assert job is not None
-        job.finals.append(self._final(row, confidence, halted))
+        final = self._final(place, confidence, halted)
+        job = self._vacate(place)
+        job.finals.append(final)
         job.unfinished -= 1
-        self._vacate(row, job)
         if halted and not _votes(job):
-            self._conclude(job, job.finals[-1], "halted")
+            self._conclude(job, final, "halted")
             return True
         last = not job.unfinished and job.handed_out == job.options.attempts
-        if not last and _is_late(job, perf_counter()) and job not in self._jobs:
+        if not last and _is_late(job, perf_counter()) and not self._places(job):
             self._conclude(job, self._chosen(job), "seconds")  # while no row of it runs
             return True
         if job.handed_out < job.options.attempts:
@@ -269,18 +288,21 @@ class Search:
 
     def _out_of_time(self, halt_logit: npt.NDArray[np.float32]) -> list[Job]:
         now = perf_counter()
-        late = {id(job): job for job in self._jobs if job is not None and _is_late(job, now)}
-        for row, job in enumerate(self._jobs):
-            if job is not None and id(job) in late:
-                job.finals.append(self._final(row, _sigmoid(float(halt_logit[row])), False))
-        for job in late.values():
+        late: dict[Job, None] = {}  # in order
+        for place, row in enumerate(self._rows):
+            if row is not None and _is_late(row.job, now):
+                row.job.finals.append(self._final(place, _sigmoid(float(halt_logit[place]))))
+                late[row.job] = None
+        for job in late:
             self._conclude(job, self._chosen(job), "seconds")
-        return list(late.values())
+        return list(late)
 
     # --- choosing and concluding ------------------------------------------------------------
 
-    def _final(self, row: int, confidence: float, halted: bool) -> _Final:
-        return _Final(self._answers[row].copy(), confidence, halted, self._symmetry[row])
+    def _final(self, place: int, confidence: float, halted: bool = False) -> _Final:
+        row = self._rows[place]
+        assert row is not None
+        return _Final(self._columns[place] + self._offset, confidence, halted, row.symmetry)
 
     def _grid(self, final: _Final) -> Grid:
         """The answer in the puzzle's own orientation."""
@@ -311,15 +333,20 @@ class Search:
         )
         job.finals.clear()
 
-    def _clear(self, job: Job) -> None:
-        for row, other in enumerate(self._jobs):
-            if other is job:
-                self._vacate(row, job)
+    def _places(self, job: Job) -> list[int]:
+        return [i for i, row in enumerate(self._rows) if row is not None and row.job is job]
 
-    def _vacate(self, row: int, job: Job) -> None:
-        job.steps += int(self._age[row])
-        self._jobs[row] = None
+    def _clear(self, job: Job) -> None:
+        for place in self._places(job):
+            self._vacate(place)
+
+    def _vacate(self, place: int) -> Job:
+        row = self._rows[place]
+        assert row is not None
+        row.job.steps += self._turn - row.born
+        self._rows[place] = None
         self._vacant += 1
+        return row.job
 
     # --- rows -------------------------------------------------------------------------------
 
@@ -335,37 +362,37 @@ class Search:
 
     def _seat(self) -> None:
         """Give free rows to waiting attempts, and close the gaps that stay."""
-        if not self._vacant and (not self._waiting or self._count == self.capacity):
+        if not self._vacant and (not self._waiting or len(self._rows) == self.capacity):
             return
-        free = [row for row, job in enumerate(self._jobs) if job is None]
+        gaps = [place for place, row in enumerate(self._rows) if row is None]
+        room = self.capacity - len(self._rows) + len(gaps)
         arrivals: list[tuple[Job, int]] = []
-        room = self.capacity - self._count + len(free)
         while self._waiting and len(arrivals) < room:
             job, attempt = self._waiting.popleft()
             if not job.done:
                 arrivals.append((job, attempt))
-        into_gaps, appended = arrivals[: len(free)], arrivals[len(free) :]
+        first = len(self._rows)
+        into_gaps, appended = arrivals[: len(gaps)], arrivals[len(gaps) :]
         if into_gaps:
-            rows = np.array(free[: len(into_gaps)], np.intp)
-            for row, arrival in zip(rows.tolist(), into_gaps, strict=True):
-                self._place(row, *arrival)
-            self._state = self.runtime.restart(self._state, rows, self._all_tokens[rows])
+            places = np.array(gaps[: len(into_gaps)], np.intp)
+            for place, arrival in zip(places.tolist(), into_gaps, strict=True):
+                self._rows[place] = self._place(place, *arrival)
+            self._vacant -= len(into_gaps)
+            self._columns[places] = -1  # no answer yet
+            self._state = self.runtime.restart(self._state, places, self._all_tokens[places])
         if appended:
-            first = self._count
             for arrival in appended:
-                self._jobs.append(None)
-                self._symmetry.append(None)
-                self._rngs.append(_NO_RNG)
-                self._count += 1
-                self._vacant += 1
-                self._place(self._count - 1, *arrival)
-            fresh = self.runtime.start(self._all_tokens[first : self._count])
+                self._rows.append(self._place(len(self._rows), *arrival))
+            fresh = self.runtime.start(self._all_tokens[first : len(self._rows)])
             self._state = self.runtime.concatenate([self._state, fresh]) if first else fresh
-        elif len(free) > len(into_gaps):
+            blank = np.full((len(appended), self._columns.shape[1]), -1, np.intp)
+            self._columns = np.concatenate((self._columns, blank))
+        elif len(gaps) > len(into_gaps):
             self._compact()
         self._resize()
 
-    def _place(self, row: int, job: Job, attempt: int) -> None:
+    def _place(self, place: int, job: Job, attempt: int) -> _Row:
+        """Fill in a row's part of the arrays, and say what runs there."""
         options, tokens = job.options, job.tokens
         symmetry, rng, noise = None, _NO_RNG, 0.0
         if attempt:
@@ -379,58 +406,53 @@ class Search:
         if not job.begun:
             job.started = perf_counter()
         job.begun += 1
-        waits = attempt == 0 and job.handed_out < options.attempts
-        self._jobs[row] = job
-        self._vacant -= 1
-        self._symmetry[row] = symmetry
-        self._rngs[row] = rng
-        self._all_tokens[row] = tokens
+        self._all_tokens[place] = tokens
         if self._givens_from is not None:
-            self._all_given[row] = tokens >= self._givens_from
-        self._all_answers[row] = -1
-        self._all_age[row] = 0
-        self._all_alarm[row] = min(job.patience, options.max_steps) if waits else options.max_steps
+            self._all_given[place] = tokens >= self._givens_from
+            self._all_kept[place] = tokens - self._offset
         # With rules to check by, an answer that they refute never counts as halted.
-        self._all_threshold[row] = np.inf if job.check else _logit(options.halt_threshold)
-        self._all_noise[row] = noise
-        self._all_check[row] = job.check
+        self._all_threshold[place] = np.inf if job.check else _logit(options.halt_threshold)
+        self._all_noise[place] = noise
+        self._all_check[place] = job.check
+        others_wait = attempt == 0 and job.handed_out < options.attempts
+        steps = min(job.patience, options.max_steps) if others_wait else options.max_steps
+        return _Row(job, symmetry, rng, self._turn, self._turn + steps)
 
     def _compact(self) -> None:
-        kept = [row for row, job in enumerate(self._jobs) if job is not None]
-        rows = np.array(kept, np.intp)
-        self._count, self._vacant = len(kept), 0
-        self._state = self.runtime.select(self._state, rows) if kept else None
+        places = np.array([i for i, row in enumerate(self._rows) if row is not None], np.intp)
+        self._state = self.runtime.select(self._state, places) if len(places) else None
         for array in (
             self._all_tokens,
             self._all_given,
-            self._all_answers,
-            self._all_age,
-            self._all_alarm,
+            self._all_kept,
             self._all_threshold,
             self._all_noise,
             self._all_check,
         ):
-            array[: len(kept)] = array[rows]
-        self._jobs = [self._jobs[row] for row in kept]
-        self._symmetry = [self._symmetry[row] for row in kept]
-        self._rngs = [self._rngs[row] for row in kept]
+            array[: len(places)] = array[places]
+        self._columns = self._columns[places]
+        self._rows = [row for row in self._rows if row is not None]
+        self._vacant = 0
+
+    def _next_alarm(self) -> float:
+        return min((row.alarm for row in self._rows if row is not None), default=math.inf)
 
     def _resize(self) -> None:
         """Views of the rows in use, and what needs doing for any of them: made once a change."""
-        used = slice(self._count)
+        used = slice(len(self._rows))
         self._tokens = self._all_tokens[used]
         self._given = self._all_given[used]
-        self._answers = self._all_answers[used]
-        self._age = self._all_age[used]
-        self._alarm = self._all_alarm[used]
+        self._kept = self._all_kept[used]
         self._threshold = self._all_threshold[used]
         self._noise = self._all_noise[used]
         self._check = self._all_check[used]
         self._checking = bool(self._check.any())
-        self._all_rows_check = bool(self._check.all())
         self._halting = bool((self._threshold < np.inf).any())
         self._noisy = bool(self._noise.any())
-        self._timed = any(job is not None and job.options.seconds is not None for job in self._jobs)
+        rows = [row for row in self._rows if row is not None]
+        self._rngs = [row.rng for row in rows]
+        self._timed = any(row.job.options.seconds is not None for row in rows)
+        self._alarm = self._next_alarm()
 
 
 def answers_of(

@@ -52,6 +52,7 @@ class Sudoku(Domain):
         self._members = np.ascontiguousarray(self.groups.T)
         bits = [0, 0, *(1 << value for value in range(size)), 0]
         self._bits: npt.NDArray[np.int64] = np.array(bits, np.int64)
+        self._all = (1 << size) - 1
         line = None if box_rows == box_columns else ("row", "column")
 
         def relation(name: str, sets: npt.NDArray[np.intp]) -> Relation:
@@ -99,9 +100,10 @@ class Sudoku(Domain):
         # One bit a value, none for any other token: n cells cover all n bits only with every value
         # once. Gathered with the groups on the last axis, which is the fast one to reduce over.
         bits = self._bits.take(answers, mode="clip").take(self._members, axis=1)
-        covered = np.bitwise_or.reduce(bits, axis=1) == self._bits.sum()
-        kept = (tokens < self.answer_offset) | (tokens == answers)
-        verdict: npt.NDArray[np.bool_] = covered.all(1) & kept.all(1)
+        covered = np.bitwise_and.reduce(np.bitwise_or.reduce(bits, axis=1), axis=1)
+        verdict: npt.NDArray[np.bool_] = covered == self._all
+        if verdict.any():  # seldom, and so the givens are seldom looked at
+            verdict &= ((tokens < self.answer_offset) | (tokens == answers)).all(1)
         return verdict
 
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:

@@ -79,15 +79,44 @@ class SudokuFile(_Strict):
 DataSource = Annotated[SudokuGenerated | SudokuFile, Field(discriminator="kind")]
 
 
+class Depth(_Strict):
+    """A milestone of a depth curriculum: from here on, recurse so deep.
+
+    Attributes
+    ----------
+    start : float
+        Fraction of the run's steps at which it sets in.
+    H_cycles, L_cycles : int
+        T and n in training from here on.
+    max_steps : int or None
+        From here on the objective's `max_steps`; None: the objective's own.
+    """
+
+    start: Fraction
+    H_cycles: int = Field(gt=0)
+    L_cycles: int = Field(gt=0)
+    max_steps: int | None = Field(default=None, gt=0)
+
+
 class Objective(_Strict):
     """How supervision is given.
 
     Attributes
     ----------
+    scheme : {"deep", "last-step"}
+        ``deep``: deep supervision (arXiv 2510.04871). Every optimiser step takes the puzzles one
+        stretch further from a carried state, and every stretch has its loss. ``last-step`` (RSM,
+        arXiv 2603.15641): every optimiser step takes new puzzles from the first state, through a
+        history without gradient, and has one loss, at the end.
     grad_steps : int
         Supervision steps that one gradient spans; the loss is the mean over them. The paper: 1.
     grad_cycles : int
         Of the T cycles in a supervision step, how many are differentiated. The paper: 1.
+    extra_cycle : float
+        Probability, an optimiser step, that one more cycle is differentiated (RSM: 0.01).
+    depth : tuple of Depth
+        Depth curriculum (CGAR, arXiv 2511.08653; RSM), by ascending `start`, up to the model's own
+        depth. Before the first milestone, and by default, the model's own.
     loss : {"softmax", "stablemax"}
         Cross-entropy over the values of a cell; stablemax is the reference's.
     cells : {"empty", "all"}
@@ -99,7 +128,9 @@ class Objective(_Strict):
         to stay; or when the halting head says so, with exploration, as in the reference.
     min_steps, max_steps : int
         A puzzle leaves after a number of supervision steps drawn uniformly from this range
-        whatever happens. ``halting`` uses only `max_steps`.
+        whatever happens. ``halting`` uses only `max_steps`. With ``last-step``, stochastic depth:
+        the supervision steps of an optimiser step, history and differentiated ones together, are
+        drawn from this range.
     linger : int
         Most supervision steps that a solved puzzle stays on (drawn uniformly from 0).
     exploration : float
@@ -108,8 +139,11 @@ class Objective(_Strict):
         Standard deviation of Gaussian noise added to the latent before every supervision step.
     """
 
+    scheme: Literal["deep", "last-step"] = "deep"
     grad_steps: int = Field(default=1, ge=1)
     grad_cycles: int = Field(default=1, ge=1)
+    extra_cycle: Fraction = 0.0
+    depth: tuple[Depth, ...] = ()
     loss: Literal["softmax", "stablemax"] = "softmax"
     cells: Literal["empty", "all"] = "empty"
     halting_weight: float = Field(default=0.2, ge=0)
@@ -124,6 +158,20 @@ class Objective(_Strict):
     def _ordered(self) -> Objective:
         if self.min_steps > self.max_steps:
             raise ValueError(f"min_steps {self.min_steps} is above max_steps {self.max_steps}")
+        if self.scheme == "last-step" and self.min_steps < self.grad_steps:
+            raise ValueError(
+                f"min_steps {self.min_steps} is below grad_steps {self.grad_steps}, the steps that "
+                "scheme 'last-step' differentiates"
+            )
+        starts = [milestone.start for milestone in self.depth]
+        if starts != sorted(set(starts)):
+            raise ValueError(f"depth must have ascending starts; got {starts}")
+        for milestone in self.depth:
+            if milestone.max_steps is not None and milestone.max_steps < self.min_steps:
+                raise ValueError(
+                    f"depth from {milestone.start} has max_steps {milestone.max_steps}, below "
+                    f"min_steps {self.min_steps}"
+                )
         return self
 
 
@@ -132,12 +180,16 @@ class Optimizer(_Strict):
 
     Attributes
     ----------
-    name : {"adamw", "muon"}
+    name : {"adamw", "muon", "adam_atan2"}
         Muon (torch.optim) takes the two-dimensional weights inside the network, AdamW the rest.
+        AdamATan2 (arXiv 2407.05872) is the reference's: Adam without epsilon.
     lr : float
         Peak learning rate (of AdamW's part; Muon's is ``muon_lr``).
     betas, weight_decay, clip
-        As usual; `clip` bounds the global gradient norm.
+        As usual; `clip` bounds the global gradient norm; None, as in the reference: no bound.
+    puzzle_lr, puzzle_weight_decay : float
+        Of the puzzle embedding, which is trained by sparse sign-SGD whatever `name` says: only the
+        rows of the puzzles at hand move. The reference's for Sudoku: 1e-4 and 1.
     warmup : int
         Steps of linear warm-up.
     schedule : {"cosine", "constant", "trapezoid"}
@@ -149,19 +201,25 @@ class Optimizer(_Strict):
         Where cosine and trapezoid end, as a fraction of the peak.
     ema : float
         Decay of the weights' exponential moving average, which is what is kept; 0: none.
+    ema_warmup : bool
+        Let the decay rise from 0.1, so that the first weights are soon forgotten; the reference
+        does without.
     """
 
-    name: Literal["adamw", "muon"] = "adamw"
+    name: Literal["adamw", "muon", "adam_atan2"] = "adamw"
     lr: float = Field(default=3e-3, gt=0)
     muon_lr: float = Field(default=0.01, gt=0)
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(default=0.05, ge=0)
-    clip: float = Field(default=1.0, gt=0)
+    clip: float | None = Field(default=1.0, gt=0)
+    puzzle_lr: float = Field(default=1e-4, gt=0)
+    puzzle_weight_decay: float = Field(default=1.0, ge=0)
     warmup: int = Field(default=100, ge=0)
     schedule: Literal["cosine", "constant", "trapezoid"] = "cosine"
     cooldown: Fraction = 0.3
     floor: Fraction = 0.02
     ema: Fraction = 0.995
+    ema_warmup: bool = True
 
 
 class Evaluation(_Strict):
@@ -223,9 +281,11 @@ class Recipe(_Strict):
         Slots that are run at once, gradients added up: small ones stay in a CPU's cache. None: all.
     seed : int
     compile : bool
-        Fuse the supervision step with ``torch.compile`` (needs a C++ compiler on CPU).
+        Fuse with ``torch.compile`` (needs a C++ compiler on CPU): the whole supervision step with
+        the structured mixer, one pass of the network with the paper's.
     precision : {"float32", "bfloat16"}
-        bfloat16 runs matrix products under autocast.
+        bfloat16 runs the recursion in bfloat16, weights and their gradients staying in float32, as
+        the reference does. On a CPU it pays where there is AMX or AVX512-BF16.
     solve : SolveOptions
         Defaults for solving that are stored with the model.
     checkpoint_every : float
@@ -254,6 +314,17 @@ class Recipe(_Strict):
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ends_at_full_depth(self) -> Recipe:
+        last = self.objective.depth[-1:]
+        own = (self.model.H_cycles, self.model.L_cycles)
+        if last and (last[0].H_cycles, last[0].L_cycles) != own:
+            raise ValueError(
+                f"objective.depth ends at H_cycles, L_cycles = "
+                f"{last[0].H_cycles, last[0].L_cycles}; it must end at the model's own, {own}"
             )
         return self
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from training.data.base import Examples
+from training.distributed import World
 from trm_sdk.domains import Domain
 from trm_sdk.model.recursion import TRM, State
 
@@ -28,15 +29,23 @@ class Accuracy(NamedTuple):
         The rules confirmed an answer at this step or before: what a `Solver` gets in one attempt.
     halting : float
         Share of puzzles whose halting head is right (at 0.5) about the last answer.
+    answers : int32 array (n, N)
+        Each puzzle's first answer that the rules confirmed, else its last.
+    confirmed : bool array (n,)
+        The rules confirmed an answer.
     """
 
     last: npt.NDArray[np.float64]
     verified: npt.NDArray[np.float64]
     halting: float
+    answers: npt.NDArray[np.int32]
+    confirmed: npt.NDArray[np.bool_]
 
 
 @torch.inference_mode()
-def evaluate(model: TRM, examples: Examples, domain: Domain, steps: int) -> Accuracy:
+def evaluate(
+    model: TRM, examples: Examples, domain: Domain, steps: int, world: World | None = None
+) -> Accuracy:
     """Exact accuracy of a model over a set.
 
     Parameters
@@ -47,13 +56,18 @@ def evaluate(model: TRM, examples: Examples, domain: Domain, steps: int) -> Accu
     domain : Domain
     steps : int
         Supervision steps.
+    world : World, optional
+        Processes that share the work; each gets the whole result.
     """
+    world = world or World()
     device = next(model.parameters()).device
     size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
     exact = np.zeros((steps, len(examples.tokens)), dtype=bool)
     verified = np.zeros_like(exact)
     halting = np.zeros(len(examples.tokens), dtype=bool)
-    for start in range(0, len(examples.tokens), size):
+    kept = np.zeros(examples.tokens.shape, dtype=np.int32)
+    # Batches are dealt out in turn; a process's result is zero where another one works.
+    for start in range(world.rank * size, len(examples.tokens), size * world.size):
         rows = slice(start, start + size)
         tokens = torch.from_numpy(examples.tokens[rows]).to(device)
         x = model.network.embed(tokens, None)
@@ -64,8 +78,15 @@ def evaluate(model: TRM, examples: Examples, domain: Domain, steps: int) -> Accu
             answers = model.answer(tokens, logits).cpu().numpy()
             exact[step, rows] = (answers == examples.answers[rows]).all(1)
             verdict = domain.verify_tokens(examples.tokens[rows], answers)
-            verified[step, rows] = exact[step, rows] if verdict is None else verdict
+            verdict = exact[step, rows] if verdict is None else verdict
+            verified[step, rows] = verdict | verified[max(step - 1, 0), rows]
+            settled = verified[step - 1, rows] if step else np.zeros(len(tokens), dtype=bool)
+            kept[rows] = np.where(settled[:, None], kept[rows], answers)
         halting[rows] = (halt_logit.cpu().numpy() > 0) == exact[-1, rows]
+    exact, verified, halting, kept = (
+        world.sum(torch.from_numpy(part.astype(np.int32)).to(device)).cpu().numpy()
+        for part in (exact, verified, halting, kept)
+    )
     return Accuracy(
-        exact.mean(1), np.logical_or.accumulate(verified).mean(1), float(halting.mean())
+        exact.mean(1), verified.mean(1), float(halting.mean()), kept, verified[-1].astype(bool)
     )

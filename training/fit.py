@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,96 +25,28 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from training import state
-from training.config import Recipe, load_recipe, parse_recipe
-from training.data.base import Examples, make_held_out, make_stream
-from training.evaluate import evaluate
-from training.objective import Carry, Outcome, Supervision
-from training.optim import EMA, make_optimizers, rate, set_rate
-from trm_sdk.checkpoint import build, save_model
+from training import cost, machine, report, state
+from training.config import Recipe, load_recipe
+from training.data.base import Examples, make_held_out
+from training.distributed import World
+from training.evaluate import Accuracy, evaluate
+from training.objective import Outcome
+from training.optim import rate, set_rate
+from training.run import Run, open_run
+from trm_sdk.checkpoint import save_model
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import ConfigError
-from trm_sdk.model.recursion import TRM
+from trm_sdk.model.recursion import TRM, State
 
-Step = Callable[..., Outcome]
-
-
-@dataclass
-class Run:
-    """A training run in memory: everything that a checkpoint holds."""
-
-    recipe: Recipe
-    model: TRM
-    supervision: Supervision
-    optimizers: list[torch.optim.Optimizer]
-    ema: EMA
-    carry: Carry
-    held_out: dict[str, Examples]
-    noise: torch.Generator
-    step: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    @classmethod
-    def start(cls, recipe: Recipe, device: torch.device) -> Run:
-        """A run at its first step."""
-        torch.manual_seed(recipe.seed)
-        domain = get_domain(recipe.domain)
-        model = TRM(recipe.spec(domain).model).to(device)
-        held_out = make_held_out(recipe, domain)
-        stream = make_stream(recipe, domain, make_held_out(recipe, domain, whole=True))
-        noise = torch.Generator(device)
-        noise.manual_seed(recipe.seed)
-        return cls(
-            recipe=recipe,
-            model=model,
-            supervision=Supervision(model, recipe.objective),
-            optimizers=make_optimizers(model, recipe.optimizer),
-            ema=EMA(model, recipe.optimizer.ema),
-            carry=Carry(model, recipe.objective, stream, recipe.batch_size, recipe.seed),
-            held_out=held_out,
-            noise=noise,
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """All of it, for `state.save`."""
-        return {
-            "spec": self.recipe.spec().to_json(),
-            "recipe": self.recipe.model_dump_json(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "history": self.history,
-            "model": self.model.state_dict(),
-            "ema": self.ema.weights,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "carry": self.carry.state_dict(),
-            "noise": self.noise.get_state(),
-        }
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.step, self.seconds = saved["step"], saved["seconds"]
-        self.history = saved["history"]
-        self.model.load_state_dict(saved["model"])
-        self.ema.load(saved["ema"])
-        for optimizer, one in zip(self.optimizers, saved["optimizers"], strict=True):
-            # The recipe's peaks win over the file's, so that a rate can be changed on the way.
-            peaks = [group["peak"] for group in optimizer.param_groups]
-            optimizer.load_state_dict(one)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["peak"] = peak
-        self.carry.load_state_dict(saved["carry"])
-        self.noise.set_state(saved["noise"])
-
-    def averaged_model(self) -> TRM:
-        """The model with its averaged weights, on the device of training."""
-        spec = self.recipe.spec()
-        return build(spec, self.ema.weights, "the run").to(next(self.model.parameters()).device)
+__all__ = ["Run", "fit", "main", "measure", "open_run", "seconds", "train_step"]
 
 
-def train_step(run: Run, step: Step) -> tuple[float, float, float]:
-    """One optimiser step: every slot moves on by `grad_steps` supervision steps.
+def train_step(run: Run) -> tuple[float, float, float]:
+    """One optimiser step.
+
+    ``deep``: every slot moves on by `grad_steps` supervision steps. ``last-step``: every slot runs
+    its new puzzle from the first state on, and only the last `grad_steps` are differentiated.
 
     Returns
     -------
@@ -125,29 +57,39 @@ def train_step(run: Run, step: Step) -> tuple[float, float, float]:
     norm : float
         Gradient norm before clipping.
     """
-    recipe, carry = run.recipe, run.carry
-    size = recipe.micro_batch or recipe.batch_size
+    recipe, carry, world, supervision = run.recipe, run.carry, run.world, run.supervision
+    objective = recipe.objective
+    run.set_depth()
     set_rate(run.optimizers, rate(recipe.optimizer, run.step, recipe.steps))
+    history = carry.history()
+    supervision.grad_cycles = objective.grad_cycles + carry.extra_cycle()
     device = carry.y.device
+    noise = torch.empty(0, device=device)
+    if objective.noise:
+        shape = (objective.grad_steps, recipe.batch_size, *carry.y.shape[1:])
+        noise = torch.randn(shape, generator=run.noise, device=device) * objective.noise
+        noise = noise[:, carry.mine]
+    tokens, answers, fresh = (
+        rows[carry.mine] for rows in (carry.tokens, carry.answers, carry.fresh)
+    )
+    size = min(recipe.micro_batch or recipe.batch_size, len(tokens))
     outcomes: list[Outcome] = []
-    for start in range(0, recipe.batch_size, size):
+    for start in range(0, len(tokens), size):
         rows = slice(start, start + size)
-        noise = torch.empty(0, device=device)
-        if recipe.objective.noise:
-            shape = (recipe.objective.grad_steps, *carry.z[rows].shape)
-            noise = torch.randn(shape, generator=run.noise, device=device) * recipe.objective.noise
+        started, at = fresh[rows], State(carry.y[rows], carry.z[rows])
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            outcome = step(
-                carry.tokens[rows],
-                carry.answers[rows],
-                carry.y[rows],
-                carry.z[rows],
-                carry.fresh[rows],
-                noise,
-            )
+            for _ in range(history):
+                at = supervision.settle(tokens[rows], *at, started)
+                started = torch.zeros_like(started)
+            some = noise[:, rows] if objective.noise else noise
+            outcome: Outcome = supervision(tokens[rows], answers[rows], *at, started, some)
         torch.autograd.backward(outcome.loss / recipe.batch_size)
         outcomes.append(outcome._replace(loss=outcome.loss.detach()))
-    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.optimizer.clip)
+    parameters = list(run.model.parameters())
+    world.sum_gradients(parameters)
+    # Without a bound the norm is still worth knowing.
+    clip = math.inf if recipe.optimizer.clip is None else recipe.optimizer.clip
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
     for optimizer in run.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -155,7 +97,8 @@ def train_step(run: Run, step: Step) -> tuple[float, float, float]:
     whole = _join(outcomes)
     carry.advance(whole, run.step / recipe.steps)
     run.step += 1
-    return float(whole.loss) / recipe.batch_size, float(whole.cells_right.mean()), float(norm)
+    sums = world.sum(torch.stack((whole.loss.float(), whole.cells_right.sum()))).tolist()
+    return sums[0] / recipe.batch_size, sums[1] / recipe.batch_size, float(norm)
 
 
 def _join(outcomes: list[Outcome]) -> Outcome:
@@ -180,7 +123,7 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
     ----------
     run : Run
     out : Path
-        Folder for ``latest.pt`` and ``log.jsonl``; at the end also ``model/``, a model folder.
+        Folder for ``latest.pt``, ``log.jsonl`` and TensorBoard's scalars.
     console : rich Console
     time_budget : float, optional
         Seconds after which to stop cleanly, with a checkpoint.
@@ -190,22 +133,25 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
     bool
         True where the run is complete.
     """
-    recipe = run.recipe
-    started = last_saved = last_evaluated = time.monotonic()
+    recipe, world = run.recipe, run.world
+    meter = Meter(run)
+    if recipe.compile:
+        run.supervision.compiled()
+    started = time.monotonic()
+    last_saved = last_evaluated = 0.0
     before = run.seconds
-    step: Step = (
-        torch.compile(run.supervision, fullgraph=True, dynamic=False)
-        if recipe.compile
-        else run.supervision
-    )
-    # Averages for the log, over about a hundred steps.
-    loss = cells = norm = rate_seen = math.nan
-    first_step, first_time = run.step + 3, math.nan  # the first steps compile
-    with _stopping() as stopped, _progress(console) as progress:
+    # Averages for the log, over about fifty steps.
+    loss = cells = norm = math.nan
+    with (
+        _stopping() as stopped,
+        _progress(console) as progress,
+        report.Scalars(out if world.first else None) as scalars,
+    ):
         task = progress.add_task(recipe.name, total=recipe.steps, completed=run.step, note="")
-        while run.step < recipe.steps and not stopped():
-            new = train_step(run, step)
-            now = time.monotonic()
+        while run.step < recipe.steps:
+            new = train_step(run)
+            # One clock for all processes, so that all evaluate, save and stop at the same step.
+            elapsed, stop = world.agree(time.monotonic() - started, stopped())
             loss, cells, norm = (
                 value if math.isnan(old) else old + 0.02 * (value - old)
                 for old, value in zip((loss, cells, norm), new, strict=True)
@@ -215,23 +161,19 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
                     f"the loss is {new[0]} at step {run.step}: lower optimizer.lr "
                     f"(now {recipe.optimizer.lr})"
                 )
-            if run.step == first_step:
-                first_time = now
-            elif run.step > first_step:
-                stretch = recipe.batch_size * recipe.objective.grad_steps
-                rate_seen = (run.step - first_step) * stretch / (now - first_time)
-            run.seconds = before + now - started
+            meter.count(elapsed)
+            run.seconds = before + elapsed
             if run.step % 10 == 0:
                 solved = run.carry.finished_solved / max(run.carry.finished, 1)
                 progress.update(
                     task,
                     completed=run.step,
                     note=f"loss {loss:.3f}  cells {cells:.1%}  solved {solved:.1%}  "
-                    f"{rate_seen:.0f} puzzle-steps/s",
+                    f"{meter.rate:.0f} puzzle-steps/s  {meter.utilisation:.0%} of peak",
                 )
-            over = time_budget is not None and now - started > time_budget
+            over = stop or (time_budget is not None and elapsed > time_budget)
             ending = over or run.step == recipe.steps
-            if ending or now - last_evaluated > recipe.evaluation.every:
+            if ending or elapsed - last_evaluated > recipe.evaluation.every:
                 solved = run.carry.finished_solved / max(run.carry.finished, 1)
                 run.carry.finished = run.carry.finished_solved = 0
                 line = {
@@ -241,31 +183,94 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
                     "cells": round(cells, 4),
                     "solved_in_training": round(solved, 4),
                     "grad_norm": round(norm, 3),
-                    "puzzle_steps_per_second": round(rate_seen, 1),
+                    "learning_rate": run.optimizers[0].param_groups[0]["lr"],
+                    "puzzle_steps_per_second": round(meter.rate, 1),
+                    "utilisation": round(meter.utilisation, 4),
                     **measure(run, run.held_out),
                 }
                 run.history.append(line)
-                with (out / "log.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                if world.first:
+                    with (out / "log.jsonl").open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(line) + "\n")
+                    scalars.add(line)
                 progress.console.print(_sentence(line), highlight=False)
-                last_evaluated = time.monotonic()
                 # Evaluation is no training: keep it out of the throughput.
-                first_step, first_time = run.step, last_evaluated
-            if ending or now - last_saved > recipe.checkpoint_every:
-                state.save(out / state.LATEST, run.state_dict())
-                last_saved = time.monotonic()
+                last_evaluated, _ = world.agree(time.monotonic() - started, False)
+                meter.pause(last_evaluated)
+            if ending or elapsed - last_saved > recipe.checkpoint_every:
+                run.save(out / state.LATEST)
+                last_saved = elapsed
             if over:
                 break
-    state.save(out / state.LATEST, run.state_dict())
     return run.step >= recipe.steps
+
+
+class Meter:
+    """Throughput, and the share of the machine's matrix-product peak that it stands for.
+
+    The peak is measured when made, on the device and in the precision of the run, with the number
+    of threads that it has; work is counted by `cost`. Steps that compile are left out.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        device = next(run.model.parameters()).device
+        self.peak = machine.matmul_peak(device, run.supervision.dtype, 0.1) * run.world.size
+        self.one = cost.work(run.model.config)
+        self.skip = 3
+        self.puzzle_steps = self.work = 0.0
+        self.since = self.elapsed = 0.0
+
+    def count(self, elapsed: float) -> None:
+        """A step has ended at this time."""
+        self.elapsed = elapsed
+        if self.skip:
+            self.skip -= 1
+            self.since = elapsed
+            return
+        recipe, supervision = self.run.recipe, self.run.supervision
+        objective = recipe.objective
+        history = 0.0
+        if objective.scheme == "last-step":  # on average: the draws are not kept
+            history = (objective.min_steps + self.run.carry.max_steps) / 2 - objective.grad_steps
+        depth = (supervision.H_cycles, supervision.L_cycles)
+        self.work += cost.optimiser_step(recipe, self.one, depth, history)
+        self.puzzle_steps += recipe.batch_size * (objective.grad_steps + history)
+
+    def pause(self, elapsed: float) -> None:
+        """Begin anew: what was done up to this time was no training."""
+        self.since = self.elapsed = elapsed
+        self.puzzle_steps = self.work = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Supervision steps a second, counted a puzzle."""
+        return self.puzzle_steps / (self.elapsed - self.since) if self.puzzle_steps else math.nan
+
+    @property
+    def utilisation(self) -> float:
+        """Model FLOPs over the measured peak, 0..1."""
+        return self.work / (self.elapsed - self.since) / self.peak if self.work else math.nan
 
 
 def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
     """Accuracy of the averaged weights: after the last step, and by the rules along the way."""
+    return summary(measure_sets(run, sets))
+
+
+def measure_sets(run: Run, sets: dict[str, Examples]) -> dict[str, Accuracy]:
+    """The same in full, a set at a time; the processes of a run share the work."""
     model, domain = run.averaged_model(), get_domain(run.recipe.domain)
+    steps = run.recipe.evaluation.steps
+    return {
+        name: evaluate(model, examples, domain, steps, run.world) for name, examples in sets.items()
+    }
+
+
+def summary(accuracies: dict[str, Accuracy]) -> dict[str, float]:
+    """Three figures a set."""
     result: dict[str, float] = {}
-    for name, examples in sets.items():
-        accuracy = evaluate(model, examples, domain, run.recipe.evaluation.steps)
+    for name, accuracy in accuracies.items():
         result[f"{name}/last"] = round(float(accuracy.last[-1]), 4)
         result[f"{name}/verified"] = round(float(accuracy.verified[-1]), 4)
         result[f"{name}/halting"] = round(accuracy.halting, 4)
@@ -314,30 +319,6 @@ def _stopping() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def open_run(recipe: Recipe, out: Path, device: torch.device, *, fresh: bool) -> Run:
-    """Start a run, or go on from its checkpoint in `out`.
-
-    Raises
-    ------
-    ConfigError
-        If the checkpoint there is of another model or domain.
-    """
-    run = Run.start(recipe, device)
-    path = out / state.LATEST
-    if fresh or not path.is_file():
-        return run
-    saved = state.load(path)
-    there = parse_recipe(json.loads(saved["recipe"]), str(path))
-    for name in ("domain", "model", "batch_size", "data"):
-        if getattr(there, name) != getattr(recipe, name):
-            raise ConfigError(
-                f"{path} was trained with {name}={getattr(there, name)!r}, the recipe says "
-                f"{getattr(recipe, name)!r}; use --fresh to start over or another --out"
-            )
-    run.load_state_dict(saved)
-    return run
-
-
 def seconds(text: str) -> float:
     """Read ``90s``, ``9m`` or ``1.5h`` (or plain seconds)."""
     units = {"s": 1, "m": 60, "h": 3600}
@@ -359,7 +340,7 @@ def seconds(text: str) -> float:
 @click.option("--fresh", is_flag=True, help="Start over, even where a checkpoint is.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its size, and stop.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads [all].")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads a process [all].")
 def main(
     recipe_name: str,
     overrides: tuple[str, ...],
@@ -372,40 +353,88 @@ def main(
 ) -> None:
     """Train RECIPE, a name in training/recipes or the path of a YAML file.
 
-    A run that stopped goes on where it was: call the same command again.
+    A run that stopped goes on where it was: call the same command again. Several processes, on one
+    machine or more, train one model under torchrun.
     """
-    console = Console()
     recipe = load_recipe(recipe_name, overrides)
     budget = None if time_budget is None else seconds(time_budget)
+    if dry_run:
+        _describe(recipe, Console())
+        return
     if threads:
         torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dry_run:
-        console.print_json(recipe.model_dump_json())
-        parameters = sum(p.numel() for p in TRM(recipe.spec().model).parameters())
-        console.print(f"{parameters:,} parameters", highlight=False)
-        return
-    out = out or Path("runs") / recipe.name
-    out.mkdir(parents=True, exist_ok=True)
-    run = open_run(recipe, out, torch.device(device), fresh=fresh)
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    place = torch.device(device)
+    machine.prepare(place)
+    world = World.join(place)
+    try:
+        out = out or Path("runs") / recipe.name
+        out.mkdir(parents=True, exist_ok=True)
+        _train(recipe, out, place, world, budget, fresh=fresh)
+    finally:
+        world.leave()
+
+
+def _train(
+    recipe: Recipe,
+    out: Path,
+    device: torch.device,
+    world: World,
+    budget: float | None,
+    *,
+    fresh: bool,
+) -> None:
+    console = Console(quiet=not world.first)
+    run = open_run(recipe, out, device, fresh=fresh, world=world)
     if run.step:
         console.print(f"going on from step {run.step:,} in {out}", highlight=False)
-    complete = fit(run, out, console, budget)
-    if not complete:
+    if not fit(run, out, console, budget):
         console.print(
             f"stopped at step {run.step:,} of {recipe.steps:,}; the same command goes on from here",
             highlight=False,
         )
         return
     domain = get_domain(recipe.domain)
-    final = measure(run, make_held_out(recipe, domain, whole=True))
+    sets = make_held_out(recipe, domain, whole=True)
+    accuracies = measure_sets(run, sets)
+    if not world.first:
+        return
+    final = summary(accuracies)
     spec = recipe.spec(domain)
     notes = {**spec.notes, "steps": run.step, "seconds": round(run.seconds), "accuracy": final}
     folder = save_model(out / "model", spec.model_copy(update={"notes": notes}), run.ema.weights)
     for name, value in final.items():
         console.print(f"{name:<24}{value:7.2%}", highlight=False)
     console.print(f"model in {folder}", highlight=False)
+    page = report.write(out, recipe, run.history, sets, accuracies, domain)
+    console.print(f"report in {page}", highlight=False)
+
+
+def _describe(recipe: Recipe, console: Console) -> None:
+    """The resolved recipe, parameters, work and memory."""
+    config = recipe.spec().model
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in TRM(config).parameters())
+    console.print_json(recipe.model_dump_json())
+    objective, one = recipe.objective, cost.work(config)
+    depth = (config.H_cycles, config.L_cycles)
+    history = 0.0
+    if objective.scheme == "last-step":
+        history = (objective.min_steps + objective.max_steps) / 2 - objective.grad_steps
+    operations = cost.optimiser_step(recipe, one, depth, history)
+    forward = depth[0] * (depth[1] + 1) * one.update + one.readout
+    lines = [
+        f"{parameters:,} parameters",
+        f"{forward / 1e9:.2f} GFLOP a supervision step of one puzzle, forward",
+        f"{operations / 1e12:.3f} TFLOP an optimiser step, "
+        f"{operations * recipe.steps / 1e15:.3f} PFLOP in all (at full depth)",
+        *(f"{size / 2**20:,.1f} MiB {what}" for what, size in cost.memory(recipe).items()),
+    ]
+    for text in lines:
+        console.print(text, highlight=False)
 
 
 if __name__ == "__main__":

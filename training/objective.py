@@ -1,4 +1,4 @@
-"""Losses and supervision schemes: deep supervision with a carried state."""
+"""Losses and supervision schemes: deep supervision with a carried state, and last-step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from training.config import Objective
 from training.data.base import Stream
+from training.distributed import World
 from trm_sdk.model.recursion import TRM, State
 
 
@@ -62,12 +63,24 @@ class Supervision(nn.Module):
     ----------
     model : TRM
     objective : Objective
+    dtype : torch.dtype
+        What the recursion computes in; weights and the loss stay in float32.
+
+    Attributes
+    ----------
+    H_cycles, L_cycles, grad_cycles : int
+        Depth at present; a curriculum changes it between steps.
     """
 
-    def __init__(self, model: TRM, objective: Objective) -> None:
+    def __init__(
+        self, model: TRM, objective: Objective, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
+        self.dtype = dtype
+        self.H_cycles, self.L_cycles = model.config.H_cycles, model.config.L_cycles
+        self.grad_cycles = objective.grad_cycles
 
     def forward(
         self, tokens: Tensor, answers: Tensor, y: Tensor, z: Tensor, fresh: Tensor, noise: Tensor
@@ -86,8 +99,7 @@ class Supervision(nn.Module):
         """
         model, objective = self.model, self.objective
         # Embedded once: the tokens of a slot do not change within a stretch.
-        x = model.network.embed(tokens, None)
-        state = model.initial_state(len(tokens)).where(fresh, State(y, z))
+        x, state = self._start(tokens, State(y, z), fresh)
         targets = answers - model.config.output_offset
         first_given = model.config.givens_from
         if objective.cells == "empty" and first_given is not None:
@@ -99,8 +111,8 @@ class Supervision(nn.Module):
         loss = share.new_zeros(())
         for step in range(objective.grad_steps):
             if noise.numel():
-                state = State(state.y, state.z + noise[step])
-            state = model.recurse(x, state, grad_cycles=objective.grad_cycles)
+                state = State(state.y, state.z + noise[step].to(self.dtype))
+            state = model.recurse(x, state, self.H_cycles, self.L_cycles, self.grad_cycles)
             logits, halt_logit = model.network.readout(state.y)
             right = ((logits.argmax(-1) == targets).float() * share).sum(1)
             solved = right > 1 - 0.5 / tokens.shape[1]
@@ -112,26 +124,81 @@ class Supervision(nn.Module):
             loss / objective.grad_steps, state.detach(), solved, halt_logit.detach(), right
         )
 
+    @torch.no_grad()
+    def settle(self, tokens: Tensor, y: Tensor, z: Tensor, fresh: Tensor) -> State:
+        """One supervision step without gradient or loss: the history of ``last-step``."""
+        x, state = self._start(tokens, State(y, z), fresh)
+        return self.model.recurse(x, state, self.H_cycles, self.L_cycles)
+
+    def _start(self, tokens: Tensor, state: State, fresh: Tensor) -> tuple[Tensor, State]:
+        x = self.model.network.embed(tokens, None)
+        state = self.model.initial_state(len(tokens)).where(fresh, state)
+        return x.to(self.dtype), State(state.y.to(self.dtype), state.z.to(self.dtype))
+
+    def compiled(self) -> Supervision:
+        """Itself, compiled: whole, or a pass at a time for the paper's mixers.
+
+        The structured network is many small operations, and gains from every one that is fused
+        with another. The paper's passes are few and large, and one compiled pass serves any depth.
+        """
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        if self.model.config.mixer == "structured":
+            self.compile(fullgraph=True, dynamic=False)
+            self.settle = torch.compile(self.settle, fullgraph=True, dynamic=False)  # type: ignore[method-assign]
+        else:
+            self.model.update = torch.compile(  # type: ignore[method-assign]
+                self.model.update, fullgraph=True, dynamic=False
+            )
+        return self
+
 
 class Carry:
     """Slots of puzzles that are being refined, each with its state and age.
 
     Deep supervision (paper, section 2): every optimiser step moves each slot on by `grad_steps`
     supervision steps, and the state is carried over, detached, until the puzzle leaves its slot.
+    With ``last-step`` every puzzle leaves at once.
+
+    In a distributed run every process draws all puzzles and decides about all slots, alike, and
+    holds the states of its own rows alone: the run is the same whatever the number of processes.
+
+    Parameters
+    ----------
+    model : TRM
+    objective : Objective
+    stream : Stream
+    batch_size : int
+        Of all processes together.
+    seed : int
+    world : World, optional
+        Default: this process alone.
+    dtype : torch.dtype
+        Of the states.
     """
 
     def __init__(
-        self, model: TRM, objective: Objective, stream: Stream, batch_size: int, seed: int
+        self,
+        model: TRM,
+        objective: Objective,
+        stream: Stream,
+        batch_size: int,
+        seed: int,
+        world: World | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.objective, self.stream = objective, stream
+        self.world = world or World()
         self.rng = np.random.default_rng(seed)
+        #: Most supervision steps of a puzzle at present; a curriculum changes it.
+        self.max_steps = objective.max_steps
         first = stream.draw(batch_size, 0.0)
+        self.mine = self.world.rows(batch_size)
         device = next(model.parameters()).device
         self.tokens = torch.from_numpy(first.tokens).to(device)
         self.answers = torch.from_numpy(first.answers).to(device)
-        shape = (batch_size, *model.config.state_shape)
-        self.y = torch.zeros(shape, device=device)
-        self.z = torch.zeros(shape, device=device)
+        shape = (self.mine.stop - self.mine.start, *model.config.state_shape)
+        self.y = torch.zeros(shape, device=device, dtype=dtype)
+        self.z = torch.zeros(shape, device=device, dtype=dtype)
         self.fresh = torch.ones(batch_size, dtype=torch.bool, device=device)
         self.age = np.zeros(batch_size, dtype=np.int64)
         self.limit = self._limits(batch_size)
@@ -141,28 +208,41 @@ class Carry:
 
     def _limits(self, n: int) -> np.ndarray:
         """Ages at which n new puzzles leave at the latest."""
-        low, high = self.objective.min_steps, self.objective.max_steps
-        if self.objective.refill == "solved":
-            return self.rng.integers(low, high + 1, size=n)
-        return np.full(n, high)
+        if self.objective.scheme == "deep" and self.objective.refill == "solved":
+            return self.rng.integers(self.objective.min_steps, self.max_steps + 1, size=n)
+        return np.full(n, self.max_steps)
 
     def _least(self, n: int) -> np.ndarray:
         """Ages that n puzzles must reach before the halting head may end them (exploration)."""
         explored = self.rng.random(n) < self.objective.exploration
-        return explored * self.rng.integers(2, max(self.objective.max_steps, 2) + 1, size=n)
+        return explored * self.rng.integers(2, max(self.max_steps, 2) + 1, size=n)
+
+    def history(self) -> int:
+        """Supervision steps to run without gradient before the differentiated ones."""
+        if self.objective.scheme == "deep":
+            return 0
+        steps = int(self.rng.integers(self.objective.min_steps, self.max_steps + 1))
+        return steps - self.objective.grad_steps
+
+    def extra_cycle(self) -> bool:
+        """Whether this optimiser step differentiates one more cycle."""
+        chance = self.objective.extra_cycle
+        return bool(chance) and float(self.rng.random()) < chance
 
     def advance(self, outcome: Outcome, progress: float) -> None:
         """Take over the new states; put new puzzles where one is done."""
+        self.y, self.z = outcome.state
+        verdicts = torch.stack((outcome.solved.float(), (outcome.halt_logit > 0).float()), 1)
+        solved, halted = (self.world.gather(verdicts).cpu().numpy() > 0.5).T
         self.age += self.objective.grad_steps
-        solved = outcome.solved.cpu().numpy()
-        if self.objective.refill == "solved":
+        if self.objective.scheme == "last-step":
+            done = np.ones(len(solved), dtype=bool)
+        elif self.objective.refill == "solved":
             linger = self.rng.integers(0, self.objective.linger + 1, size=len(solved))
             self.limit = np.where(solved, np.minimum(self.limit, self.age + linger), self.limit)
             done = self.age >= self.limit
         else:
-            halted = (outcome.halt_logit > 0).cpu().numpy() & (self.age >= self._least(len(solved)))
-            done = halted | (self.age >= self.limit)
-        self.y, self.z = outcome.state
+            done = halted & (self.age >= self._least(len(solved))) | (self.age >= self.limit)
         self.fresh = torch.from_numpy(done).to(self.fresh.device)
         count = int(done.sum())
         if not count:
@@ -179,9 +259,13 @@ class Carry:
         self.limit[done] = self._limits(count)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Everything that the next step depends on; to be called by every process together."""
+        tensors = {name: getattr(self, name) for name in ("tokens", "answers", "fresh")}
         return {
-            "tensors": {name: getattr(self, name) for name in _CARRIED},
+            "tensors": {
+                **tensors,
+                **{name: self.world.gather(getattr(self, name)) for name in "yz"},
+            },
             "age": self.age,
             "limit": self.limit,
             "finished": (self.finished, self.finished_solved),
@@ -190,13 +274,17 @@ class Carry:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        for name in _CARRIED:
-            setattr(self, name, state["tensors"][name].to(getattr(self, name).device))
-        self.age, self.limit = state["age"], state["limit"]
-        self.finished, self.finished_solved = state["finished"]
+        """Go on where `state_dict` was taken, with any number of processes.
+
+        A travelled checkpoint (see `training.state`) has no slots: all start with new puzzles.
+        """
         self.rng.bit_generator.state = state["rng"]
         self.stream.load_state_dict(state["stream"])
-
-
-_CARRIED = ("tokens", "answers", "y", "z", "fresh")
+        if "tensors" not in state:
+            return
+        for name, tensor in state["tensors"].items():
+            if name in "yz":
+                tensor = tensor[self.mine].to(getattr(self, name).dtype)
+            setattr(self, name, tensor.to(self.tokens.device))
+        self.age, self.limit = state["age"], state["limit"]
+        self.finished, self.finished_solved = state["finished"]

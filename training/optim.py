@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,30 +12,121 @@ from torch import Tensor, nn
 from training.config import Optimizer
 
 
-def make_optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Optimizer]:
-    """One optimiser, or for Muon two: Muon for the matrices inside the network, AdamW for the rest.
+class AdamATan2(torch.optim.Optimizer):
+    """Adam with ``atan2(m, sqrt(v))`` in place of ``m / (sqrt(v) + eps)`` (arXiv 2407.05872).
 
-    Each group carries its peak rate as ``peak``; `set_rate` scales it.
+    Without epsilon the step does not depend on the gradient's scale, however small, and is bounded
+    by pi / 2 times the rate. Weight decay is decoupled, as in AdamW. The reference trains with it.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+    lr : float
+    betas : (float, float)
+    weight_decay : float
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take one step; a closure is not used."""
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            if not weights:
+                continue
+            for p in weights:
+                if not self.state[p]:
+                    self.state[p] = {
+                        "step": torch.zeros(()),
+                        "exp_avg": torch.zeros_like(p),
+                        "exp_avg_sq": torch.zeros_like(p),
+                    }
+            gradients = [p.grad for p in weights]
+            m = [self.state[p]["exp_avg"] for p in weights]
+            v = [self.state[p]["exp_avg_sq"] for p in weights]
+            steps = [self.state[p]["step"] for p in weights]
+            torch._foreach_add_(steps, 1)
+            first, second = group["betas"]
+            torch._foreach_lerp_(m, gradients, 1 - first)
+            torch._foreach_mul_(v, second)
+            torch._foreach_addcmul_(v, gradients, gradients, 1 - second)
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            for p, one, two, count in zip(weights, m, v, steps, strict=True):
+                step = float(count)
+                scale = (two / (1 - second**step)).sqrt_()
+                p.add_(torch.atan2(one / (1 - first**step), scale), alpha=-group["lr"])
+
+
+class SparseSignSGD(torch.optim.Optimizer):
+    """The reference's optimiser of puzzle embeddings: the gradient's sign, on the rows at hand.
+
+    ``row = (1 - lr * weight_decay) * row - lr * sign(gradient)`` for every row that the batch used;
+    rows of other puzzles neither move nor decay. A row was used if the gradient is sparse and names
+    it, or dense and not zero there.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take one step; a closure is not used."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                decay = 1 - group["lr"] * group["weight_decay"]
+                if p.grad.is_sparse:
+                    gradient = p.grad.coalesce()
+                    rows = gradient.indices()[0]
+                    p[rows] = p[rows] * decay - group["lr"] * gradient.values().sign()
+                else:
+                    # A product with a mask, not an index: no waiting for a GPU to count rows.
+                    used = (p.grad != 0).any(1, keepdim=True)
+                    p.mul_(torch.where(used, decay, 1.0)).sub_(p.grad.sign(), alpha=group["lr"])
+
+
+def make_optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Optimizer]:
+    """The optimisers of a model's parts.
+
+    First one for everything that no other takes; then Muon, where asked for, for the matrices
+    inside the network; then sparse sign-SGD for a puzzle embedding. Each group carries its peak
+    rate as ``peak``; `set_rate` scales it.
+    """
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    puzzles = [p for name, p in named.items() if name.endswith("puzzle_emb")]
     inner: list[nn.Parameter] = []
     if config.name == "muon":
-        inner = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
-    chosen = {id(p) for p in inner}
-    outer = [p for p in parameters if id(p) not in chosen]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            outer,
-            lr=config.lr,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=True,
+        inner = [p for name, p in named.items() if ".layers." in name and p.ndim == 2]
+    chosen = {id(p) for p in inner + puzzles}
+    outer = [p for p in named.values() if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = []
+    if config.name == "adam_atan2":
+        optimizers.append(AdamATan2(outer, config.lr, config.betas, config.weight_decay))
+    else:
+        optimizers.append(
+            torch.optim.AdamW(
+                outer,
+                lr=config.lr,
+                betas=config.betas,
+                weight_decay=config.weight_decay,
+                fused=True,
+            )
         )
-    ]
     if inner:
         optimizers.append(
             torch.optim.Muon(inner, lr=config.muon_lr, weight_decay=config.weight_decay)
         )
+    if puzzles:
+        optimizers.append(SparseSignSGD(puzzles, config.puzzle_lr, config.puzzle_weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -64,18 +156,23 @@ def set_rate(optimizers: list[torch.optim.Optimizer], fraction: float) -> None:
 class EMA:
     """Exponential moving average of a model's weights, in float32.
 
-    The decay is warmed up, ``min(decay, (1 + step) / (10 + step))``, so that the first random
-    weights are soon forgotten.
+    Parameters
+    ----------
+    model : Module
+    decay : float
+    warmup : bool
+        Let the decay rise as ``min(decay, (1 + step) / (10 + step))``, so that the first random
+        weights are soon forgotten.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, model: nn.Module, decay: float, *, warmup: bool = True) -> None:
+        self.decay, self.warmup = decay, warmup
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after an optimiser step."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
         new = model.state_dict()
         torch._foreach_lerp_(
             list(self.weights.values()), [new[name] for name in self.weights], 1 - decay

@@ -36,7 +36,7 @@ def _recipe(*overrides: str, name: str = "sudoku-4x4"):
 
 def _run(recipe, steps: int, run: Run | None = None) -> tuple[Run, list[float]]:
     run = run or Run.start(recipe, CPU)
-    return run, [train_step(run, run.supervision)[0] for _ in range(steps)]
+    return run, [train_step(run)[0] for _ in range(steps)]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,16 @@ def _run(recipe, steps: int, run: Run | None = None) -> tuple[Run, list[float]]:
         ("objective.noise=0.1", "micro_batch=4", "objective.grad_steps=2"),
         ("optimizer.name=muon", "objective.refill=halting"),
         ("data=[{kind: generated, hard: true}]",),
+        (
+            "objective.scheme=last-step",
+            "objective.grad_steps=1",
+            "objective.min_steps=1",
+            "objective.max_steps=3",
+            "optimizer.name=adam_atan2",
+            "optimizer.clip=null",
+            "objective.depth=[{start: 0, H_cycles: 1, L_cycles: 1}, "
+            "{start: 0.3, H_cycles: 1, L_cycles: 2}]",
+        ),
     ],
 )
 def test_a_run_goes_on_to_the_bit(tmp_path, overrides):
@@ -145,4 +155,6 @@ def test_the_command_line_answers_bad_input_in_one_line():
         assert result.output.count("\n") == 1
     dry = CliRunner().invoke(main, ["sudoku", "--dry-run"])
     assert dry.exit_code == 0
-    assert "31,074 parameters" in dry.output
+    assert "parameters" in dry.output
+    assert "GFLOP" in dry.output
+    assert "MiB optimiser" in dry.output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,12 +106,6 @@ class SudokuStream:
         self.sources = sources
         self.seed = seed
         self.draws = 0
-        self.parts: list[_Part] = [
-            _File(source, domain, seed)
-            if isinstance(source, SudokuFile)
-            else (_HardPool if source.hard else _Generated)(source, domain, seed + 7919 * number)
-            for number, source in enumerate(sources, start=1)
-        ]
         boards = [(examples.tokens - 1).astype(np.uint8) for examples in held_out]
         self.excluded: npt.NDArray[np.uint64] = (
             np.unique(generator.fingerprint(np.concatenate(boards), domain.box))
@@ -121,6 +114,12 @@ class SudokuStream:
         )
         #: Examples dropped because they are held out, up to symmetry.
         self.dropped = 0
+        self.parts: list[_Part] = [
+            _File(source, domain, seed, self)
+            if isinstance(source, SudokuFile)
+            else (_HardPool if source.hard else _Generated)(source, domain, seed + 7919 * number)
+            for number, source in enumerate(sources, start=1)
+        ]
 
     def draw(self, n: int, progress: float) -> Examples:
         """The next n examples of the sources that are in use at this point of the run."""
@@ -132,16 +131,23 @@ class SudokuStream:
         rng = np.random.default_rng((self.seed, self.draws))
         self.draws += 1
         chosen = rng.choice(len(self.parts), size=n, p=weights / weights.sum())
-        rows = [self._next(self.parts[index]) for index in chosen]
-        return _encode(np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows]))
+        pairs = np.empty((n, 2, self.domain.seq_len), dtype=np.uint8)
+        for index, part in enumerate(self.parts):
+            rows = np.flatnonzero(chosen == index)
+            while len(part.ready) < len(rows):
+                self._fill(part)
+            pairs[rows] = part.ready[: len(rows)]
+            part.ready = part.ready[len(rows) :]
+        return _encode(pairs[:, 0], pairs[:, 1])
 
-    def _next(self, part: _Part) -> tuple[Boards, Boards]:
-        while not part.ready:
-            puzzles, solutions = part.make()
-            held = np.isin(generator.fingerprint(puzzles, self.domain.box), self.excluded)
+    def _fill(self, part: _Part) -> None:
+        """Have a source make its next chunk, and keep what is not held out."""
+        pairs = np.stack(part.make(), axis=1)
+        if not part.disjoint:
+            held = np.isin(generator.fingerprint(pairs[:, 0], self.domain.box), self.excluded)
             self.dropped += int(held.sum())
-            part.ready.extend(zip(puzzles[~held], solutions[~held], strict=True))
-        return part.ready.popleft()
+            pairs = pairs[~held]
+        part.ready = np.concatenate((part.ready, pairs))
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, waiting examples and pools."""
@@ -164,18 +170,18 @@ class _Part:
     def __init__(self, domain: Sudoku, seed: int) -> None:
         self.domain, self.seed = domain, seed
         self.made = 0
-        self.ready: deque[tuple[Boards, Boards]] = deque()
+        self.ready: Boards = np.empty((0, 2, domain.seq_len), dtype=np.uint8)
+        #: Whether what it makes needs no comparison with what is held out.
+        self.disjoint = False
 
     def make(self) -> tuple[Boards, Boards]:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        waiting = np.array(self.ready, dtype=np.uint8).reshape(-1, 2, self.domain.seq_len)
-        return {"made": self.made, "ready": waiting}
+        return {"made": self.made, "ready": self.ready}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.made = state["made"]
-        self.ready = deque((puzzle, solution) for puzzle, solution in state["ready"])
+        self.made, self.ready = state["made"], state["ready"]
 
 
 class _Generated(_Part):
@@ -194,7 +200,7 @@ class _Generated(_Part):
 
 
 class _File(_Part):
-    def __init__(self, source: SudokuFile, domain: Sudoku, seed: int) -> None:
+    def __init__(self, source: SudokuFile, domain: Sudoku, seed: int, stream: SudokuStream) -> None:
         super().__init__(domain, seed)
         self.augment = source.augment
         tasks = read_csv(source.path, domain)
@@ -202,7 +208,14 @@ class _File(_Part):
             raise ConfigError(f"{source.path} holds no puzzle")
         order = np.random.default_rng(seed).permutation(len(tasks))[: source.limit]
         tokens, answers = examples([tasks[index] for index in order], domain)
-        self.puzzles, self.solutions = (tokens - 1).astype(np.uint8), (answers - 1).astype(np.uint8)
+        puzzles = (tokens - 1).astype(np.uint8)
+        # Once for all: no symmetry turns a puzzle into one that is held out and was not before.
+        held = np.isin(generator.fingerprint(puzzles, domain.box), stream.excluded)
+        stream.dropped += int(held.sum())
+        if held.all():
+            raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")
+        self.puzzles, self.solutions = puzzles[~held], (answers[~held] - 1).astype(np.uint8)
+        self.disjoint = True
 
     def make(self) -> tuple[Boards, Boards]:
         self.made += 1
@@ -236,11 +249,12 @@ class _HardPool(_Part):
         puzzles, solutions = generator.augment(
             self.pool.puzzles[members], self.pool.solutions[members], box=self.domain.box, seed=seed
         )
+        # A random order of each puzzle's empty cells: those that come first get their clue back.
+        keys = np.where(puzzles == 0, rng.random(puzzles.shape), 2.0)
+        place = keys.argsort(1).argsort(1)
         low, high = self.clues_added
-        for puzzle, solution in zip(puzzles, solutions, strict=True):
-            back = rng.permutation(np.flatnonzero(puzzle == 0))[: rng.integers(low, high + 1)]
-            puzzle[back] = solution[back]
-        return puzzles, solutions
+        back = (place < rng.integers(low, high + 1, size=(_CHUNK, 1))) & (puzzles == 0)
+        return np.where(back, solutions, puzzles), solutions
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "pool": self.pool.state()}

@@ -25,10 +25,10 @@ def truncated_normal_(weight: Tensor, std: float) -> Tensor:
         return nn.init.trunc_normal_(weight, std=1.0, a=-2.0, b=2.0).mul_(std / 0.87962566103423978)
 
 
-def rms_norm(x: Tensor, eps: float) -> Tensor:
-    """Root-mean-square normalisation over the last axis, computed in float32, without weights."""
+def rms_norm(x: Tensor, eps: float, axis: int = -1) -> Tensor:
+    """Root-mean-square normalisation over an axis, computed in float32, without weights."""
     wide = x.float()
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+    return (wide * torch.rsqrt(wide.square().mean(axis, keepdim=True) + eps)).to(x.dtype)
 
 
 class Linear(nn.Linear):
@@ -53,6 +53,11 @@ class SwiGLU(nn.Module):
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
         out: Tensor = self.down_proj(F.silu(gate) * up)
         return out
+
+    def over_rows(self, x: Tensor) -> Tensor:
+        """The same over the first axis of a matrix, with no transposed copy of it."""
+        gate, up = (self.gate_up_proj.weight @ x).chunk(2, dim=0)
+        return self.down_proj.weight @ (F.silu(gate) * up)
 
 
 class RotaryTable(nn.Module):
@@ -101,7 +106,9 @@ class Block(nn.Module):
     """Post-norm block: mix over positions, then SwiGLU over channels (paper, section 4).
 
     With ``mlp_t`` the mixing is a SwiGLU over the token axis, and its normalisation runs over that
-    axis too, as in the reference.
+    axis too, as in the reference. Such a block takes and gives (positions, batch, size): in this
+    order both SwiGLUs are one matrix product each over memory as it lies, where (batch, positions,
+    size) would be transposed and copied twice a block.
     """
 
     def __init__(
@@ -122,8 +129,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, table: RotaryTable | None) -> Tensor:
         if self.mlp_t is not None:
-            turned = x.transpose(1, 2)
-            x = rms_norm(turned + self.mlp_t(turned), self.eps).transpose(1, 2)
+            flat = x.reshape(len(x), -1)
+            x = rms_norm(flat + self.mlp_t.over_rows(flat), self.eps, 0).view(x.shape)
         else:
             assert self.self_attn is not None
             x = rms_norm(x + self.self_attn(x, table), self.eps)

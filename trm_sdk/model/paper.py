@@ -89,9 +89,18 @@ class PaperNetwork(nn.Module):
 
     def forward(self, state: Tensor) -> Tensor:
         """One pass of the network over a state with everything already added in."""
+        state = self._turn(state).contiguous()
         for layer in self.layers:
             state = layer(state, self.rotary)
-        return state
+        return self._turn(state)
+
+    def _turn(self, state: Tensor) -> Tensor:
+        """Between (batch, positions, size) and the order that the blocks take; see `Block`."""
+        return state.transpose(0, 1) if self.config.mixer == "mlp_t" else state
+
+    def arrange(self, state: Tensor) -> Tensor:
+        """The same tensor, laid out in memory as the blocks take it: saves a copy every pass."""
+        return self._turn(self._turn(state).contiguous())
 
     def readout(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Float32 logits (batch, seq_len, outputs) and halting logit (batch,) of an answer y."""

@@ -76,6 +76,7 @@ class TRM(nn.Module):
         T = self.config.H_cycles if H_cycles is None else H_cycles
         n = self.config.L_cycles if L_cycles is None else L_cycles
         free = max(T - grad_cycles, 0)
+        x, state = self.network.arrange(x), State(*map(self.network.arrange, state))
         if free and torch.is_grad_enabled():
             with torch.no_grad():
                 state = self._cycles(x, state, free, n)
@@ -86,10 +87,17 @@ class TRM(nn.Module):
     def _cycles(self, x: Tensor, state: State, T: int, n: int) -> State:
         y, z = state
         for _ in range(T):
+            context = y + x
             for _ in range(n):
-                z = self.network(z + (y + x))
-            y = self.network(y + z)
+                z = self.update(z, context)
+            y = self.update(y, z)
         return State(y, z)
+
+    def update(self, state: Tensor, context: Tensor) -> Tensor:
+        """One pass: a state refined by what it is told. What `training.fit` compiles for the
+        paper's mixers, whose matrix products are too large to gain from compiling more at once."""
+        refined: Tensor = self.network(state + context)
+        return refined
 
     def forward(
         self, tokens: Tensor, state: State, puzzle_identifiers: Tensor | None = None

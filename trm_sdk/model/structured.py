@@ -193,6 +193,7 @@ class StructuredBlock(nn.Module):
             truncated_normal_(self.node.weight, 1 / math.sqrt(size * terms))
             self.node.bias.zero_()
             for linear in self.relations.values():
+                assert isinstance(linear, nn.Linear)
                 linear.weight.div_(math.sqrt(terms))
             if self.value is not None:
                 self.value.weight.div_(math.sqrt(terms))
@@ -271,6 +272,10 @@ class StructuredNetwork(nn.Module):
         for layer in self.layers:
             nodes = layer(nodes, self.pools, self.keys)
         return nodes.view(state.shape)
+
+    def arrange(self, state: Tensor) -> Tensor:
+        """The same tensor, laid out in memory as the blocks take it: here, as it is."""
+        return state
 
     def readout(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, cells, outputs) and halting logit (batch,) of an answer y, in float32."""

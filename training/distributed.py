@@ -1,0 +1,102 @@
+"""Several processes that train one model: ``torchrun --nproc-per-node N -m training.fit ...``.
+
+Plain data parallelism, without a wrapper around the model: gradients are added up once an optimiser
+step, as one vector. The network is small (20 MB of gradients at 5M parameters) and its weights are
+used dozens of times a step, so that overlapping communication with the backward pass, which is what
+``DistributedDataParallel`` adds, would hide little, and it would forbid compiling as we do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trm_sdk.errors import ConfigError
+
+
+class World:
+    """The processes of a run. Without torchrun there is one, and everything is the identity.
+
+    Attributes
+    ----------
+    rank, size : int
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
+        self.rank, self.size = rank, size
+        self.device = device or torch.device("cpu")
+
+    @classmethod
+    def join(cls, device: torch.device) -> World:
+        """Join the processes that torchrun has started; nccl between GPUs, gloo between CPUs."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size(), device)
+
+    def leave(self) -> None:
+        """Close the connections."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def rows(self, n: int) -> slice:
+        """This process's part of n rows.
+
+        Raises
+        ------
+        ConfigError
+            If n is no multiple of the number of processes.
+        """
+        if n % self.size:
+            raise ConfigError(f"batch_size {n} is not a multiple of {self.size} processes")
+        share = n // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def gather(self, mine: Tensor) -> Tensor:
+        """All rows, in order, from every process's own (equally many)."""
+        if self.size == 1:
+            return mine
+        # Neither nccl nor gloo gathers into tensors that are laid out in another order.
+        mine = mine.contiguous()
+        parts = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(parts, mine)
+        return torch.cat(parts)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def agree(self, elapsed: float, stop: bool) -> tuple[float, bool]:
+        """The first process's clock, and whether any process was asked to stop."""
+        if self.size == 1:
+            return elapsed, stop
+        mine = [elapsed if self.first else 0.0, float(stop)]
+        clock, stops = self.sum(
+            torch.tensor(mine, dtype=torch.float64, device=self.device)
+        ).tolist()
+        return clock, stops > 0
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Add up the gradients of all processes, in place, as one vector."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))

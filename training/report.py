@@ -1,0 +1,261 @@
+"""What a run leaves for people: report.md with pictures, and TensorBoard's scalars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.config import Recipe
+from training.data.base import Examples
+from training.evaluate import Accuracy
+from trm_sdk.domains import Domain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Puzzles pictured of each kind.
+_PICTURED = 3
+_BLUE, _GREEN, _RED = "#2563ab", "#2f855a", "#c53030"
+
+
+class Scalars:
+    """TensorBoard's scalars of a run, in ``tensorboard/``; nothing without a folder or the package.
+
+    Parameters
+    ----------
+    folder : Path or None
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.writer: Any = None
+        if folder is not None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return  # a convenience: log.jsonl holds the same
+            self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def __enter__(self) -> Scalars:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Add a line of the log."""
+        if self.writer is None:
+            return
+        for key, value in line.items():
+            if key != "step" and isinstance(value, (int, float)):
+                self.writer.add_scalar(key, value, line["step"])
+        self.writer.flush()
+
+
+def write(
+    out: Path,
+    recipe: Recipe,
+    history: Sequence[dict[str, Any]],
+    sets: dict[str, Examples],
+    accuracies: dict[str, Accuracy],
+    domain: Domain,
+) -> Path:
+    """Write ``report.md`` and its pictures.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run; pictures go to ``report/``.
+    recipe : Recipe
+    history : sequence of mappings
+        Lines of the log.
+    sets, accuracies : mappings from a set's name
+        What was measured at the end, and on what.
+    domain : Domain
+
+    Returns
+    -------
+    Path
+        Of ``report.md``.
+    """
+    pictures = out / "report"
+    pictures.mkdir(exist_ok=True)
+    _save(_curves(history), pictures / "curves.png")
+    _save(_by_steps(accuracies), pictures / "steps.png")
+    _save(_by_givens(sets, accuracies), pictures / "difficulty.png")
+    last = history[-1] if history else {}
+    lines = [f"# {recipe.name}", ""]
+    if recipe.expected:
+        lines += [f"Expected: {recipe.expected.strip()}", ""]
+    if last:
+        lines += [
+            f"{last['step']:,} steps of {recipe.batch_size} puzzles in "
+            f"{last['seconds'] / 60:.1f} minutes; last loss {last['loss']:.4f}; "
+            f"{last['puzzle_steps_per_second']:.0f} puzzle-steps a second, "
+            f"{last['utilisation']:.0%} of the measured matrix-product peak.",
+            "",
+        ]
+    lines += [
+        f"Exact answers on held-out puzzles, averaged weights, {recipe.evaluation.steps} "
+        "supervision steps:",
+        "",
+        "| set | puzzles | right at the last step | confirmed by the rules on the way | "
+        "halting head right |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {name} | {len(sets[name].tokens)} | {one.last[-1]:.1%} | {one.verified[-1]:.1%} | "
+        f"{one.halting:.1%} |"
+        for name, one in accuracies.items()
+    ]
+    lines += [
+        "",
+        "## Training",
+        "![loss and accuracy over the run](report/curves.png)",
+        "",
+        "## Accuracy by recursion",
+        "![accuracy by supervision steps](report/steps.png)",
+        "",
+        "## Accuracy by difficulty",
+        "![accuracy by number of givens](report/difficulty.png)",
+        "",
+    ]
+    for title, want in (("Solved", True), ("Failed", False)):
+        chosen = _choose(sets, accuracies, want)
+        if chosen:
+            _save(_boards(chosen, domain), pictures / f"{title.lower()}.png")
+            lines += [f"## {title}", f"![{title.lower()} puzzles](report/{title.lower()}.png)", ""]
+    lines += [
+        "Given values are black; the model's are green where right and red where wrong. "
+        "A failed puzzle is shown with its last answer.",
+        "",
+    ]
+    page = out / "report.md"
+    page.write_text("\n".join(lines), encoding="utf-8")
+    return page
+
+
+def _figure(columns: int, width: float = 5.2, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+    # Not pyplot: it would pick a display and keep every figure.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height), layout="constrained")
+    axes = [figure.add_subplot(1, columns, number + 1) for number in range(columns)]
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110)
+
+
+def _curves(history: Sequence[dict[str, Any]]) -> Figure:
+    figure, (left, right) = _figure(2)
+    minutes = [line["seconds"] / 60 for line in history]
+    marker = "o" if len(history) < 20 else None
+    left.plot(minutes, [line["loss"] for line in history], color=_BLUE, marker=marker, ms=3)
+    if history and min(line["loss"] for line in history) > 0:
+        left.set_yscale("log")
+    left.set(xlabel="minutes", ylabel="training loss")
+    names = [key.removesuffix("/last") for key in (history[0] if history else {}) if "/last" in key]
+    for number, name in enumerate(names):
+        for kind, style in (("last", "--"), ("verified", "-")):
+            values = [100 * line.get(f"{name}/{kind}", math.nan) for line in history]
+            label = f"{name}, {'at the last step' if kind == 'last' else 'confirmed on the way'}"
+            right.plot(minutes, values, style, color=f"C{number}", label=label, marker=marker, ms=3)
+    right.set(xlabel="minutes", ylabel="exact answers, %", ylim=(-2, 102))
+    if names:
+        right.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _by_steps(accuracies: dict[str, Accuracy]) -> Figure:
+    figure, (axis,) = _figure(1, 6.4)
+    for number, (name, one) in enumerate(accuracies.items()):
+        steps = np.arange(1, len(one.last) + 1)
+        axis.plot(steps, 100 * one.verified, color=f"C{number}", label=f"{name}, confirmed so far")
+        axis.plot(steps, 100 * one.last, "--", color=f"C{number}", label=f"{name}, at this step")
+    axis.set(xlabel="supervision steps", ylabel="exact answers, %", ylim=(-2, 102))
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _by_givens(sets: dict[str, Examples], accuracies: dict[str, Accuracy]) -> Figure:
+    """Fewer givens are harder within a set; sets of named puzzles are told apart by name."""
+    figure, (axis,) = _figure(1, 6.4)
+    for number, (name, one) in enumerate(accuracies.items()):
+        tokens = sets[name].tokens
+        givens = (tokens > tokens.min()).sum(1)
+        values = np.unique(givens)
+        shares = [100 * one.confirmed[givens == value].mean() for value in values]
+        counts = np.array([(givens == value).sum() for value in values])
+        axis.plot(values, shares, color=f"C{number}", alpha=0.5)
+        area = 12 + 120 * counts / counts.max()
+        axis.scatter(values, shares, area, color=f"C{number}", label=name, linewidths=0)
+    axis.set(xlabel="givens (area: number of puzzles)", ylabel="confirmed, %", ylim=(-4, 104))
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+class _Board:
+    """A puzzle, what was answered, and what is right, as tokens."""
+
+    def __init__(self, name: str, tokens: Any, answer: Any, right: Any) -> None:
+        self.name, self.tokens, self.answer, self.right = name, tokens, answer, right
+
+
+def _choose(
+    sets: dict[str, Examples], accuracies: dict[str, Accuracy], confirmed: bool
+) -> list[_Board]:
+    """A few puzzles: one of each set in turn."""
+    found: list[list[_Board]] = []
+    for name, one in accuracies.items():
+        rows: npt.NDArray[np.intp] = np.flatnonzero(one.confirmed == confirmed)[:_PICTURED]
+        data = sets[name]
+        found.append([_Board(name, data.tokens[r], one.answers[r], data.answers[r]) for r in rows])
+    turns = [
+        board for turn in range(_PICTURED) for some in found for board in some[turn : turn + 1]
+    ]
+    return turns[:_PICTURED]
+
+
+def _boards(boards: Sequence[_Board], domain: Domain) -> Figure:
+    figure, axes = _figure(len(boards), 3.6, 3.8)
+    rows, columns = domain.shape
+    box = getattr(domain, "box", None)
+    for axis, board in zip(axes, boards, strict=True):
+        axis.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", xticks=[], yticks=[])
+        wrong = int((board.answer != board.right).sum())
+        axis.set_title(f"{board.name}: {'right' if not wrong else f'{wrong} cells wrong'}", size=9)
+        axis.spines[:].set_visible(True)
+        for row in range(rows + 1):
+            axis.axhline(row, color="black", lw=1.4 if box and row % box[0] == 0 else 0.3)
+        for column in range(columns + 1):
+            axis.axvline(column, color="black", lw=1.4 if box and column % box[1] == 0 else 0.3)
+        for cell in range(rows * columns):
+            given = board.tokens[cell] >= domain.answer_offset
+            right = board.answer[cell] == board.right[cell]
+            axis.text(
+                cell % columns + 0.5,
+                cell // columns + 0.53,
+                domain.vocabulary[board.answer[cell]],
+                ha="center",
+                va="center",
+                size=11,
+                color="black" if given else _GREEN if right else _RED,
+                weight="bold" if given or not right else "normal",
+            )
+    return figure

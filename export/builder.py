@@ -131,6 +131,15 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op_type, inputs, [full], name=full, **attributes))
         return full
 
+    def op_top(self, op_type: str, *inputs: str, name: str, **attributes: Any) -> str:
+        """Add a node to the outermost graph, where it runs once, under exactly this name."""
+        root = self.root
+        scope, root._scope = root._scope, []
+        try:
+            return root.op(op_type, *inputs, name=name, **attributes)
+        finally:
+            root._scope = scope
+
     def op_many(
         self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
     ) -> list[str]:

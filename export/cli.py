@@ -36,6 +36,13 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option("--max-steps", type=int, help="Supervision steps of 'unroll' [the model's own].")
 @click.option("--batch", callback=_batch, metavar="dynamic|N", default="dynamic", show_default=True)
 @click.option("--opset", type=int, default=17, show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8w", "int8", "int4"]),
+    default="fp32",
+    show_default=True,
+    help="Of the stored weights; int8 also multiplies in integers, int8w does not.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def onnx(
     checkpoint: str,
@@ -44,12 +51,15 @@ def onnx(
     max_steps: int | None,
     batch: int | None,
     opset: int,
+    precision: Any,
     as_json: bool,
 ) -> None:
     """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
     from export.exporter import export_onnx
 
-    report = export_onnx(checkpoint, output, mode, max_steps=max_steps, batch=batch, opset=opset)
+    report = export_onnx(
+        checkpoint, output, mode, max_steps=max_steps, batch=batch, opset=opset, precision=precision
+    )
     check = report.verification
     if as_json:
         facts = {
@@ -80,7 +90,7 @@ def describe(check: Any) -> str:
         f"{check.final_difference:.1e}"
     ]
     if check.max_difference is not None:
-        parts.append(f"one step {check.max_difference:.1e}")
+        parts.append(f"{check.passes} passes {check.max_difference:.1e}")
     if check.noise is not None:
         parts.append(f"PyTorch's own rounding {check.noise:.1e}")
     parts.append(f"equal answers {check.answers:.1%}")
@@ -96,16 +106,70 @@ def describe(check: Any) -> str:
 @click.option("--steps", type=click.IntRange(1), default=3, show_default=True)
 def verify(file: str, against: str | None, examples: int, steps: int) -> None:
     """Check a graph file: valid, its weights intact, and equal to PyTorch."""
-    from export.exporter import load_source, state_arrays
+    from export.errors import ExportError
+    from export.exporter import load_source, rounded_model, state_arrays
     from export.graph import weights_sha256
-    from export.verify import check_weights, load_graph, model_of, verify_graph
+    from export.verify import check_weights, load_graph, metadata, model_of, verify_graph
 
     graph = load_graph(file)
-    _, model = load_source(against) if against else model_of(graph, file)
+    precision: Any = metadata(graph)["precision"]
+    if not against and precision != "fp32":
+        raise ExportError(
+            f"{file} stores its weights as {precision}: name the model to compare it with "
+            "(--against CKPT)"
+        )
+    spec, model = load_source(against) if against else model_of(graph, file)
     check_weights(graph, weights_sha256(state_arrays(model)), file)
+    model = rounded_model(spec, model, precision)
     result = verify_graph(graph, model, examples=examples, steps=steps)
     click.echo(f"{file}: {result.mode}, {result.precision}; {describe(result)}")
     result.require()
+
+
+@main.command()
+@click.argument("file", metavar="FILE")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--steps", type=click.IntRange(1), help="Supervision steps of 'loop' [the model's].")
+@click.option("--seconds", type=click.FloatRange(0.01), default=3.0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def bench(
+    file: str, batch: int, threads: int, steps: int | None, seconds: float, as_json: bool
+) -> None:
+    """Time a graph file under onnxruntime: percentiles of one call's latency."""
+    from export.bench import bench_graph
+    from export.verify import load_graph
+
+    timing = bench_graph(
+        load_graph(file), batch=batch, threads=threads, steps=steps, seconds=seconds
+    )
+    if as_json:
+        click.echo(json.dumps(vars(timing)))
+        return
+    click.echo(
+        f"{file}: {timing.mode}, batch {timing.batch}, {timing.threads} threads, "
+        f"{timing.steps} supervision steps a call, {timing.calls} calls: "
+        f"p50 {timing.p50:.3f} ms, p90 {timing.p90:.3f} ms, p99 {timing.p99:.3f} ms; "
+        f"{timing.p50 / timing.steps / timing.batch:.3f} ms a step and puzzle"
+    )
+
+
+@main.command()
+@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.option("--puzzles", required=True, type=click.Path(), help="CSV: question and answer.")
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True)
+@click.option("--max-steps", type=click.IntRange(1), help="Supervision steps [the model's own].")
+@click.option("-o", "--output", type=click.Path(), help="Also write OUTPUT.md and OUTPUT.json.")
+def report(
+    checkpoint: str, puzzles: str, limit: int, max_steps: int | None, output: str | None
+) -> None:
+    """Compare the precisions: file size, exact accuracy on held-out puzzles, speed."""
+    from export.report import compare, markdown, write_report
+
+    rows = compare(checkpoint, puzzles, limit=limit, max_steps=max_steps)
+    click.echo(markdown(rows))
+    if output:
+        write_report(rows, output)
 
 
 @main.command()
@@ -114,14 +178,28 @@ def info(file: str) -> None:
     """What a graph file is: its metadata, inputs, outputs and operators."""
     from collections import Counter
 
+    import onnx as onnx_package
+
+    from export.bench import step_flops
     from export.exporter import all_nodes
     from export.verify import load_graph, metadata
+    from trm_sdk.spec import ModelSpec
 
     graph = load_graph(file)
     for key, value in metadata(graph).items():
         click.echo(f"{key}: {value}")
     counts = Counter(node.op_type for node in all_nodes(graph.graph))
     click.echo("operators: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()))
+    for kind, values in (("input", graph.graph.input), ("output", graph.graph.output)):
+        for value in values:
+            tensor = value.type.tensor_type
+            dims = [str(dim.dim_value or dim.dim_param) for dim in tensor.shape.dim]
+            dtype = onnx_package.TensorProto.DataType.Name(tensor.elem_type).lower()
+            click.echo(f"{kind}: {value.name} {dtype} ({', '.join(dims)})")
+    stored = sum(tensor.ByteSize() for tensor in graph.graph.initializer)
+    click.echo(f"bytes: {graph.ByteSize():,}, of which weights and constants {stored:,}")
+    flops = step_flops(ModelSpec.from_json(metadata(graph)["trm_spec"], file).model)
+    click.echo(f"matrix FLOPs a supervision step and puzzle: {flops:,}")
 
 
 @main.command()

@@ -17,6 +17,7 @@ import onnx
 from export.builder import BOOL, FLOAT, INT32, INT64, Array, GraphBuilder, sdk_version
 from export.errors import ExportError
 from export.networks import NetworkGraph, Weights, network_graph
+from export.quantize import PRECISIONS, Precision
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.spec import ModelSpec
 
@@ -39,6 +40,7 @@ def build_graph(
     batch: int | None = None,
     opset: int = DEFAULT_OPSET,
     cycles: Cycles = "auto",
+    precision: Precision = "fp32",
 ) -> onnx.ModelProto:
     """Build the ONNX graph of a model.
 
@@ -74,11 +76,16 @@ def build_graph(
         out in its body. ``auto`` writes them out: onnxruntime does not prepack weights used two
         Loops deep, which costs a quarter of the speed (the weights are stored once either way).
 
+    precision : {"fp32", "fp16", "int8w", "int8", "int4"}
+        How weights are stored, and for ``int8`` multiplied; see `export.quantize`.
+
     Raises
     ------
     ExportError
         If an argument is out of range.
     """
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if mode not in get_args(Mode):
         raise ExportError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
     if opset not in OPSETS:
@@ -88,7 +95,7 @@ def build_graph(
     steps = spec.solve.max_steps if max_steps is None else max_steps
     if steps < 1:
         raise ExportError(f"max_steps must be positive; got {steps}")
-    graph = _ModelGraph(spec, weights, batch, opset)
+    graph = _ModelGraph(spec, weights, batch, opset, precision)
     if mode == "step":
         graph.step()
     elif mode == "loop":
@@ -96,6 +103,7 @@ def build_graph(
     else:
         graph.unroll(steps)
     metadata = _metadata(spec, weights, mode)
+    metadata["precision"] = precision
     if mode == "unroll":
         metadata["max_steps"] = str(steps)
     return graph.g.model(metadata)
@@ -105,10 +113,15 @@ class _ModelGraph:
     """One graph in the making."""
 
     def __init__(
-        self, spec: ModelSpec, weights: Mapping[str, Array], batch: int | None, opset: int
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, Array],
+        batch: int | None,
+        opset: int,
+        precision: Precision,
     ) -> None:
         self.config: ModelConfig = spec.model
-        self.weights = Weights(weights)
+        self.weights = Weights(weights, precision)
         self.network: NetworkGraph = network_graph(self.config, self.weights)
         self.batch: int | str = "batch" if batch is None else batch
         self.g = g = GraphBuilder(f"trm_{spec.domain}", opset)
@@ -334,6 +347,5 @@ def _metadata(spec: ModelSpec, weights: Mapping[str, Array], mode: Mode) -> dict
         "H_cycles": str(spec.model.H_cycles),
         "L_cycles": str(spec.model.L_cycles),
         "L_layers": str(spec.model.L_layers),
-        "precision": "fp32",
         "weights_sha256": weights_sha256(weights),
     }

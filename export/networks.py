@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from export.builder import Array, GraphBuilder
+from export.builder import FLOAT, Array, GraphBuilder
 from export.errors import ExportError
+from export.quantize import Int4, Int8, Precision, is_head, to_half
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.structure import Relation
 
@@ -30,10 +31,15 @@ class Weights:
     ----------
     arrays : mapping from name to float32 array
         A state dict of `trm_sdk.model.recursion.TRM`.
+    precision : {"fp32", "fp16", "int8w", "int8", "int4"}
+        See `export.quantize`.
     """
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], precision: Precision = "fp32") -> None:
         self.arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        self.precision = precision
+        self._restored: dict[str, str] = {}
+        self._quantised: dict[tuple[int, str], list[str]] = {}
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[f"network.{name}"]
@@ -68,16 +74,82 @@ class Weights:
             ``weight @ x`` instead: the layer runs over the last axis but one. Takes no bias.
         """
         suffix = f".{part}" if part else ""
+        stored = f"{name}{suffix}.weight"
         matrix = self[f"{name}.weight"][rows if rows is not None else slice(None)]
         short = part or name.split(".")[-1]
-        if left:
-            return g.op("MatMul", g.weight(f"{name}{suffix}.weight", matrix), x, name=short)
-        stored = g.weight(f"{name}{suffix}.weight", matrix.T)
-        out = g.op("MatMul", x, stored, name=short)
+        if self.precision == "int8" and not left and not is_head(stored):
+            out = self._integer_product(g, x, stored, matrix, short)
+        elif left:
+            return g.op("MatMul", self._matrix(g, stored, matrix, turned=False), x, name=short)
+        else:
+            out = g.op("MatMul", x, self._matrix(g, stored, matrix, turned=True), name=short)
         if bias:
             values = self[f"{name}.bias"][rows if rows is not None else slice(None)]
             out = g.op("Add", out, g.weight(f"{name}{suffix}.bias", values), name=f"{short}_bias")
         return out
+
+    def _matrix(self, g: GraphBuilder, name: str, matrix: Array, *, turned: bool) -> str:
+        """A layer's matrix as a float32 value, (outputs, inputs) or turned."""
+        if self.precision == "fp32":
+            return g.weight(name, matrix.T if turned else matrix)
+        if name not in self._restored:
+            if self.precision == "fp16" or is_head(name):
+                stored = to_half(name, matrix.T if turned else matrix)
+                value = g.op_top("Cast", g.weight(name, stored), name=f"{name}/fp32", to=FLOAT)
+            elif self.precision == "int4":
+                value = self._from_int4(g, name, Int4.of(matrix), turned=turned)
+            else:
+                packed = Int8.of(matrix)
+                values = packed.values.T if turned else packed.values
+                scale = packed.scale.T if turned else packed.scale
+                value = g.op_top("Cast", g.weight(name, values), name=f"{name}/wide", to=FLOAT)
+                scale_name = g.weight(f"{name}.scale", scale)
+                value = g.op_top("Mul", value, scale_name, name=f"{name}/fp32")
+            self._restored[name] = value
+        return self._restored[name]
+
+    def _from_int4(self, g: GraphBuilder, name: str, packed: Int4, *, turned: bool) -> str:
+        """Unpack with float operators alone, which every runtime has."""
+        sixteen = g.floats("sixteen", 16.0)
+        both = g.op_top("Cast", g.weight(name, packed.packed), name=f"{name}/both", to=FLOAT)
+        high = g.op_top("Div", both, sixteen, name=f"{name}/shifted")
+        high = g.op_top("Floor", high, name=f"{name}/high")
+        low = g.op_top("Mul", high, sixteen, name=f"{name}/high_part")
+        low = g.op_top("Sub", both, low, name=f"{name}/low")
+        codes = g.op_top("Concat", low, high, name=f"{name}/codes", axis=1)
+        outputs, blocks, _ = packed.scale.shape
+        shape = g.ints("shape", outputs, blocks, packed.block)
+        codes = g.op_top("Reshape", codes, shape, name=f"{name}/blocks")
+        codes = g.op_top("Sub", codes, g.floats("eight", 8.0), name=f"{name}/signed")
+        scale = g.weight(f"{name}.scale", packed.scale)
+        scale = g.op_top("Cast", scale, name=f"{name}/scale", to=FLOAT)
+        value = g.op_top("Mul", codes, scale, name=f"{name}/scaled")
+        shape = g.ints("shape", outputs, blocks * packed.block)
+        value = g.op_top("Reshape", value, shape, name=f"{name}/padded")
+        if blocks * packed.block != packed.inputs:
+            ends = g.ints("ends", packed.inputs)
+            axis = g.ints("axis", 1)
+            value = g.op_top("Slice", value, g.ints("zero64", 0), ends, axis, name=f"{name}/inputs")
+        if turned:
+            value = g.op_top("Transpose", value, name=f"{name}/turned", perm=[1, 0])
+        return value
+
+    def _integer_product(
+        self, g: GraphBuilder, x: str, name: str, matrix: Array, short: str
+    ) -> str:
+        """``x @ matrix.T`` in integers: x as uint8 by its own range, the weights as int8."""
+        packed = Int8.of(matrix)
+        values = g.weight(name, packed.values.T)
+        scale = g.weight(f"{name}.scale", packed.scale[:, 0])
+        key = (id(g), x)
+        if key not in self._quantised:
+            names = ["x_uint8", "x_scale", "x_zero"]
+            self._quantised[key] = g.op_many("DynamicQuantizeLinear", [x], names)
+        x_uint8, x_scale, x_zero = self._quantised[key]
+        total = g.op("MatMulInteger", x_uint8, values, x_zero, name=f"{short}_int32")
+        total = g.op("Cast", total, name=f"{short}_wide", to=FLOAT)
+        factor = g.op("Mul", x_scale, scale, name=f"{short}_scale")
+        return g.op("Mul", total, factor, name=short)
 
 
 def read_weights(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
@@ -218,9 +290,18 @@ class PaperGraph:
         if config.mixer == "mlp_t":
             # PyTorch turns x so that tokens come last; weights on the left do the same without
             # moving anything, and what reads the result needs no turning back either.
+            # Integer products are the exception: runtimes fuse those with weights on the right.
             with g.scope("mlp_t"):
-                out = self._swiglu(g, x, f"{name}.mlp_t", left=True)
-                x = rms_norm_over_rows(g, g.op("Add", x, out, name="residual"), self.shape[0], eps)
+                if self.weights.precision == "int8":
+                    turned = g.op("Transpose", x, name="tokens_last", perm=[0, 2, 1])
+                    out = self._swiglu(g, turned, f"{name}.mlp_t")
+                    out = g.op("Add", turned, out, name="residual")
+                    out = rms_norm(g, out, self.shape[0], eps)
+                    x = g.op("Transpose", out, name="channels_last", perm=[0, 2, 1])
+                else:
+                    out = self._swiglu(g, x, f"{name}.mlp_t", left=True)
+                    out = g.op("Add", x, out, name="residual")
+                    x = rms_norm_over_rows(g, out, self.shape[0], eps)
         else:
             with g.scope("attention"):
                 mixed = g.op("Add", x, self._attention(g, x, f"{name}.self_attn"), name="residual")

@@ -300,7 +300,7 @@ export class Solver {
     await this.#session.release();
   }
 
-  /** One supervision step; a session runs one at a time, so that callers queue here. */
+  /** One supervision step. Callers queue here: on WebGPU a second run beside a first one hangs. */
   #run(tokens, y, z) {
     const { Tensor } = this.#ort;
     const feeds = {

@@ -1,0 +1,152 @@
+"""How long a graph takes, and how much arithmetic a step is."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from export.builder import Array
+from export.errors import ExportError
+from export.verify import metadata, session
+from trm_sdk.model.config import ModelConfig, rounded_swiglu
+from trm_sdk.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latency of one call, in milliseconds.
+
+    Attributes
+    ----------
+    mode, precision : str
+    batch, threads, steps, calls : int
+        `steps`: supervision steps a call; `calls`: how many were timed.
+    p50, p90, p99, fastest : float
+    """
+
+    mode: str
+    precision: str
+    batch: int
+    threads: int
+    steps: int
+    calls: int
+    p50: float
+    p90: float
+    p99: float
+    fastest: float
+
+
+def feeds(
+    graph: onnx.ModelProto, batch: int, steps: int, tokens: Array | None = None
+) -> dict[str, Array]:
+    """Inputs for a graph of any mode: `tokens`, or random ones, and zero states."""
+    spec = ModelSpec.from_json(metadata(graph)["trm_spec"], "the graph")
+    config = spec.model
+    if tokens is None:
+        rng = np.random.default_rng(0)
+        tokens = rng.integers(0, config.vocab_size, (batch, config.seq_len)).astype(np.int32)
+    state = np.zeros((batch, *config.state_shape), np.float32)
+    everything: dict[str, Array] = {
+        "tokens": tokens,
+        "puzzle_identifiers": np.zeros(batch, np.int32),
+        "y": state,
+        "z": state,
+        "max_steps": np.array(steps, np.int64),
+        "halt_threshold": np.array(1, np.float32),
+    }
+    return {value.name: everything[value.name] for value in graph.graph.input}
+
+
+def bench_graph(
+    graph: onnx.ModelProto,
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    steps: int | None = None,
+    seconds: float = 3.0,
+) -> Timing:
+    """Time calls of a graph under onnxruntime on the CPU.
+
+    Parameters
+    ----------
+    steps : int, optional
+        Supervision steps of a ``loop`` graph; default the model's own. No example halts early.
+    seconds : float
+        Call for about so long, and at least five times after a warm-up of two.
+
+    Raises
+    ------
+    ExportError
+        If the graph was made for another batch size.
+    """
+    properties = metadata(graph)
+    mode = properties["trm_mode"]
+    fixed = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    if fixed and fixed != batch:
+        raise ExportError(f"the graph is made for batches of {fixed}; got {batch}")
+    if mode == "step":
+        steps = 1
+    elif mode == "unroll":
+        steps = int(properties["max_steps"])
+    elif steps is None:
+        steps = ModelSpec.from_json(properties["trm_spec"], "the graph").solve.max_steps
+    run = session(graph, threads=threads)
+    inputs = feeds(graph, batch, steps)
+    for _ in range(2):
+        run.run(None, inputs)
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) < 5 or time.perf_counter() - start < seconds:
+        before = time.perf_counter()
+        run.run(None, inputs)
+        times.append(1000 * (time.perf_counter() - before))
+    p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
+    return Timing(
+        mode=mode,
+        precision=properties["precision"],
+        batch=batch,
+        threads=threads,
+        steps=steps,
+        calls=len(times),
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        fastest=min(times),
+    )
+
+
+def step_flops(config: ModelConfig) -> int:
+    """Floating-point operations of the matrix products of one supervision step and puzzle.
+
+    A multiplication and an addition count as two. Element-wise work is not counted.
+    """
+    size, width = config.hidden_size, config.swiglu_size
+    if config.mixer == "structured":
+        from trm_sdk.model.structured import factorise
+
+        assert config.structure is not None  # ModelConfig checks it
+        values = config.state_shape[1]
+        shape, axes = factorise(config.structure)
+        cells = math.prod(shape)
+        rows = 0
+        for relation in config.structure.relations:
+            over = axes.get(relation.name)
+            sets = len(relation.sets)
+            if over is not None:
+                sets = cells // math.prod(shape[axis] for axis in over)
+            rows += sets * values
+        if config.structure.interchangeable_values:
+            rows += cells
+        block = cells * values * 3 * size * width + rows * 4 * size * width
+    else:
+        positions = config.state_shape[0]
+        block = positions * 3 * size * width
+        if config.mixer == "mlp_t":
+            block += size * 3 * positions * rounded_swiglu(positions, config.expansion)
+        else:
+            block += positions * 4 * size * size + 2 * positions * positions * size
+    return 2 * block * config.L_layers * config.passes

@@ -1,0 +1,150 @@
+"""How weights are stored: in float32, or in fewer bits and turned back by standard operators.
+
+Every form here stores a weight once and, but for ``int8``, turns it back into float32 in the
+outermost graph. onnxruntime does that once, while loading: the file is small, the speed is
+float32's, and any runtime that has the standard operators can run it.
+
+=========  ====================================================================================
+fp32       as they are
+fp16       half precision
+int8w      8 bits, one scale an output of the layer (weight-only)
+int8       the same weights, multiplied as integers with activations quantised on the fly
+int4       4 bits, one half-precision scale for each block of at most 32 inputs (weight-only)
+=========  ====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from export.builder import Array
+from export.errors import ExportError
+
+Precision = Literal["fp32", "fp16", "int8w", "int8", "int4"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+#: Inputs that share a scale in int4, at most.
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Int8:
+    """A matrix as int8 with a float32 scale for each row.
+
+    Attributes
+    ----------
+    values : int8 array of shape (outputs, inputs)
+    scale : float32 array of shape (outputs, 1)
+    """
+
+    values: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, matrix: Array) -> Int8:
+        """Quantise symmetrically; rows of zeros get scale 1."""
+        scale = np.abs(matrix).max(1, keepdims=True) / 127
+        scale = np.where(scale > 0, scale, 1).astype(np.float32)
+        return cls(np.clip(np.rint(matrix / scale), -127, 127).astype(np.int8), scale)
+
+    def restored(self) -> Array:
+        """The float32 matrix that this stands for."""
+        return self.values.astype(np.float32) * self.scale
+
+
+@dataclass(frozen=True)
+class Int4:
+    """A matrix as 4-bit numbers 0..15 about 8, with a float16 scale for each block of a row.
+
+    Attributes
+    ----------
+    packed : uint8 array of shape (outputs, width / 2)
+        Columns of the first half in the low bits, of the second half in the high ones; `width` is
+        the number of inputs, padded to whole blocks.
+    scale : float16 array of shape (outputs, blocks, 1)
+    inputs : int
+    """
+
+    packed: Array
+    scale: Array
+    inputs: int
+
+    @property
+    def block(self) -> int:
+        """Inputs a block."""
+        return int(2 * self.packed.shape[1] // self.scale.shape[1])
+
+    @classmethod
+    def of(cls, matrix: Array) -> Int4:
+        """Quantise symmetrically, each block with the scale that loses least."""
+        outputs, inputs = matrix.shape
+        blocks = -(-inputs // BLOCK)
+        block = -(-inputs // blocks)
+        block += block % 2  # two numbers a byte
+        padded = np.zeros((outputs, blocks * block), np.float32)
+        padded[:, :inputs] = matrix
+        cut = padded.reshape(outputs, blocks, block)
+        largest = np.abs(cut).max(2, keepdims=True)
+        best_scale = np.ones_like(largest, np.float16)
+        best_loss = np.full_like(largest, np.inf)
+        # Clipping the largest number a little often costs less than a coarser grid for the rest.
+        for share in np.linspace(0.7, 1.15, 19):
+            scale = (largest * share / 7.5).astype(np.float16)
+            scale = np.where(scale > 0, scale, np.float16(1))
+            wide = scale.astype(np.float32)
+            restored = np.clip(np.rint(cut / wide), -8, 7) * wide
+            loss = np.square(restored - cut).sum(2, keepdims=True)
+            best_scale = np.where(loss < best_loss, scale, best_scale)
+            best_loss = np.minimum(loss, best_loss)
+        codes = np.clip(np.rint(cut / best_scale.astype(np.float32)), -8, 7) + 8
+        flat = codes.reshape(outputs, -1).astype(np.uint8)
+        half = flat.shape[1] // 2
+        return cls(flat[:, :half] | (flat[:, half:] << 4), best_scale, inputs)
+
+    def restored(self) -> Array:
+        """The float32 matrix that this stands for."""
+        codes = np.concatenate((self.packed & 15, self.packed >> 4), axis=1).astype(np.float32)
+        blocks = codes.reshape(len(codes), -1, self.block) - 8
+        restored = blocks * self.scale.astype(np.float32)
+        return restored.reshape(len(codes), -1)[:, : self.inputs]
+
+
+def is_head(name: str) -> bool:
+    """Heads are tiny and decide everything: they keep half precision in the integer forms."""
+    return name.removeprefix("network.").startswith(("lm_head.", "q_head."))
+
+
+def rounded_weights(weights: Mapping[str, Array], precision: Precision) -> dict[str, Array]:
+    """The float32 weights that a graph of this precision stands for.
+
+    PyTorch with these is what such a graph must equal; what the rounding itself costs is a matter
+    of solved puzzles, and not of logits.
+    """
+    return {name: _rounded(name, array, precision) for name, array in weights.items()}
+
+
+def _rounded(name: str, array: Array, precision: Precision) -> Array:
+    if precision == "fp32" or not name.endswith(".weight") or array.ndim != 2:
+        return array
+    if precision == "fp16" or is_head(name):
+        return to_half(name, array).astype(np.float32)
+    return (Int4 if precision == "int4" else Int8).of(array).restored()
+
+
+def to_half(name: str, array: Array) -> Array:
+    """An array in half precision.
+
+    Raises
+    ------
+    ExportError
+        If a number is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        half: Array = array.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ExportError(f"weight {name!r} has numbers that half precision can't hold")
+    return half

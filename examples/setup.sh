@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 python=${1:-python3}
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
-missing() { echo "examples/setup.sh: $1: tests that need it will be skipped" >&2; }
+missing() { echo "examples/setup.sh: $1" >&2; }
 
 npm_packages() {
   command -v npm >/dev/null || return 1
@@ -51,7 +51,7 @@ print(*pathlib.Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"
   ln -sf libonnxruntime.so.1 cpp/onnxruntime/lib/libonnxruntime.so
 }
 
-npm_packages || missing "no npm packages"
-browser || missing "no Chromium"
-cpp_headers || missing "no C++ headers of onnxruntime"
-cpp_library || missing "no onnxruntime in $python"
+npm_packages || missing "no npm packages: the page and the Node example will not be tested"
+browser || missing "no Chromium: the page will not be tested"
+cpp_headers || missing "no C++ headers of onnxruntime: the C++ example will not be tested"
+cpp_library || missing "no onnxruntime in $python: make in examples/cpp has nothing to link to"

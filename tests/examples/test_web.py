@@ -9,6 +9,7 @@ import functools
 import json
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -237,6 +238,19 @@ def test_onnxruntime_may_come_from_a_server(model: Path, tmp_path: Path) -> None
     page = (tmp_path / "index.html").read_text()
     assert f'"onnxruntime-web": "{address}/ort.wasm.bundle.min.mjs"' in page
     assert DEFAULT_RUNTIME not in page
+
+
+def test_the_command_says_what_it_wrote_and_what_is_next(model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    done = run(sys.executable, "-m", "export.cli", "web", "sudoku", "-o", page)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    size = (model / "model.onnx").stat().st_size
+    assert f"{page / 'model.onnx'}: {size:,} bytes" in lines
+    assert lines[-1] == f"Open it: cd {page} && npm install && python3 -m http.server 8000"
+    done = run(sys.executable, "-m", "export.cli", "web", "sudokku", "-o", tmp_path / "other")
+    assert done.returncode == 2
+    assert "no model named 'sudokku'; did you mean 'sudoku'?" in done.stderr
 
 
 def test_a_folder_that_is_no_runtime_is_refused(model: Path, tmp_path: Path) -> None:

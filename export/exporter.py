@@ -146,8 +146,7 @@ def export_onnx(
     if verification.max_difference is None:
         difference = verify_graph(graph_of(1), model).final_difference
         verification = replace(verification, max_difference=difference)
-    difference = verification.max_difference
-    if difference is not None and difference > tolerance and precision != "int8":
+    if (verification.max_difference or 0.0) > tolerance and precision != "int8":
         # Some networks amplify rounding a thousandfold within one supervision step, in PyTorch as
         # anywhere. The same network recursed less shows whether rounding is all it is.
         shallow = spec.model.model_copy(update={"H_cycles": 1, "L_cycles": 1})

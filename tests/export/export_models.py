@@ -1,0 +1,103 @@
+"""Small models of every architecture, for the tests of the export."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from trm_sdk.domains import Sudoku
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.recursion import TRM
+from trm_sdk.spec import ModelSpec
+from trm_sdk.structure import Relation, Structure
+
+
+def _odd_structure() -> Structure:
+    """A 3x4 board with neighbours, overlapping groups of several sizes, and cells in no group."""
+    cells = np.arange(12).reshape(3, 4)
+    near = [
+        tuple(
+            int(cells[r + a, c + b])
+            for a, b in ((-1, 0), (1, 0), (0, -1), (0, 1))
+            if 0 <= r + a < 3 and 0 <= c + b < 4 and (r, c) != (0, 0)
+        )
+        for r in range(3)
+        for c in range(4)
+    ]
+    odd = ((0, 1, 2), (2, 5, 7, 9), (11,), (3, 4))
+    return Structure(
+        cells=12,
+        relations=(
+            Relation(name="near", kind="neighbourhood", sets=tuple(near)),
+            Relation(name="odd", sets=odd),
+            Relation(name="row", sets=tuple(map(tuple, cells.tolist()))),
+        ),
+        interchangeable_values=False,
+    )
+
+
+def _sudoku(rows: int, columns: int, **fields: int) -> ModelConfig:
+    domain = Sudoku(rows, columns)
+    return ModelConfig(
+        vocab_size=len(domain.vocabulary),
+        seq_len=domain.seq_len,
+        mixer="structured",
+        structure=domain.structure,
+        hidden_size=16,
+        ffn_size=24,
+        output_offset=2,
+        givens_from=2,
+        **{"L_layers": 1, "H_cycles": 1, "L_cycles": 2, **fields},
+    )
+
+
+def _paper(**fields: object) -> ModelConfig:
+    base = {"vocab_size": 11, "seq_len": 16, "hidden_size": 32, "num_heads": 4, "L_cycles": 2}
+    return ModelConfig.model_validate({**base, "H_cycles": 2, "ffn_size": 48, **fields})
+
+
+CONFIGS = {
+    "mlp_t": _paper(H_cycles=1, puzzle_emb_ndim=32, puzzle_emb_len=3),
+    "mlp_t-learned": _paper(H_cycles=1, positions="learned", givens_from=5),
+    "attention-rope": _paper(
+        mixer="attention",
+        positions="rope",
+        puzzle_emb_ndim=50,
+        puzzle_emb_len=2,
+        num_puzzle_identifiers=5,
+    ),
+    "attention-learned": _paper(mixer="attention", positions="learned"),
+    "attention-none": _paper(mixer="attention", puzzle_emb_len=1),
+    "structured-axes": _sudoku(2, 2, L_layers=2),
+    "structured-oblong": _sudoku(2, 3, H_cycles=2),
+    "structured-sets": ModelConfig(
+        vocab_size=6,
+        seq_len=12,
+        mixer="structured",
+        structure=_odd_structure(),
+        hidden_size=16,
+        ffn_size=24,
+        L_layers=1,
+        H_cycles=1,
+        L_cycles=2,
+    ),
+}
+
+
+def model_of(name: str, seed: int = 0) -> tuple[ModelSpec, TRM]:
+    """A random model whose halting head tells puzzles apart."""
+    config = CONFIGS[name]
+    torch.manual_seed(seed)
+    model = TRM(config).eval()
+    with torch.no_grad():
+        model.network.q_head.weight.normal_(std=0.3)
+        model.network.q_head.bias.zero_()
+        if getattr(model.network, "puzzle_emb", None) is not None:
+            model.network.puzzle_emb.normal_()
+    spec = ModelSpec(
+        domain="test",
+        vocabulary=tuple(f"token-{index}" for index in range(config.vocab_size)),
+        grid_shape=(1, config.seq_len),
+        model=config,
+    )
+    return spec, model

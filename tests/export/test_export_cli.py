@@ -1,0 +1,147 @@
+"""``trm-export`` and `export_onnx`: files, reports, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from export_models import model_of
+
+from export import ExportError, export_onnx
+from export.bench import step_flops
+from export.cli import main
+from export.exporter import state_arrays
+from export.graph import build_graph
+from export.report import compare
+from trm_sdk.checkpoint import save_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec, model = model_of("structured-axes")
+    return save_model(tmp_path_factory.mktemp("model"), spec, model.state_dict())
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
+def test_export_verify_info_bench(folder: Path, tmp_path: Path, mode: str) -> None:
+    file = tmp_path / "model.onnx"
+    made = call("onnx", folder, "-o", file, "--mode", mode, "--max-steps", 2, "--json")
+    assert made.exit_code == 0, made.output
+    facts = json.loads(made.stdout)
+    assert facts["bytes"] == file.stat().st_size
+    assert facts["verification"]["max_difference"] <= 1e-4
+    for arguments in (["verify", file], ["verify", file, "--against", folder]):
+        verified = call(*arguments)
+        assert verified.exit_code == 0, verified.output
+        assert "equal answers 100.0%" in verified.stdout
+    told = call("info", file).stdout
+    assert f"trm_mode: {mode}" in told
+    assert "input: tokens int32 (batch, 16)" in told
+    timed = call("bench", file, "--seconds", 0.05, "--steps", 2, "--batch", 3, "--json")
+    timing = json.loads(timed.stdout)
+    assert timing["batch"] == 3
+    assert timing["steps"] == (1 if mode == "step" else 2)
+    assert 0 < timing["fastest"] <= timing["p50"] <= timing["p99"]
+
+
+def test_reduced_precision_is_verified_against_its_model(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    assert call("onnx", folder, "-o", file, "--precision", "int4").exit_code == 0
+    alone = call("verify", file)
+    assert alone.exit_code == 2
+    assert "--against" in alone.stderr
+    assert call("verify", file, "--against", folder).exit_code == 0
+
+
+def test_a_bundled_model_by_name(tmp_path: Path) -> None:
+    result = call("onnx", "sudoku-4x4", "-o", tmp_path / "m.onnx", "--mode", "loop")
+    assert result.exit_code == 0, result.output
+    assert "equal halting steps" in result.stdout
+
+
+def test_nothing_is_written_where_the_graph_differs(tmp_path: Path) -> None:
+    output = tmp_path / "m.onnx"
+    with pytest.raises(ExportError, match="differs from PyTorch"):
+        export_onnx(model_of("mlp_t"), output, tolerance=1e-12)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_weights_are_found(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    assert call("onnx", folder, "-o", file).exit_code == 0
+    graph = onnx.load(file)
+    tensor = next(t for t in graph.graph.initializer if t.name == "y_init")
+    tensor.raw_data = tensor.raw_data[::-1]
+    onnx.save(graph, file)
+    result = call("verify", file)
+    assert result.exit_code == 2
+    assert "checksum" in result.stderr
+
+
+def test_another_models_graph_is_refused(folder: Path, tmp_path: Path) -> None:
+    spec, other = model_of("structured-axes", seed=1)
+    file = tmp_path / "other.onnx"
+    onnx.save(build_graph(spec, state_arrays(other)), file)
+    result = call("verify", file, "--against", folder)
+    assert result.exit_code == 2
+    assert "other weights" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["onnx", "no-such-model", "-o", "{out}"], "no-such-model"),
+        (["onnx", "{junk}", "-o", "{out}"], "junk.pt"),
+        (["onnx", "{model}", "-o", "{out}", "--mode", "jump"], "jump"),
+        (["onnx", "{model}", "-o", "{out}", "--opset", "9"], "got 9"),
+        (["onnx", "{model}", "-o", "{out}", "--batch", "-3"], "-3"),
+        (["onnx", "{model}", "-o", "{out}", "--mode", "unroll", "--max-steps", "0"], "got 0"),
+        (["onnx", "{model}", "-o", "{out}/no/folder.onnx"], "folder.onnx"),
+        (["verify", "{out}"], "no graph"),
+        (["verify", "{junk}"], "junk.pt"),
+        (["info", "{plain}"], "trm_format"),
+        (["bench", "{junk}"], "junk.pt"),
+        (["report", "sudoku-4x4", "--puzzles", "{out}"], "can't be read"),
+    ],
+)
+def test_bad_input(folder: Path, tmp_path: Path, arguments: list[str], named: str) -> None:
+    junk = tmp_path / "junk.pt"
+    junk.write_bytes(b"not a checkpoint")
+    plain = tmp_path / "plain.onnx"
+    node = onnx.helper.make_node("Identity", ["a"], ["b"])
+    value = [onnx.helper.make_tensor_value_info(n, 1, [1]) for n in "ab"]
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([node], "g", *[[v] for v in value])), plain
+    )
+    names = {"out": tmp_path / "out.onnx", "junk": junk, "model": folder, "plain": plain}
+    result = call(*(argument.format(**names) for argument in arguments))
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_report_judges_by_solved_puzzles(tmp_path: Path) -> None:
+    puzzles = tmp_path / "four.csv"
+    puzzles.write_text(
+        "question,answer\n1234341221434321,1234341221434321\n12..341221434321,1234341221434321\n"
+    )
+    rows = compare("sudoku-4x4", puzzles, max_steps=8, seconds=0.02)
+    assert [row.precision for row in rows] == ["fp32", "fp16", "int8w", "int8", "int4"]
+    assert rows[0].solved == 1
+    assert rows[0].puzzles == 2
+    assert all(row.bytes < rows[0].bytes for row in rows[1:])
+
+
+def test_flops_of_the_papers_model() -> None:
+    from trm_sdk.model.config import ModelConfig
+
+    config = ModelConfig(vocab_size=11, seq_len=81, puzzle_emb_len=16, puzzle_emb_ndim=512)
+    assert step_flops(config) == pytest.approx(25.7e9, rel=0.01)

@@ -36,9 +36,9 @@ def spec_of(name: str) -> str:
 
 @pytest.mark.parametrize("puzzle", [*PUZZLES, HARD])
 def test_every_step_is_python_s(node: str, model: Path, solver: Solver, puzzle: str) -> None:
-    limit = {"maxSteps": 12, "attempts": 1}
+    limit = {"maxSteps": 8, "attempts": 1}
     steps = ask(node, "steps", model / "model.onnx", puzzle, json.dumps(limit))["steps"]
-    expected = list(solver.stream(puzzle, SolveOptions(max_steps=12)))
+    expected = list(solver.stream(puzzle, SolveOptions(max_steps=8)))
     assert len(steps) == len(expected)
     for ours, step in zip(steps, expected, strict=True):
         assert (ours["index"], ours["attempt"]) == (step.index, 1)

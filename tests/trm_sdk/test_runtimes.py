@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from conftest import random_model
 
 from export.exporter import export_onnx
-from trm_sdk.errors import CheckpointError, InvalidInputError
+from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from trm_sdk.runtimes import open_runtime
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.runtimes.noise import GaussianTable
@@ -323,3 +324,23 @@ def test_the_runtime_fits_what_is_there(model_folder: Path, tmp_path: Path) -> N
         open_runtime(model_folder, "onnx", "cpu", 1, "bfloat16")
     with pytest.raises(InvalidInputError, match="'auto', 'onnx' or 'torch'; got 'jax'"):
         open_runtime(model_folder, "jax", "cpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("missing", "runtime", "named"),
+    [
+        ("torch", "torch", r"needs PyTorch to run.*trm-sdk\[torch\]"),
+        ("safetensors", "torch", r"needs torch and safetensors: .*trm-sdk\[torch\]"),
+        ("onnxruntime", "onnx", "needs onnxruntime: pip install onnxruntime"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_cure(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, missing: str, runtime: str, named: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    if missing == "safetensors":
+        monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(MissingDependencyError, match=named):
+        open_runtime(model_folder, runtime, "cpu", 1)
+    if missing != "onnxruntime":  # and the other runtime does without
+        assert open_runtime(model_folder, "auto", "auto", 1).name == "onnx"

@@ -220,5 +220,31 @@ def web(model: str, output: str, runtime: str | None) -> None:
     click.echo(report.next_steps)
 
 
+@main.command()
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
+def ort(file: str, output: str) -> None:
+    """Convert a graph to the ORT format, with the operator list for a minimal mobile build."""
+    from export.targets import to_ort
+
+    _say_converted(to_ort(file, output))
+
+
+@main.command()
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
+def openvino(file: str, output: str) -> None:
+    """Convert a graph to OpenVINO's IR, compared with onnxruntime first."""
+    from export.targets import to_openvino
+
+    _say_converted(to_openvino(file, output))
+
+
+def _say_converted(converted: Any) -> None:
+    for path in converted.files:
+        click.echo(f"{path}: {path.stat().st_size:,} bytes")
+    click.echo(f"logits differ from the ONNX file's by {converted.difference:.1e}")
+
+
 if __name__ == "__main__":
     main()

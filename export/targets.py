@@ -1,0 +1,127 @@
+"""Other forms of a graph, for other runtimes: ONNX Runtime's mobile format and OpenVINO's IR."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.bench import feeds
+from export.errors import ExportError
+from export.verify import TOLERANCE, load_graph, metadata, session
+from trm_sdk.errors import MissingDependencyError
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A graph in another form.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        What was written, the model first.
+    difference : float
+        Largest absolute difference of its logits from the ONNX file's, over one call.
+    """
+
+    files: tuple[Path, ...]
+    difference: float
+
+
+def to_ort(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Converted:
+    """Convert to the ORT format, with the list of operators that a minimal build must have.
+
+    Writes ``NAME.ort`` and ``NAME.required_operators.config``; the second is what onnxruntime's
+    ``build.py --include_ops_by_config`` takes. Only optimisations that fit every CPU are baked in.
+
+    Raises
+    ------
+    ExportError
+        If the graph can't be converted, or computes something else afterwards.
+    """
+    source, folder = Path(graph), Path(folder)
+    load_graph(source)
+    from onnxruntime.tools.convert_onnx_models_to_ort import (
+        OptimizationStyle,
+        convert_onnx_models_to_ort,
+    )
+
+    with tempfile.TemporaryDirectory() as temporary:
+        # The converter writes beside its input and takes whole folders: give it one of its own.
+        copy = Path(temporary) / source.name
+        shutil.copyfile(source, copy)
+        try:
+            convert_onnx_models_to_ort(copy, optimization_styles=[OptimizationStyle.Fixed])
+        except (Exception, SystemExit) as error:  # the tool raises and exits as it pleases
+            raise ExportError(f"{source} can't be converted to the ORT format: {error}") from None
+        written = [copy.with_suffix(".ort"), copy.with_suffix(".required_operators.config")]
+        difference = _largest_difference(source, written[0])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            files = tuple(Path(shutil.copy(path, folder / path.name)) for path in written)
+        except OSError as error:
+            raise ExportError(f"{folder} can't be written: {error.strerror}") from None
+    return Converted(files, difference)
+
+
+def to_openvino(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Converted:
+    """Convert to OpenVINO's IR, ``NAME.xml`` and ``NAME.bin``, in float32.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without openvino (``pip install openvino``).
+    ExportError
+        If OpenVINO can't take the graph, or computes something else.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise MissingDependencyError("this needs OpenVINO: pip install openvino") from None
+    source, folder = Path(graph), Path(folder)
+    model = load_graph(source)
+    inputs = feeds(model, _batch(source), 2)
+    expected = session(model).run(["logits"], inputs)[0]
+    try:
+        core = openvino.Core()
+        core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        read = core.read_model(source)
+        result = core.compile_model(read, "CPU")(inputs)
+        found = np.asarray(result["logits"])
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise ExportError(f"OpenVINO refuses {source}: {lines[-1]}") from None
+    difference = _checked(float(np.abs(found - expected).max()), source)
+    path = folder / f"{source.stem}.xml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        openvino.save_model(read, path, compress_to_fp16=False)
+    except (OSError, RuntimeError) as error:
+        raise ExportError(f"{path} can't be written: {error}") from None
+    return Converted((path, path.with_suffix(".bin")), difference)
+
+
+def _batch(source: Path) -> int:
+    dims = load_graph(source).graph.input[0].type.tensor_type.shape.dim
+    return dims[0].dim_value or 2
+
+
+def _largest_difference(source: Path, converted: Path) -> float:
+    model = load_graph(source)
+    inputs = feeds(model, _batch(source), 2)
+    expected = session(model).run(["logits"], inputs)[0]
+    found = session(converted).run(["logits"], inputs)[0]
+    return _checked(float(np.abs(found - expected).max()), source)
+
+
+def _checked(difference: float, source: Path) -> float:
+    precision = metadata(load_graph(source))["precision"]
+    if precision != "int8" and not difference <= 10 * TOLERANCE:
+        raise ExportError(
+            f"{source} computes something else there: logits differ by {difference:.1e}"
+        )
+    return difference

@@ -1,0 +1,58 @@
+"""The same graph in other runtimes' forms computes the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+from export_models import model_of
+
+from export import build_graph
+from export.bench import feeds
+from export.cli import main
+from export.exporter import state_arrays
+
+
+def write(folder: Path, name: str, mode: str) -> Path:
+    spec, model = model_of(name)
+    path = folder / f"{name}.onnx"
+    onnx.save(build_graph(spec, state_arrays(model), mode, max_steps=2), path)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
+def test_ort_format(tmp_path: Path, mode: str) -> None:
+    path = write(tmp_path, "structured-axes", mode)
+    result = CliRunner().invoke(main, ["ort", str(path), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "structured-axes.ort"))
+    graph = onnx.load(path)
+    inputs = feeds(graph, 2, 2)
+    expected = onnxruntime.InferenceSession(str(path)).run(["logits"], inputs)[0]
+    assert abs(session.run(["logits"], inputs)[0] - expected).max() <= 1e-4
+    operators = (tmp_path / "out" / "structured-axes.required_operators.config").read_text()
+    assert "MatMul" in operators
+    assert ("Loop" in operators) == (mode == "loop")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "structured-axes.onnx"]
+
+
+@pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
+@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+def test_openvino(tmp_path: Path, name: str, mode: str) -> None:
+    pytest.importorskip("openvino")
+    path = write(tmp_path, name, mode)
+    result = CliRunner().invoke(main, ["openvino", str(path), "-o", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert path.with_suffix(".xml").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", ["ort", "openvino"])
+def test_bad_input(tmp_path: Path, command: str) -> None:
+    if command == "openvino":
+        pytest.importorskip("openvino")
+    result = CliRunner().invoke(main, [command, str(tmp_path / "no.onnx"), "-o", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "no.onnx" in result.stderr

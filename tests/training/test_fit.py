@@ -88,6 +88,12 @@ def test_it_learns_4x4_and_leaves_a_model_folder(tmp_path):
     assert spec.notes["accuracy"]["minimal/verified"] > 0.8
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 250
+    assert 0 < log[-1]["utilisation"] < 1
+    page = (tmp_path / "report.md").read_text()
+    for picture in ("curves", "steps", "difficulty", "solved"):
+        assert f"(report/{picture}.png)" in page
+        assert (tmp_path / "report" / f"{picture}.png").stat().st_size > 5000
+    assert list((tmp_path / "tensorboard").glob("events*"))
 
 
 def _arguments(recipe, out) -> list[str]:

@@ -1,0 +1,110 @@
+"""Checkpoints that travel, and what survives the worst."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from training import state
+from training.config import load_recipe
+from training.fit import open_run, train_step
+from training.optim import EMA, make_optimizers
+from training.run import Run
+from trm_sdk.errors import CheckpointError
+from trm_sdk.model.recursion import TRM
+
+CPU = torch.device("cpu")
+SMALL = ("compile=false", "batch_size=8", "evaluation.puzzles=4", "steps=1000")
+
+
+def test_five_million_parameters_travel_in_48_mib(tmp_path):
+    recipe = load_recipe("sudoku-extreme-1k")
+    model = TRM(recipe.spec().model)
+    optimizers = make_optimizers(model, recipe.optimizer)
+    ema = EMA(model, 0.9)
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    for optimizer in optimizers:
+        optimizer.step()
+    saved = {
+        "recipe": recipe.model_dump_json(),
+        "step": 1,
+        "model": model.state_dict(),
+        "ema": ema.weights,
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "carry": {"rng": {}, "stream": {}, "tensors": {"y": torch.zeros(768, 97, 16)}},
+    }
+    path = tmp_path / "run.travel"
+    state.save(path, state.pack(saved))
+    assert path.stat().st_size < 48 * 2**20
+    back = state.unpack(state.load(path))
+    for name, weight in saved["model"].items():
+        assert torch.equal(weight, back["model"][name])
+        assert torch.allclose(saved["ema"][name], back["ema"][name], rtol=0, atol=1e-5)
+    for index, moments in saved["optimizers"][0]["state"].items():
+        got = back["optimizers"][0]["state"][index]
+        m, v = moments["exp_avg"], moments["exp_avg_sq"]
+        assert torch.allclose(got["exp_avg"], m, rtol=0, atol=float(m.abs().max()) / 200)
+        assert torch.allclose(got["exp_avg_sq"], v, rtol=0.01, atol=0)
+
+
+def test_a_run_goes_on_from_where_it_has_travelled(tmp_path):
+    recipe = load_recipe("sudoku-4x4", SMALL)
+    run = Run.start(recipe, CPU)
+    losses = [train_step(run)[0] for _ in range(150)]
+    here, there = tmp_path / "here" / state.LATEST, tmp_path / "there" / state.LATEST
+    run.save(here)
+    for arguments in (["export", here, tmp_path / "t"], ["import", tmp_path / "t", there]):
+        result = CliRunner().invoke(state.main, [str(one) for one in arguments])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "t").stat().st_size < 0.75 * here.stat().st_size
+    resumed = open_run(recipe, there.parent, CPU, fresh=False)
+    assert resumed.step == 150
+    later = [train_step(resumed)[0] for _ in range(50)]
+    early, before, after = (sum(part[:20]) / 20 for part in (losses, losses[130:], later[30:]))
+    assert before < 0.8 * early
+    assert after < 1.15 * before
+
+
+def test_what_is_not_to_be_packed_is_refused(tmp_path):
+    run = Run.start(load_recipe("sudoku-4x4", SMALL), CPU)
+    train_step(run)
+    packed = state.pack(run.state_dict())
+    with pytest.raises(CheckpointError, match="already"):
+        state.pack(packed)
+    with pytest.raises(CheckpointError, match="not in its travelling form"):
+        state.unpack(run.state_dict())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_killed_run_loses_no_more_than_the_interval(tmp_path):
+    command = [sys.executable, "-m", "training.fit", "sudoku-4x4", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, *SMALL, "steps=1000000", "checkpoint_every=0.2", "evaluation.every=1000"],
+        stdout=subprocess.DEVNULL,
+    )
+    path = tmp_path / state.LATEST
+    try:
+        steps: list[int] = []
+        for _ in range(600):
+            if path.exists():
+                steps.append(state.load(path)["step"])
+                if steps[-1] > steps[0]:
+                    break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    recipe = load_recipe("sudoku-4x4", (*SMALL, "steps=1000000"))
+    resumed = open_run(recipe, tmp_path, CPU, fresh=False)
+    assert resumed.step >= steps[-1] > steps[0]
+    assert torch.isfinite(torch.tensor(train_step(resumed)[0]))

@@ -38,10 +38,11 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option("--opset", type=int, default=17, show_default=True)
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8w", "int8", "int4"]),
+    type=click.Choice(["fp32", "fp16", "int8w", "int8", "int4", "int4n"]),
     default="fp32",
     show_default=True,
-    help="Of the stored weights; int8 also multiplies in integers, int8w does not.",
+    help="Of the stored weights; int8 also multiplies in integers, int8w does not; "
+    "int4n needs onnxruntime's MatMulNBits, all others standard operators.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def onnx(

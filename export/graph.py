@@ -76,7 +76,7 @@ def build_graph(
         out in its body. ``auto`` writes them out: onnxruntime does not prepack weights used two
         Loops deep, which costs a quarter of the speed (the weights are stored once either way).
 
-    precision : {"fp32", "fp16", "int8w", "int8", "int4"}
+    precision : {"fp32", "fp16", "int8w", "int8", "int4", "int4n"}
         How weights are stored, and for ``int8`` multiplied; see `export.quantize`.
 
     Raises

@@ -31,7 +31,7 @@ class Weights:
     ----------
     arrays : mapping from name to float32 array
         A state dict of `trm_sdk.model.recursion.TRM`.
-    precision : {"fp32", "fp16", "int8w", "int8", "int4"}
+    precision : {"fp32", "fp16", "int8w", "int8", "int4", "int4n"}
         See `export.quantize`.
     """
 
@@ -79,6 +79,8 @@ class Weights:
         short = part or name.split(".")[-1]
         if self.precision == "int8" and not left and not is_head(stored):
             out = self._integer_product(g, x, stored, matrix, short)
+        elif self.precision == "int4n" and not left and not is_head(stored):
+            out = self._nbits_product(g, x, stored, matrix, short)
         elif left:
             return g.op("MatMul", self._matrix(g, stored, matrix, turned=False), x, name=short)
         else:
@@ -133,6 +135,28 @@ class Weights:
         if turned:
             value = g.op_top("Transpose", value, name=f"{name}/turned", perm=[1, 0])
         return value
+
+    def _nbits_product(self, g: GraphBuilder, x: str, name: str, matrix: Array, short: str) -> str:
+        """``x @ matrix.T`` by onnxruntime's operator for 4-bit weights."""
+        packed = Int4.of(matrix, whole_blocks=True)
+        codes = packed.codes().reshape(len(matrix), -1, packed.block // 2, 2)
+        values = g.weight(name, codes[..., 0] | (codes[..., 1] << 4))
+        stored = g.weight(f"{name}.scale", packed.scale.reshape(len(matrix), -1))
+        if name not in self._restored:
+            self._restored[name] = g.op_top("Cast", stored, name=f"{name}/scale", to=FLOAT)
+        g.root.domains["com.microsoft"] = 1
+        return g.op(
+            "MatMulNBits",
+            x,
+            values,
+            self._restored[name],
+            name=short,
+            domain="com.microsoft",
+            K=matrix.shape[1],
+            N=len(matrix),
+            bits=4,
+            block_size=packed.block,
+        )
 
     def _integer_product(
         self, g: GraphBuilder, x: str, name: str, matrix: Array, short: str
@@ -292,7 +316,7 @@ class PaperGraph:
             # moving anything, and what reads the result needs no turning back either.
             # Integer products are the exception: runtimes fuse those with weights on the right.
             with g.scope("mlp_t"):
-                if self.weights.precision == "int8":
+                if self.weights.precision in {"int8", "int4n"}:
                     turned = g.op("Transpose", x, name="tokens_last", perm=[0, 2, 1])
                     out = self._swiglu(g, turned, f"{name}.mlp_t")
                     out = g.op("Add", turned, out, name="residual")

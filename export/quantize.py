@@ -1,7 +1,7 @@
 """How weights are stored: in float32, or in fewer bits and turned back by standard operators.
 
-Every form here stores a weight once and, but for ``int8``, turns it back into float32 in the
-outermost graph. onnxruntime does that once, while loading: the file is small, the speed is
+Every form here stores a weight once and, but for ``int8`` and ``int4n``, turns it back into float32
+in the outermost graph. onnxruntime does that once, while loading: the file is small, the speed is
 float32's, and any runtime that has the standard operators can run it.
 
 =========  ====================================================================================
@@ -10,6 +10,8 @@ fp16       half precision
 int8w      8 bits, one scale an output of the layer (weight-only)
 int8       the same weights, multiplied as integers with activations quantised on the fly
 int4       4 bits, one half-precision scale for each block of at most 32 inputs (weight-only)
+int4n      4 bits, blocks of 32, multiplied from 4 bits by onnxruntime's own MatMulNBits: less
+           memory, and the one form that is not made of standard operators alone
 =========  ====================================================================================
 """
 
@@ -24,7 +26,7 @@ import numpy as np
 from export.builder import Array
 from export.errors import ExportError
 
-Precision = Literal["fp32", "fp16", "int8w", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "int8w", "int8", "int4", "int4n"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 #: Inputs that share a scale in int4, at most.
@@ -79,11 +81,17 @@ class Int4:
         return int(2 * self.packed.shape[1] // self.scale.shape[1])
 
     @classmethod
-    def of(cls, matrix: Array) -> Int4:
-        """Quantise symmetrically, each block with the scale that loses least."""
+    def of(cls, matrix: Array, *, whole_blocks: bool = False) -> Int4:
+        """Quantise symmetrically, each block with the scale that loses least.
+
+        Parameters
+        ----------
+        whole_blocks : bool
+            Blocks of exactly 32 inputs, the last one padded, instead of equal ones of at most 32.
+        """
         outputs, inputs = matrix.shape
         blocks = -(-inputs // BLOCK)
-        block = -(-inputs // blocks)
+        block = BLOCK if whole_blocks else -(-inputs // blocks)
         block += block % 2  # two numbers a byte
         padded = np.zeros((outputs, blocks * block), np.float32)
         padded[:, :inputs] = matrix
@@ -105,9 +113,14 @@ class Int4:
         half = flat.shape[1] // 2
         return cls(flat[:, :half] | (flat[:, half:] << 4), best_scale, inputs)
 
+    def codes(self) -> Array:
+        """The numbers 0..15, uint8 of shape (outputs, width)."""
+        codes: Array = np.concatenate((self.packed & 15, self.packed >> 4), axis=1)
+        return codes
+
     def restored(self) -> Array:
         """The float32 matrix that this stands for."""
-        codes = np.concatenate((self.packed & 15, self.packed >> 4), axis=1).astype(np.float32)
+        codes = self.codes().astype(np.float32)
         blocks = codes.reshape(len(codes), -1, self.block) - 8
         restored = blocks * self.scale.astype(np.float32)
         return restored.reshape(len(codes), -1)[:, : self.inputs]
@@ -132,7 +145,9 @@ def _rounded(name: str, array: Array, precision: Precision) -> Array:
         return array
     if precision == "fp16" or is_head(name):
         return to_half(name, array).astype(np.float32)
-    return (Int4 if precision == "int4" else Int8).of(array).restored()
+    if precision in {"int4", "int4n"}:
+        return Int4.of(array, whole_blocks=precision == "int4n").restored()
+    return Int8.of(array).restored()
 
 
 def to_half(name: str, array: Array) -> Array:

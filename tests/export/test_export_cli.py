@@ -134,7 +134,14 @@ def test_report_judges_by_solved_puzzles(tmp_path: Path) -> None:
         "question,answer\n1234341221434321,1234341221434321\n12..341221434321,1234341221434321\n"
     )
     rows = compare("sudoku-4x4", puzzles, max_steps=8, seconds=0.02)
-    assert [row.precision for row in rows] == ["fp32", "fp16", "int8w", "int8", "int4"]
+    assert [row.precision for row in rows] == [
+        "fp32",
+        "fp16",
+        "int8w",
+        "int8",
+        "int4",
+        "int4n",
+    ]
     assert rows[0].solved == 1
     assert rows[0].puzzles == 2
     assert all(row.bytes < rows[0].bytes for row in rows[1:])

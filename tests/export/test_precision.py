@@ -18,7 +18,7 @@ from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8w", "int4"])
+@pytest.mark.parametrize("precision", ["fp16", "int8w", "int4", "int4n"])
 @pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
 def test_equals_pytorch_with_rounded_weights(name: str, precision: str) -> None:
     spec, model = model_of(name)
@@ -75,7 +75,7 @@ def test_file_sizes(mode: str) -> None:
         model=config,
     )
     parameters = 4 * sum(array.size for array in weights.values())
-    bars = {"fp32": 1.02, "fp16": 0.53, "int8w": 0.27, "int8": 0.27, "int4": 0.16}
+    bars = {"fp32": 1.02, "fp16": 0.53, "int8w": 0.27, "int8": 0.27, "int4": 0.16, "int4n": 0.16}
     for precision, bar in bars.items():
         graph = build_graph(spec, weights, mode, max_steps=1, precision=precision)
         assert graph.ByteSize() <= bar * parameters, precision

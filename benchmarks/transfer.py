@@ -1,0 +1,78 @@
+"""A model on boards it has never seen: ``python -m benchmarks.transfer sudoku``.
+
+The structured network is equivariant, so the weights of the 9x9 model run on 4x4, 6x6 and 16x16
+boards as they are; this says how well.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.accuracy import RESULTS, measure
+from benchmarks.machine import describe, sentence
+from export.exporter import load_source
+from training.data import generator
+from training.data.sudoku import HELD_OUT_SEED
+from trm_sdk import SolveOptions, Solver, Task
+from trm_sdk.checkpoint import build
+from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.domains import Sudoku
+from trm_sdk.transfer import transfer
+from trm_sdk.runtimes.torch import TorchRuntime
+
+#: Box shape, and the clues put back into minimal puzzles, from easy to minimal.
+BOARDS = (
+    ((2, 2), (0,)),
+    ((2, 3), (6, 0)),
+    ((3, 3), (10, 0)),
+    ((4, 4), (80, 60, 40, 20)),
+)
+
+
+@click.command(cls=ErrorHandlingCommand)
+@click.argument("model", default="sudoku")
+@click.option("--puzzles", default=100, show_default=True)
+@click.option("--steps", default=64, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "transfer.json")
+def main(model: str, puzzles: int, steps: int, out: Path) -> None:
+    """Run MODEL on Sudoku of other sizes, one attempt a puzzle."""
+    spec, network = load_source(model)
+    options = SolveOptions(max_steps=steps, attempts=1)
+    rows: list[dict[str, Any]] = []
+    click.echo("| board | clues added | givens | exact | mean steps |")
+    click.echo("| --- | ---: | ---: | ---: | ---: |")
+    for box, added in BOARDS:
+        domain = Sudoku(*box)
+        moved, weights = transfer(spec, network.state_dict(), domain)
+        solver = Solver(TorchRuntime(build(moved, weights, model), moved))
+        for clues in added:
+            boards, solutions = generator.generate(
+                puzzles, box, seed=HELD_OUT_SEED, clues_added=(clues, clues)
+            )
+            tasks = [
+                Task(
+                    (domain.decode(board.astype(np.int32) + 1),),
+                    answers=(domain.decode(solution.astype(np.int32) + 1),),
+                )
+                for board, solution in zip(boards, solutions, strict=True)
+            ]
+            row = measure(solver, tasks, options, solver.runtime.batch_size)
+            givens = float((boards > 0).sum(1).mean())
+            rows.append({"board": domain.name, "clues_added": clues, "givens": givens, **row})
+            click.echo(
+                f"| {domain.size}x{domain.size} | {clues} | {givens:.0f} | {row['exact']:.1%} | "
+                f"{row['mean_steps']:.1f} |"
+            )
+    machine = describe()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    click.echo(sentence(machine))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The weights of a structured model on another board.
+
+No weight of the structured network depends on the number of cells, of groups or (where values are
+interchangeable) of values, so a model trained on one board runs on another as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from trm_sdk.domains.base import Domain
+from trm_sdk.errors import ConfigError
+from trm_sdk.spec import ModelSpec
+
+Weight = TypeVar("Weight")
+
+
+def transfer(
+    spec: ModelSpec, weights: Mapping[str, Weight], domain: Domain
+) -> tuple[ModelSpec, dict[str, Weight]]:
+    """Spec and weights of a structured model, for another domain of the same kind.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Of a model with the structured mixer and interchangeable values.
+    weights : mapping from name to array or Tensor
+    domain : Domain
+        Each of its relations must have a namesake in the model's structure, whose weights it takes;
+        relations of the model that the domain lacks are dropped.
+
+    Raises
+    ------
+    ConfigError
+        If the model or the domain has no such structure, or a relation has no namesake.
+    """
+    source, target = spec.model.structure, domain.structure
+    if spec.model.mixer != "structured" or source is None or not source.interchangeable_values:
+        raise ConfigError(
+            "only structured models with interchangeable values run on other boards; this one has "
+            f"mixer={spec.model.mixer!r}"
+        )
+    if target is None or not target.interchangeable_values:
+        raise ConfigError(f"the domain {domain.name!r} states no interchangeable values")
+    keys = {relation.name: relation.weights_key for relation in source.relations}
+    wanted: dict[str, str] = {}
+    for relation in target.relations:
+        if relation.name not in keys:
+            raise ConfigError(
+                f"the model knows the relations {sorted(keys)}; {domain.name!r} has "
+                f"{relation.name!r}"
+            )
+        wanted[relation.weights_key] = keys[relation.name]
+    moved: dict[str, Weight] = {}
+    for name, weight in weights.items():
+        before, marker, rest = name.partition(".relations.")
+        if not marker:
+            moved[name] = weight
+            continue
+        key, _, tail = rest.partition(".")
+        for new, old in wanted.items():
+            if old == key:
+                moved[f"{before}.relations.{new}.{tail}"] = weight
+    model = spec.model.model_copy(
+        update={
+            "vocab_size": len(domain.vocabulary),
+            "seq_len": domain.seq_len,
+            "output_offset": domain.answer_offset,
+            "givens_from": domain.answer_offset,
+            "structure": target,
+        }
+    )
+    return ModelSpec.for_domain(domain, model, spec.solve, transferred_from=spec.domain), moved

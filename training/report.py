@@ -195,6 +195,8 @@ def _by_steps(accuracies: dict[str, Accuracy]) -> Figure:
 
 def _by_givens(sets: dict[str, Examples], accuracies: dict[str, Accuracy]) -> Figure:
     """Fewer givens are harder within a set; sets of named puzzles are told apart by name."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, (axis,) = _figure(1, 6.4)
     for number, (name, one) in enumerate(accuracies.items()):
         tokens = sets[name].tokens
@@ -205,6 +207,7 @@ def _by_givens(sets: dict[str, Examples], accuracies: dict[str, Accuracy]) -> Fi
         axis.plot(values, shares, color=f"C{number}", alpha=0.5)
         area = 12 + 120 * counts / counts.max()
         axis.scatter(values, shares, area, color=f"C{number}", label=name, linewidths=0)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="givens (area: number of puzzles)", ylabel="confirmed, %", ylim=(-4, 104))
     axis.legend(frameon=False, fontsize=8)
     return figure
@@ -233,13 +236,15 @@ def _choose(
 
 
 def _boards(boards: Sequence[_Board], domain: Domain) -> Figure:
-    figure, axes = _figure(len(boards), 3.6, 3.8)
+    figure, axes = _figure(len(boards), 3.6, 4.0)
     rows, columns = domain.shape
     box = getattr(domain, "box", None)
     for axis, board in zip(axes, boards, strict=True):
         axis.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", xticks=[], yticks=[])
         wrong = int((board.answer != board.right).sum())
-        axis.set_title(f"{board.name}: {'right' if not wrong else f'{wrong} cells wrong'}", size=9)
+        axis.set_title(
+            f"{board.name}: {'right' if not wrong else f'{wrong} cells wrong'}", size=9, pad=6
+        )
         axis.spines[:].set_visible(True)
         for row in range(rows + 1):
             axis.axhline(row, color="black", lw=1.4 if box and row % box[0] == 0 else 0.3)

@@ -1,11 +1,12 @@
 """Exact accuracy of a model on named sets, and what it costs: ``python -m benchmarks.accuracy``.
 
-Three parts, each optional:
+Four parts, each optional:
 
 - ``sets``: every set with the model's own defaults: exact grids, share verified, steps, and the
   latency of single solves on a sample of it;
 - ``givens``: generated puzzles by number of givens;
-- ``curve``: accuracy against compute, for more steps and for more attempts.
+- ``curve``: accuracy against compute, for more steps and for more attempts;
+- ``halting``: how far the halting head's probability can be believed, at every step of plain runs.
 
 Real puzzles come from a folder of CSV files in Sudoku-Extreme's form (``--data``).
 """
@@ -86,6 +87,10 @@ def measure(
         "mean_steps": float(np.mean([solution.steps for solution in solutions])),
         "mean_attempts": float(np.mean([solution.attempts for solution in solutions])),
         "puzzles_per_second": len(tasks) / seconds,
+        # A few to look at in the model card.
+        "failures": [
+            task.grid.to_line() for task, right in zip(tasks, exact, strict=True) if not right
+        ][:3],
     }
 
 
@@ -100,6 +105,27 @@ def latency(solver: Solver, tasks: Sequence[Task]) -> list[float]:
     return times
 
 
+def reliability(solver: Solver, tasks: Sequence[Task], steps: int) -> list[dict[str, float]]:
+    """Of all steps of plain runs whose halting probability is in a tenth, how many were right."""
+    said: list[float] = []
+    right: list[bool] = []
+    for task in tasks:
+        for step in solver.stream(task, SolveOptions(max_steps=steps)):
+            said.append(step.confidence)
+            right.append(step.grid == task.answer)
+    tenth = np.minimum((np.array(said) * 10).astype(int), 9)
+    return [
+        {
+            "low": number / 10,
+            "steps": int((tenth == number).sum()),
+            "said": float(np.array(said)[tenth == number].mean()),
+            "right": float(np.array(right)[tenth == number].mean()),
+        }
+        for number in range(10)
+        if (tenth == number).any()
+    ]
+
+
 def _percentiles(times: Iterable[float]) -> dict[str, float]:
     p50, p95, p99 = np.percentile(list(times), [50, 95, 99]) * 1000
     return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
@@ -108,7 +134,7 @@ def _percentiles(times: Iterable[float]) -> dict[str, float]:
 @click.command(cls=ErrorHandlingCommand)
 @click.argument("model", default="sudoku")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--part", "parts", multiple=True, default=("sets", "givens", "curve"))
+@click.option("--part", "parts", multiple=True, default=("sets", "givens", "curve", "halting"))
 @click.option("--minimal", default=2000, show_default=True, help="Generated minimal puzzles.")
 @click.option("--most", type=int, help="Use at most so many puzzles of each set.")
 @click.option("--timed", default=100, show_default=True, help="Single solves timed a set.")
@@ -180,6 +206,13 @@ def main(
                     str(options.attempts), f"{row['exact']:.1%}", f"{row['mean_steps']:.0f}",
                 )  # fmt: skip
                 console.print(name, str(point), f"{row['exact']:.1%}", highlight=False)
+        console.print(table)
+    if "halting" in parts:
+        mixed = [task for tasks in sets.values() for task in sample(tasks, 60)]
+        result["halting"] = reliability(solver, mixed, 32)
+        table = _table("said", "right", "steps")
+        for row in result["halting"]:
+            table.add_row(f"{row['said']:.2f}", f"{row['right']:.2f}", str(row["steps"]))
         console.print(table)
     out = out or RESULTS / f"accuracy-{result['model']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)

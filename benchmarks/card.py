@@ -15,7 +15,9 @@ import matplotlib as mpl
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.machine import sentence
+from trm_sdk import Solver
 from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.drawing import draw_board
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.hub import BUNDLED
 
@@ -58,7 +60,40 @@ def tables(result: dict[str, Any]) -> str:
         ]
     if result.get("curve"):
         lines += ["", *_curve_table(result["curve"])]
+    if result.get("halting"):
+        lines += [
+            "",
+            "The halting head at every step of plain runs over all sets: what it said (mean of a "
+            "tenth), and how often the answer was right.",
+            "",
+            "| said | right | steps |",
+            "| ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| {row['said']:.2f} | {row['right']:.2f} | {row['steps']:,} |"
+            for row in result["halting"]
+        ]
     return "\n".join(lines)
+
+
+def draw_failures(result: dict[str, Any], model: str, path: Path) -> None:
+    """Three puzzles that were not solved: the last answer, uncertain cells in red."""
+    rows = result.get("sets", {}).values()
+    puzzles = [puzzle for row in rows for puzzle in row.get("failures", ())][:3]
+    if not puzzles:
+        return
+    solver = Solver.from_pretrained(model)
+    figure, axes = plt.subplots(1, len(puzzles), figsize=(4 * len(puzzles), 4.2), squeeze=False)
+    for plot, puzzle in zip(axes[0], puzzles, strict=True):
+        *_, last = solver.stream(puzzle)
+        certainty = last.probabilities.max(-1)
+        image = draw_board(solver.domain, solver.domain.parse(puzzle), last.grid, certainty)
+        plot.imshow(image)
+        plot.set_title(f"after {last.index} steps: {last.confidence:.2f} sure", fontsize=10)
+        plot.axis("off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+    plt.close(figure)
 
 
 def _curve_table(points: list[dict[str, Any]]) -> list[str]:
@@ -128,6 +163,7 @@ def main(model: str) -> None:
     card.write_text(f"{before}{BEGIN}\n{tables(result)}\n{END}{after}", encoding="utf-8")
     if result.get("curve"):
         draw_curve(result["curve"], FIGURES / f"{model}-compute.png")
+    draw_failures(result, model, FIGURES / f"{model}-failures.png")
 
 
 if __name__ == "__main__":

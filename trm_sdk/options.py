@@ -22,7 +22,10 @@ class SolveOptions(BaseModel):
         How later attempts differ: Gaussian noise added to the latent z at every step (PTRM, arXiv
         2605.19943), or the puzzle under a random symmetry of its domain.
     noise : float
-        Standard deviation of that noise.
+        Standard deviation of that noise, in the middle of the attempts.
+    noise_spread : float
+        Attempts take deviations from ``noise / noise_spread`` to ``noise * noise_spread``, evenly
+        in the logarithm: what helps one puzzle is too little or too much for another. 1: all alike.
     patience : int or None
         Steps that the plain attempt runs alone before the others join it, all at once. 0: they
         start together. None, the default: the others wait until the plain attempt has failed.
@@ -49,6 +52,7 @@ class SolveOptions(BaseModel):
     attempts: int = Field(default=1, ge=1, le=100_000)
     explore: Literal["none", "noise", "symmetry"] = "none"
     noise: float = Field(default=0.1, ge=0, le=100)
+    noise_spread: float = Field(default=2.5, ge=1, le=100)
     patience: int | None = Field(default=None, ge=0)
     choose: Literal["auto", "confidence", "majority"] = "auto"
     halt_threshold: float = Field(default=1.0, ge=0, le=1)

@@ -398,7 +398,7 @@ class Search:
         if attempt:
             rng = np.random.Generator(np.random.SFC64([options.seed, attempt]))
             if options.explore == "noise":
-                noise = options.noise
+                noise = options.noise * options.noise_spread ** (2 * _evenly(attempt) - 1)
             else:
                 symmetry = self.domain.random_symmetry(rng)
                 assert symmetry is not None  # `add` made sure
@@ -474,6 +474,16 @@ def answers_of(
     if model.givens_from is not None:
         np.copyto(answers, tokens, where=tokens >= model.givens_from)
     return answers
+
+
+def _evenly(number: int) -> float:
+    """Van der Corput's sequence 1/2, 1/4, 3/4, 1/8 ...: however many are taken, they lie evenly."""
+    place, share = 0.0, 0.5
+    while number:
+        place += share * (number & 1)
+        number >>= 1
+        share /= 2
+    return place
 
 
 def _is_late(job: Job, now: float) -> bool:

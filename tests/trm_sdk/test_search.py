@@ -289,3 +289,28 @@ def test_a_broken_runtime_is_heard_of(solver: Solver, puzzles: Puzzles) -> None:
     broken = Solver(Counting(solver.runtime, broken_at=2), solver.domain)
     with pytest.raises(TRMError, match="fell off the bus"):
         list(broken.solve_many(puzzles[0]))
+
+
+def test_attempts_spread_their_noise_evenly(untrained: Solver) -> None:
+    def scales(**changes: Any) -> list[float]:
+        noted: list[float] = []
+
+        class Noting(Counting):
+            def perturb(self, state: Any, scale: Any, rngs: Any) -> Any:
+                noted[:] = scale.tolist()
+                return self.runtime.perturb(state, scale, rngs)
+
+        options = SolveOptions(
+            max_steps=1, attempts=8, explore="noise", patience=0, noise=0.1, **changes
+        )
+        Solver(Noting(untrained.runtime)).solve("1" + "." * 15, options)
+        return noted
+
+    plain, first, *others = scales(noise_spread=3)
+    assert plain == 0
+    assert first == pytest.approx(0.1)
+    assert len(others) == 6
+    steps = np.diff(np.log(sorted([first, *others])))
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-5)
+    assert 0.1 / 3 < min(others) < max(others) < 0.3
+    assert scales(noise_spread=1)[1:] == pytest.approx([0.1] * 7)

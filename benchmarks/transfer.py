@@ -22,8 +22,8 @@ from trm_sdk import SolveOptions, Solver, Task
 from trm_sdk.checkpoint import build
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
-from trm_sdk.transfer import transfer
 from trm_sdk.runtimes.torch import TorchRuntime
+from trm_sdk.transfer import transfer
 
 #: Box shape, and the clues put back into minimal puzzles, from easy to minimal.
 BOARDS = (

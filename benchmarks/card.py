@@ -49,7 +49,7 @@ def tables(result: dict[str, Any]) -> str:
         row = result["latency"]
         lines += [
             "",
-            f"Over all sets but the easy one together: p50 {row['p50_ms']:.0f} ms, "
+            f"Over minimal and real puzzles together: p50 {row['p50_ms']:.0f} ms, "
             f"p95 {row['p95_ms']:.0f} ms.",
         ]
     if result.get("givens"):

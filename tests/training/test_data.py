@@ -68,6 +68,13 @@ def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
     assert stream.dropped == 20
 
 
+def test_a_source_that_is_held_out_as_a_whole_is_named():
+    held = held_out_set(FOUR, (0, 0), 500)  # all 36 minimal 4x4 puzzles, many times
+    stream = SudokuStream((SudokuGenerated(),), FOUR, 1, (held,))
+    with pytest.raises(ConfigError, match="data source 1 gives nothing"):
+        stream.draw(1, 0.0)
+
+
 def test_a_stream_goes_on_exactly_where_it_was():
     sources = (
         SudokuGenerated(clues_added=(0, 3)),

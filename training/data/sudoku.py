@@ -24,6 +24,9 @@ Boards = npt.NDArray[np.uint8]
 HELD_OUT_SEED = 0x5EED_0F_7E57
 #: Examples made at once: enough to spread the cost of a call, few enough to follow a curriculum.
 _CHUNK = 64
+#: Chunks in a row without an example that may be used, after which a source is given up. There are
+#: only 36 minimal 4x4 puzzles up to symmetry: a source can be held out as a whole.
+_FRUITLESS = 100
 
 
 def read_csv(path: str | Path, domain: Sudoku | None = None) -> list[Task]:
@@ -134,8 +137,16 @@ class SudokuStream:
         pairs = np.empty((n, 2, self.domain.seq_len), dtype=np.uint8)
         for index, part in enumerate(self.parts):
             rows = np.flatnonzero(chosen == index)
+            fruitless = 0
             while len(part.ready) < len(rows):
+                before = len(part.ready)
                 self._fill(part)
+                fruitless = 0 if len(part.ready) > before else fruitless + 1
+                if fruitless == _FRUITLESS:
+                    raise ConfigError(
+                        f"data source {index + 1} gives nothing that is not held out: "
+                        f"{self.sources[index]!r}"
+                    )
             pairs[rows] = part.ready[: len(rows)]
             part.ready = part.ready[len(rows) :]
         return _encode(pairs[:, 0], pairs[:, 1])

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+import torch
 
 from export.builder import Array
 from export.errors import ExportError
 from export.verify import metadata, session
 from trm_sdk.model.config import ModelConfig, rounded_swiglu
+from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
 
 
@@ -117,6 +119,54 @@ def bench_graph(
         p99=p99,
         fastest=min(times),
     )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that running a graph takes at least, beyond the runtime itself.
+
+    Attributes
+    ----------
+    weights : int
+        Weights and constants as a runtime holds them that turns stored weights into float32 while
+        loading (all but ``int8`` and ``int4n`` do).
+    activations : int
+        The largest total of activations alive at one time, for one puzzle: x, y, z, and within a
+        block its input, and the widest pair of gate and up with what they are made from.
+    """
+
+    weights: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Both."""
+        return self.weights + self.activations
+
+
+def memory(graph: onnx.ModelProto, batch: int = 1) -> Memory:
+    """Estimate what running a graph takes, from the shapes alone.
+
+    Runtimes add their own: code, a packed copy of the weights, an arena that grows in steps.
+    """
+    properties = metadata(graph)
+    config = ModelSpec.from_json(properties["trm_spec"], "the graph").model
+    stored = sum(tensor.ByteSize() for tensor in graph.graph.initializer)
+    if properties["precision"] not in {"fp32", "int8", "int4n"}:
+        with torch.device("meta"):  # shapes alone
+            stored = 4 * sum(weight.numel() for weight in TRM(config).parameters())
+    state = math.prod(config.state_shape)
+    size, width = config.hidden_size, config.swiglu_size
+    # gate and up, and one of their size made from them: sigmoid, silu, the gated product.
+    inside = 3 * state // size * width
+    if config.mixer == "mlp_t":
+        positions = config.state_shape[0]
+        inside = max(inside, 3 * size * rounded_swiglu(positions, config.expansion))
+    elif config.mixer == "attention":
+        positions = config.state_shape[0]
+        scores = 2 * config.num_heads * positions * positions
+        inside = max(inside, 4 * state + scores)
+    return Memory(weights=stored, activations=4 * batch * (5 * state + inside))
 
 
 def step_flops(config: ModelConfig) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,6 +21,10 @@ from onnx import TensorProto, helper, numpy_helper
 Array = npt.NDArray[Any]
 Dim = int | str | None
 
+#: Domain of the functions that a model brings along, and the lowest IR version that has any.
+FUNCTIONS_DOMAIN = "trm"
+_FUNCTIONS_IR = 8
+
 #: From this opset on these reductions take their axes as an input; before, as an attribute.
 _AXES_INPUT_SINCE = {"ReduceSum": 13, "ReduceMax": 18, "ReduceMean": 18, "ReduceMin": 18}
 
@@ -30,6 +35,14 @@ def sdk_version() -> str:
         return version("trm-sdk")
     except PackageNotFoundError:  # run from a source tree
         return "0.0.0"
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the model: its name, and what it reads besides its own inputs."""
+
+    name: str
+    captured: tuple[str, ...]
 
 
 class GraphBuilder:
@@ -57,6 +70,7 @@ class GraphBuilder:
             self._by_content: dict[tuple[str, tuple[int, ...], bytes], str] = {}
             self._used: set[str] = set()
             self.domains: dict[str, int] = {"": opset}
+            self._functions: list[onnx.FunctionProto] = []
 
     # --- names ------------------------------------------------------------------------------
 
@@ -185,6 +199,39 @@ class GraphBuilder:
             "Loop", [trips, condition, *carried], names, body=body.graph(initializers=False)
         )
 
+    def define(self, body: GraphBuilder, inputs: Sequence[str], outputs: Sequence[str]) -> Function:
+        """Make a finished body a function of the model, stored once however often it is called.
+
+        Whatever else the body reads (weights, constants, values made outside) becomes a further
+        input, so that weights stay initializers of the outermost graph.
+        """
+        known, captured = set(inputs), []
+        for node in body._nodes:
+            for value in node.input:
+                if value and value not in known:
+                    known.add(value)
+                    captured.append(value)
+            known.update(node.output)
+        root = self.root
+        opsets = [helper.make_opsetid(domain, number) for domain, number in root.domains.items()]
+        root._functions.append(
+            helper.make_function(
+                FUNCTIONS_DOMAIN,
+                body.name,
+                [*inputs, *captured],
+                list(outputs),
+                body._nodes,
+                opsets,
+            )
+        )
+        root.domains[FUNCTIONS_DOMAIN] = 1
+        return Function(body.name, tuple(captured))
+
+    def call(self, function: Function, inputs: Sequence[str], outputs: Sequence[str]) -> list[str]:
+        """Call a function that `define` made."""
+        everything = [*inputs, *function.captured]
+        return self.op_many(function.name, everything, outputs, domain=FUNCTIONS_DOMAIN)
+
     # --- the result -------------------------------------------------------------------------
 
     def graph(self, *, initializers: bool = True) -> onnx.GraphProto:
@@ -203,7 +250,10 @@ class GraphBuilder:
         model = helper.make_model(
             self.graph(),
             opset_imports=opsets,
-            ir_version=helper.find_min_ir_version_for(opsets[:1]),
+            ir_version=max(
+                helper.find_min_ir_version_for(opsets[:1]), _FUNCTIONS_IR if self._functions else 0
+            ),
+            functions=self._functions,
             producer_name="trm-sdk",
             producer_version=sdk_version(),
         )

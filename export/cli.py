@@ -44,6 +44,14 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     help="Of the stored weights; int8 also multiplies in integers, int8w does not; "
     "int4n needs onnxruntime's MatMulNBits, all others standard operators.",
 )
+@click.option(
+    "--functions",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="In 'unroll', store the step once as a function of the model: auto where it saves much.",
+)
+@click.option("--puzzles", metavar="FILE", help="Also compare answers on its first 20 puzzles.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def onnx(
     checkpoint: str,
@@ -53,13 +61,23 @@ def onnx(
     batch: int | None,
     opset: int,
     precision: Any,
+    functions: Any,
+    puzzles: str | None,
     as_json: bool,
 ) -> None:
     """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
     from export.exporter import export_onnx
 
     report = export_onnx(
-        checkpoint, output, mode, max_steps=max_steps, batch=batch, opset=opset, precision=precision
+        checkpoint,
+        output,
+        mode,
+        max_steps=max_steps,
+        batch=batch,
+        opset=opset,
+        precision=precision,
+        functions=functions,
+        puzzles=puzzles,
     )
     check = report.verification
     if as_json:
@@ -73,6 +91,7 @@ def onnx(
             "ir_version": report.ir_version,
             "nodes": report.nodes,
             "verification": vars(check),
+            "puzzles": vars(report.puzzles) if report.puzzles else None,
         }
         click.echo(json.dumps(facts))
         return
@@ -82,6 +101,18 @@ def onnx(
         f"{report.nodes} nodes"
     )
     click.echo(describe(check))
+    if report.puzzles:
+        click.echo(describe_puzzles(report.puzzles))
+
+
+def describe_puzzles(check: Any) -> str:
+    """A comparison on puzzles in words."""
+    settled = check.puzzles - check.unsettled
+    text = (
+        f"on {check.puzzles} puzzles, at most {check.steps} steps each: equal answers "
+        f"{check.answers} of {settled}, equal halting steps {check.halting} of {settled}"
+    )
+    return text + (f"; rounding decides {check.unsettled} more" if check.unsettled else "")
 
 
 def describe(check: Any) -> str:
@@ -105,12 +136,24 @@ def describe(check: Any) -> str:
 @click.option("--against", metavar="CKPT|NAME", help="Compare with this model's weights.")
 @click.option("--examples", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=3, show_default=True)
-def verify(file: str, against: str | None, examples: int, steps: int) -> None:
+@click.option("--puzzles", metavar="FILE", help="Also compare answers on puzzles of this file,")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="so many.")
+def verify(
+    file: str, against: str | None, examples: int, steps: int, puzzles: str | None, limit: int
+) -> None:
     """Check a graph file: valid, its weights intact, and equal to PyTorch."""
     from export.errors import ExportError
-    from export.exporter import load_source, rounded_model, state_arrays
+    from export.exporter import less_deep, load_source, rounded_model, state_arrays
     from export.graph import weights_sha256
-    from export.verify import check_weights, load_graph, metadata, model_of, verify_graph
+    from export.verify import (
+        check_weights,
+        load_graph,
+        metadata,
+        model_of,
+        read_puzzles,
+        verify_graph,
+        verify_puzzles,
+    )
 
     graph = load_graph(file)
     precision: Any = metadata(graph)["precision"]
@@ -120,11 +163,17 @@ def verify(file: str, against: str | None, examples: int, steps: int) -> None:
             "(--against CKPT)"
         )
     spec, model = load_source(against) if against else model_of(graph, file)
-    check_weights(graph, weights_sha256(state_arrays(model)), file)
+    weights = state_arrays(model)
+    check_weights(graph, weights_sha256(weights), file)
     model = rounded_model(spec, model, precision)
     result = verify_graph(graph, model, examples=examples, steps=steps)
+    result = less_deep(result, graph, spec, weights, model)
     click.echo(f"{file}: {result.mode}, {result.precision}; {describe(result)}")
     result.require()
+    if puzzles:
+        check = verify_puzzles(graph, model, read_puzzles(puzzles, spec, limit))
+        click.echo(describe_puzzles(check))
+        check.require()
 
 
 @main.command()
@@ -181,15 +230,15 @@ def info(file: str) -> None:
 
     import onnx as onnx_package
 
-    from export.bench import step_flops
-    from export.exporter import all_nodes
+    from export.bench import memory, step_flops
+    from export.exporter import model_nodes
     from export.verify import load_graph, metadata
     from trm_sdk.spec import ModelSpec
 
     graph = load_graph(file)
     for key, value in metadata(graph).items():
         click.echo(f"{key}: {value}")
-    counts = Counter(node.op_type for node in all_nodes(graph.graph))
+    counts = Counter(node.op_type for node in model_nodes(graph))
     click.echo("operators: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()))
     for kind, values in (("input", graph.graph.input), ("output", graph.graph.output)):
         for value in values:
@@ -200,6 +249,11 @@ def info(file: str) -> None:
     stored = sum(tensor.ByteSize() for tensor in graph.graph.initializer)
     click.echo(f"bytes: {graph.ByteSize():,}, of which weights and constants {stored:,}")
     flops = step_flops(ModelSpec.from_json(metadata(graph)["trm_spec"], file).model)
+    needs = memory(graph)
+    click.echo(
+        f"memory for one puzzle, at least: {needs.total:,} bytes (weights {needs.weights:,}, "
+        f"activations {needs.activations:,}), and the runtime's own"
+    )
     click.echo(f"matrix FLOPs a supervision step and puzzle: {flops:,}")
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import onnx
 import torch
 
 from export.builder import Array
 from export.errors import ExportError
-from export.graph import DEFAULT_OPSET, Cycles, Mode, build_graph
+from export.graph import DEFAULT_OPSET, Cycles, Functions, Mode, build_graph
 from export.quantize import Precision, rounded_weights
-from export.verify import TOLERANCE, Verification, verify_graph
+from export.verify import (
+    TOLERANCE,
+    PuzzleCheck,
+    Verification,
+    read_puzzles,
+    verify_graph,
+    verify_puzzles,
+)
 from trm_sdk.checkpoint import build, load_model
 from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
@@ -40,6 +48,8 @@ class ExportReport:
         Operators, those of loop bodies included.
     verification : Verification
         How it compared with PyTorch before it was written.
+    puzzles : PuzzleCheck or None
+        How it compared on real puzzles, where any were given.
     """
 
     path: Path
@@ -51,6 +61,7 @@ class ExportReport:
     ir_version: int
     nodes: int
     verification: Verification
+    puzzles: PuzzleCheck | None = None
 
     @property
     def max_difference(self) -> float:
@@ -101,7 +112,9 @@ def export_onnx(
     opset: int = DEFAULT_OPSET,
     cycles: Cycles = "auto",
     precision: Precision = "fp32",
+    functions: Functions = "auto",
     tolerance: float = TOLERANCE,
+    puzzles: str | os.PathLike[str] | None = None,
 ) -> ExportReport:
     """Write a model as an ONNX graph, after comparing it with PyTorch.
 
@@ -111,12 +124,15 @@ def export_onnx(
         Anything `trm_sdk.checkpoint.load_model` reads, the name of a bundled model, or a model.
     output : path
         Replaced if it exists; its folder must.
-    mode, max_steps, batch, opset, cycles, precision
+    mode, max_steps, batch, opset, cycles, precision, functions
         See `export.graph.build_graph`.
     tolerance : float
         Largest difference of logits from PyTorch's in one supervision step; default 1e-4. In
         reduced precisions PyTorch gets the rounded weights; ``int8``, which rounds activations
         too, is compared but not refused.
+    puzzles : path, optional
+        A file of puzzles: the first 20 are solved by both sides, and final answers and halting
+        steps compared.
 
     Raises
     ------
@@ -138,6 +154,7 @@ def export_onnx(
             opset=opset,
             cycles=cycles,
             precision=precision,
+            functions=functions,
         )
 
     graph = graph_of(max_steps)
@@ -146,16 +163,12 @@ def export_onnx(
     if verification.max_difference is None:
         difference = verify_graph(graph_of(1), model).final_difference
         verification = replace(verification, max_difference=difference)
-    if (verification.max_difference or 0.0) > tolerance and precision != "int8":
-        # Some networks amplify rounding a thousandfold within one supervision step, in PyTorch as
-        # anywhere. The same network recursed less shows whether rounding is all it is.
-        shallow = spec.model.model_copy(update={"H_cycles": 1, "L_cycles": 1})
-        short_spec = spec.model_copy(update={"model": shallow})
-        short = build_graph(short_spec, weights, batch=batch, opset=opset, precision=precision)
-        tensors = model.state_dict()
-        one = verify_graph(short, build(short_spec, tensors, "the model"), steps=1)
-        verification = replace(verification, max_difference=one.max_difference, passes=2)
+    verification = less_deep(verification, graph, spec, weights, model, tolerance)
     verification.require(tolerance)
+    check = None
+    if puzzles is not None:
+        check = verify_puzzles(graph, model, read_puzzles(Path(puzzles), spec))
+        check.require()
     path = Path(output)
     size = write(graph, path)
     return ExportReport(
@@ -166,9 +179,43 @@ def export_onnx(
         parameter_bytes=4 * sum(array.size for array in weights.values()),
         opset=opset,
         ir_version=graph.ir_version,
-        nodes=sum(1 for _ in all_nodes(graph.graph)),
+        nodes=sum(1 for _ in model_nodes(graph)),
         verification=verification,
+        puzzles=check,
     )
+
+
+def less_deep(
+    verification: Verification,
+    graph: onnx.ModelProto,
+    spec: ModelSpec,
+    weights: Mapping[str, Array],
+    model: TRM,
+    tolerance: float = TOLERANCE,
+) -> Verification:
+    """The verification of a graph, over two passes where a whole step is too deep to tell.
+
+    Some networks amplify rounding a thousandfold within one supervision step, in PyTorch as
+    anywhere. The same network recursed less, written as `graph` was, shows whether rounding is all
+    it is; the graph itself must still stay within what PyTorch differs from itself.
+
+    Parameters
+    ----------
+    weights : mapping from name to float32 array
+        As they were before rounding.
+    model : TRM
+        With the weights as the graph's precision rounds them.
+    """
+    precision = cast("Precision", verification.precision)
+    if (verification.max_difference or 0.0) <= tolerance or precision == "int8":
+        return verification
+    shallow = spec.model.model_copy(update={"H_cycles": 1, "L_cycles": 1})
+    short_spec = spec.model_copy(update={"model": shallow})
+    opset = next(entry.version for entry in graph.opset_import if not entry.domain)
+    batch = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
+    short = build_graph(short_spec, weights, batch=batch, opset=opset, precision=precision)
+    one = verify_graph(short, build(short_spec, model.state_dict(), "the model"), steps=1)
+    return replace(verification, max_difference=one.max_difference, passes=2)
 
 
 def write(graph: onnx.ModelProto, path: Path) -> int:
@@ -188,6 +235,13 @@ def write(graph: onnx.ModelProto, path: Path) -> int:
         partial.unlink(missing_ok=True)
         raise ExportError(f"{path} can't be written: {error.strerror}") from None
     return len(data)
+
+
+def model_nodes(model: onnx.ModelProto) -> Iterable[onnx.NodeProto]:
+    """The nodes of a model, each of a function's once."""
+    yield from all_nodes(model.graph)
+    for function in model.functions:
+        yield from function.node
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 import onnx
 
-from export.builder import BOOL, FLOAT, INT32, INT64, Array, GraphBuilder, sdk_version
+from export.builder import BOOL, FLOAT, INT32, INT64, Array, Function, GraphBuilder, sdk_version
 from export.errors import ExportError
 from export.networks import NetworkGraph, Weights, network_graph
 from export.quantize import PRECISIONS, Precision
@@ -23,12 +23,16 @@ from trm_sdk.spec import ModelSpec
 
 Mode = Literal["step", "loop", "unroll"]
 Cycles = Literal["auto", "loop", "unroll"]
+Functions = Literal["auto", "on", "off"]
 
 #: Layout of the inputs, outputs and metadata; a host checks it before anything else.
 GRAPH_FORMAT = "1"
 DEFAULT_OPSET = 17
 #: Opsets that the graphs are valid in, as far as tried.
 OPSETS = range(14, 22)
+#: ``functions="auto"`` keeps an unrolled graph plain while its nodes take no more than this share
+#: of its weights' bytes, or no more than so many bytes.
+_PLAIN_SHARE, _PLAIN_BYTES = 0.01, 256 * 1024
 
 
 def build_graph(
@@ -41,6 +45,7 @@ def build_graph(
     opset: int = DEFAULT_OPSET,
     cycles: Cycles = "auto",
     precision: Precision = "fp32",
+    functions: Functions = "auto",
 ) -> onnx.ModelProto:
     """Build the ONNX graph of a model.
 
@@ -78,6 +83,11 @@ def build_graph(
 
     precision : {"fp32", "fp16", "int8w", "int8", "int4", "int4n"}
         How weights are stored, and for ``int8`` multiplied; see `export.quantize`.
+    functions : {"auto", "on", "off"}
+        In ``unroll``: whether the network's pass and the supervision step are stored once, as
+        functions of the model that are called, instead of being written out each time. Runtimes
+        inline them while loading. ``auto`` does so where the nodes would weigh on the file's size;
+        ``off`` is for runtimes that know no functions.
 
     Raises
     ------
@@ -92,16 +102,28 @@ def build_graph(
         raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}; got {opset}")
     if batch is not None and batch < 1:
         raise ExportError(f"batch must be positive, or None for a dynamic one; got {batch}")
+    if functions not in get_args(Functions):
+        raise ExportError(
+            f"functions must be one of {', '.join(get_args(Functions))}; got {functions!r}"
+        )
     steps = spec.solve.max_steps if max_steps is None else max_steps
     if steps < 1:
         raise ExportError(f"max_steps must be positive; got {steps}")
     graph = _ModelGraph(spec, weights, batch, opset, precision)
+    if mode == "unroll" and functions == "auto":
+        graph.unroll(steps)
+        plain = graph.g.graph()
+        nodes = sum(node.ByteSize() for node in plain.node)
+        stored = sum(tensor.ByteSize() for tensor in plain.initializer)
+        large = steps > 1 and nodes > max(_PLAIN_BYTES, _PLAIN_SHARE * stored)
+        functions = "on" if large else "off"
+        graph = _ModelGraph(spec, weights, batch, opset, precision)
     if mode == "step":
         graph.step()
     elif mode == "loop":
         graph.loop(nested=cycles == "loop")
     else:
-        graph.unroll(steps)
+        graph.unroll(steps, as_function=functions == "on")
     metadata = _metadata(spec, weights, mode)
     metadata["precision"] = precision
     if mode == "unroll":
@@ -123,6 +145,7 @@ class _ModelGraph:
         self.config: ModelConfig = spec.model
         self.weights = Weights(weights, precision)
         self.network: NetworkGraph = network_graph(self.config, self.weights)
+        self._pass: Function | None = None
         self.batch: int | str = "batch" if batch is None else batch
         self.g = g = GraphBuilder(f"trm_{spec.domain}", opset)
         self.tokens = g.input("tokens", INT32, [self.batch, self.config.seq_len])
@@ -155,14 +178,24 @@ class _ModelGraph:
                 g.output(relative, FLOAT, shape, name=f"next_{name}")
         self._outputs(logits, halt)
 
-    def unroll(self, steps: int) -> None:
-        """Emit a chain of supervision steps."""
+    def unroll(self, steps: int, *, as_function: bool = False) -> None:
+        """Emit a chain of supervision steps, written out or as calls of one function."""
         g = self.g
         x = self._embed()
         y, z = self._initial(g, "y"), self._initial(g, "z")
+        step = None
+        if as_function:
+            body = g.body("Pass")
+            self._pass = g.define(body, ["state"], [self.network.forward(body, "state")])
+            body = g.body("SupervisionStep")
+            inputs = ["y_before", "z_before"]
+            step = g.define(body, inputs, self._step(body, x, *inputs))
         for number in range(steps):
             with g.scope(f"step{number}"):
-                y, z = self._step(g, x, y, z)
+                if step is not None:
+                    y, z = g.call(step, [y, z], ["y", "z"])
+                else:
+                    y, z = self._step(g, x, y, z)
         logits, halt = self._readout(g, y)
         self._answer(logits)
         self._outputs(logits, halt)
@@ -264,10 +297,16 @@ class _ModelGraph:
                 injected = g.op("Add", y, x, name="y_plus_x")
                 for low in range(self.config.L_cycles):
                     with g.scope(f"L{low}"):
-                        z = self.network.forward(g, g.op("Add", z, injected, name="z_plus_y_x"))
+                        z = self._forward(g, g.op("Add", z, injected, name="z_plus_y_x"))
                 with g.scope("answer"):
-                    y = self.network.forward(g, g.op("Add", y, z, name="y_plus_z"))
+                    y = self._forward(g, g.op("Add", y, z, name="y_plus_z"))
         return y, z
+
+    def _forward(self, g: GraphBuilder, state: str) -> str:
+        """One pass of the network, written out or as a call."""
+        if self._pass is None:
+            return self.network.forward(g, state)
+        return g.call(self._pass, [state], ["state"])[0]
 
     def _nested_step(self, g: GraphBuilder, x: str, y: str, z: str) -> tuple[str, str]:
         """The same as a Loop over T whose body holds a Loop over n."""

@@ -13,6 +13,9 @@ int4       4 bits, one half-precision scale for each block of at most 32 inputs 
 int4n      4 bits, blocks of 32, multiplied from 4 bits by onnxruntime's own MatMulNBits: less
            memory, and the one form that is not made of standard operators alone
 =========  ====================================================================================
+
+There is no form whose activations are quantised by ranges calibrated beforehand: ``int8`` takes
+each call's own range.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ from export.errors import ExportError
 from export.graph import GRAPH_FORMAT
 from export.networks import read_weights
 from trm_sdk.checkpoint import build
+from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError
+from trm_sdk.files import read_tasks
 from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
 
 #: Logits may differ by this much where rounding is all that differs.
 TOLERANCE = 1e-4
+#: Puzzles that are run at a time: small batches stay in the cache.
+_PUZZLE_BATCH = 8
 #: Where the network itself amplifies rounding, by this many times what PyTorch differs from itself.
 _NOISE_FACTOR = 10.0
 
@@ -98,6 +103,158 @@ class Verification:
             )
         if self.halting is False:
             raise ExportError(f"the {self.mode} graph halts at other steps than PyTorch")
+
+
+@dataclass(frozen=True)
+class PuzzleCheck:
+    """How a graph compares with PyTorch on real puzzles, run as a Solver would run them.
+
+    Attributes
+    ----------
+    puzzles, steps : int
+        How many were compared, and the supervision steps that each could take.
+    unsettled : int
+        Those on which PyTorch in float32 and in float64 disagree themselves, in the final answer or
+        the halting step: rounding decides there, and nothing follows for the graph.
+    answers, halting : int
+        Among the others, those with an equal final answer, and with an equal halting step (a graph
+        of mode ``unroll`` does not halt: all of them).
+    precision : str
+    """
+
+    puzzles: int
+    steps: int
+    unsettled: int
+    answers: int
+    halting: int
+    precision: str
+
+    def require(self) -> None:
+        """Refuse a graph that answers or halts differently; ``int8`` may.
+
+        Raises
+        ------
+        ExportError
+        """
+        settled = self.puzzles - self.unsettled
+        if self.precision != "int8" and min(self.answers, self.halting) < settled:
+            raise ExportError(
+                f"of {settled} puzzles the graph answers {settled - self.answers} and halts on "
+                f"{settled - self.halting} otherwise than PyTorch"
+            )
+
+
+def verify_puzzles(graph: onnx.ModelProto, model: TRM, tokens: Array) -> PuzzleCheck:
+    """Compare final answers and halting steps on real puzzles.
+
+    Parameters
+    ----------
+    graph : ModelProto
+        Of any mode and precision, for a dynamic batch or for this one.
+    model : TRM
+        With the weights as the graph's precision rounds them.
+    tokens : int32 array of shape (puzzles, N)
+
+    Raises
+    ------
+    ExportError
+        If the graph does not run.
+    """
+    properties = metadata(graph)
+    options = ModelSpec.from_json(properties["trm_spec"], "the graph").solve
+    mode, threshold = properties["trm_mode"], options.halt_threshold
+    steps = int(properties["max_steps"]) if mode == "unroll" else options.max_steps
+    fixed = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    if fixed:  # whole batches alone
+        tokens = np.resize(tokens, (-(-len(tokens) // fixed) * fixed, tokens.shape[1]))
+    identifiers = np.zeros(len(tokens), np.int32)
+    reference = Trajectory.of(model, tokens, identifiers, steps)
+    wide = TRM(model.config).double()
+    wide.load_state_dict(model.state_dict())
+    exact = Trajectory.of(wide, tokens, identifiers, steps)
+
+    def outcome(run: Trajectory) -> tuple[Array, Array]:
+        halted = run.halting_steps(1.0 if mode == "unroll" else threshold)
+        last = torch.from_numpy(run.logits[halted - 1, np.arange(len(halted))])
+        return model.answer(torch.from_numpy(tokens), last).numpy(), halted
+
+    expected, stops = outcome(reference)
+    other, other_stops = outcome(exact)
+    settled = (expected == other).all(1) & (stops == other_stops)
+    found, found_stops = [], []
+    size = fixed or _PUZZLE_BATCH
+    runner = _Runner(graph, {})
+    for start in range(0, len(tokens), size):
+        part = tokens[start : start + size]
+        runner.feeds = {"tokens": part}
+        if model.config.num_puzzle_identifiers > 1:
+            runner.feeds["puzzle_identifiers"] = identifiers[: len(part)]
+        if mode == "step":
+            answer, stopped = _drive(runner, model, steps, threshold)
+        elif mode == "unroll":
+            answer, stopped = runner()["answer"], stops[start : start + size]
+        else:
+            out = runner(
+                max_steps=np.array(steps, np.int64),
+                halt_threshold=np.array(threshold, np.float32),
+            )
+            answer, stopped = out["answer"], out["steps"]
+        found.append(answer)
+        found_stops.append(stopped)
+    same = (np.concatenate(found) == expected).all(1)
+    same_stop = np.concatenate(found_stops) == stops
+    return PuzzleCheck(
+        puzzles=len(tokens),
+        steps=steps,
+        unsettled=int((~settled).sum()),
+        answers=int(same[settled].sum()),
+        halting=int(same_stop[settled].sum()),
+        precision=properties["precision"],
+    )
+
+
+def _drive(run: _Runner, model: TRM, steps: int, threshold: float) -> tuple[Array, Array]:
+    """Answers and halting steps of a ``step`` graph, driven as a host would."""
+    tokens = run.feeds["tokens"]
+    y = z = np.zeros((len(tokens), *model.config.state_shape), np.float32)
+    logits, halts = [], []
+    for _ in range(steps):
+        out = run(y=y, z=z)
+        y, z = out["next_y"], out["next_z"]
+        logits.append(out["logits"])
+        halts.append(out["halt_logit"])
+    seen = Trajectory([], np.stack(logits), np.stack(halts))
+    halted = seen.halting_steps(threshold)
+    last = torch.from_numpy(seen.logits[halted - 1, np.arange(len(tokens))])
+    return model.answer(torch.from_numpy(tokens), last).numpy(), halted
+
+
+def read_puzzles(path: str | Path, spec: ModelSpec, limit: int = 20) -> Array:
+    """The first puzzles of a file, encoded by the model's domain: int32 of shape (puzzles, N).
+
+    Parameters
+    ----------
+    path : path
+        Any text that `trm_sdk.files.read_tasks` reads; answers are not needed.
+
+    Raises
+    ------
+    ExportError
+        If the file can't be read.
+    TRMError
+        If the domain is not registered, or a puzzle is none.
+    """
+    tokens = []
+    try:
+        domain = get_domain(spec.domain)
+        with Path(path).open(encoding="utf-8") as lines:
+            for task in islice(read_tasks(lines, domain, str(path)), limit):
+                if isinstance(task, Exception):
+                    raise task
+                tokens.append(domain.encode(task))
+    except OSError as error:
+        raise ExportError(f"{path} can't be read: {error.strerror}") from None
+    return np.stack(tokens).astype(np.int32)
 
 
 def session(

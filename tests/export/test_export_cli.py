@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from export_models import model_of
 
 from export import ExportError, export_onnx
 from export.bench import step_flops
 from export.cli import main
-from export.exporter import state_arrays
+from export.exporter import less_deep, load_source, state_arrays
 from export.graph import build_graph
 from export.report import compare
+from export.verify import verify_graph, verify_puzzles
 from trm_sdk.checkpoint import save_model
 
 
@@ -44,6 +48,7 @@ def test_export_verify_info_bench(folder: Path, tmp_path: Path, mode: str) -> No
     told = call("info", file).stdout
     assert f"trm_mode: {mode}" in told
     assert "input: tokens int32 (batch, 16)" in told
+    assert "memory for one puzzle, at least: " in told
     timed = call("bench", file, "--seconds", 0.05, "--steps", 2, "--batch", 3, "--json")
     timing = json.loads(timed.stdout)
     assert timing["batch"] == 3
@@ -64,6 +69,49 @@ def test_a_bundled_model_by_name(tmp_path: Path) -> None:
     result = call("onnx", "sudoku-4x4", "-o", tmp_path / "m.onnx", "--mode", "loop")
     assert result.exit_code == 0, result.output
     assert "equal halting steps" in result.stdout
+
+
+@pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
+def test_real_puzzles(tmp_path: Path, mode: str) -> None:
+    file, puzzles = tmp_path / "m.onnx", tmp_path / "puzzles.txt"
+    puzzles.write_text("12..341221434321\n1...........43.1\n.2..3.1.....4..1\n")
+    arguments = ["--mode", mode, "--max-steps", 3, "--puzzles", puzzles]
+    made = call("onnx", "sudoku-4x4", "-o", file, *arguments)
+    assert made.exit_code == 0, made.output
+    assert "on 3 puzzles" in made.stdout
+    assert "equal answers 3 of 3, equal halting steps 3 of 3" in made.stdout
+    verified = call("verify", file, "--puzzles", puzzles, "--limit", 2)
+    assert "equal answers 2 of 2" in verified.stdout, verified.output
+    puzzles.write_text("12..341221434329\n")
+    assert call("verify", file, "--puzzles", puzzles).exit_code == 2
+    assert "can't be read" in call("verify", file, "--puzzles", tmp_path / "none").stderr
+
+
+def test_other_answers_on_puzzles_are_refused() -> None:
+    spec, model = load_source("sudoku-4x4")
+    graph = build_graph(spec, state_arrays(model))
+    with torch.no_grad():
+        model.network.lm_head.weight.neg_()
+    tokens = np.ones((3, 16), np.int32)
+    tokens[:, :4] = [2, 3, 4, 1]
+    check = verify_puzzles(graph, model, tokens)
+    assert check.answers < check.puzzles == 3
+    with pytest.raises(ExportError, match="of 3 puzzles the graph answers"):
+        check.require()
+
+
+def test_a_chaotic_network_is_verified_over_two_passes(tmp_path: Path) -> None:
+    """Its first step amplifies rounding beyond the tolerance, here as in PyTorch itself."""
+    spec, model = model_of("mlp_t")
+    weights = state_arrays(model)
+    graph = build_graph(spec, weights)
+    deep = verify_graph(graph, model)
+    loud = replace(deep, max_difference=1.0)
+    shallow = less_deep(loud, graph, spec, weights, model)
+    assert shallow.passes == 2
+    assert shallow.max_difference is not None
+    assert shallow.max_difference < 1e-4
+    assert less_deep(deep, graph, spec, weights, model) is deep
 
 
 def test_nothing_is_written_where_the_graph_differs(tmp_path: Path) -> None:

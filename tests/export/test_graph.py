@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from export import ExportError, build_graph, verify_graph
 from export.bench import feeds
-from export.exporter import all_nodes, state_arrays
+from export.exporter import all_nodes, model_nodes, state_arrays
 from export.graph import weights_sha256
 from export.verify import check_graph
 from export.verify import model_of as model_in
@@ -27,6 +27,7 @@ MODES = {
     "loop": {"mode": "loop"},
     "nested": {"mode": "loop", "cycles": "loop"},
     "unroll": {"mode": "unroll", "max_steps": 2},
+    "functions": {"mode": "unroll", "max_steps": 2, "functions": "on"},
 }
 
 
@@ -126,6 +127,28 @@ def test_weights_are_stored_once(name: str, mode: str) -> None:
     assert not any(node.op_type == "Constant" for node in all_nodes(graph.graph))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int4n"])
+def test_functions_compute_the_same(precision: str) -> None:
+    options = {"mode": "unroll", "max_steps": 3, "precision": precision}
+    plain = graph_of("structured-axes", functions="off", **options)
+    small = graph_of("structured-axes", functions="on", **options)
+    check_graph(small)
+    assert small.ByteSize() < 0.6 * plain.ByteSize()
+    inputs = feeds(plain, 2, 3)
+    expected, found = run(plain, inputs), run(small, inputs)
+    for output, array in expected.items():
+        np.testing.assert_array_equal(found[output], array, err_msg=output)
+
+
+def test_functions_are_used_where_they_save_much() -> None:
+    short = graph_of("attention-rope", mode="unroll", max_steps=1)
+    long = graph_of("attention-rope", mode="unroll", max_steps=12)
+    assert not short.functions
+    assert long.functions
+    assert long.ir_version == 8
+    assert long.ByteSize() < 1.5 * short.ByteSize()
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_graph_gives_its_model_back(name: str) -> None:
     spec, model = model_of(name)
@@ -155,8 +178,12 @@ def test_metadata() -> None:
 def test_only_standard_operators(mode: str, precision: str) -> None:
     graph = graph_of("mlp_t", precision=precision, **MODES[mode])
     check_graph(graph)
-    assert {node.domain for node in all_nodes(graph.graph)} == {""}
-    assert [entry.domain for entry in graph.opset_import] == [""]
+    own = {"trm"} if mode == "functions" else set()
+    assert {node.domain for node in model_nodes(graph)} == {"", *own}
+    assert {entry.domain for entry in graph.opset_import} == {"", *own}
+    assert {function.name for function in graph.functions} == (
+        {"Pass", "SupervisionStep"} if own else set()
+    )
     has_flow = any(node.op_type in {"Loop", "If", "Scan"} for node in all_nodes(graph.graph))
     assert has_flow == (mode in {"loop", "nested"})
     if mode == "unroll":
@@ -183,6 +210,7 @@ def test_reference_evaluator_agrees(name: str, mode: str) -> None:
         ({"batch": 0}, "got 0"),
         ({"mode": "unroll", "max_steps": 0}, "got 0"),
         ({"precision": "int3"}, "'int3'"),
+        ({"functions": "maybe"}, "'maybe'"),
     ],
 )
 def test_bad_arguments(options: dict[str, object], named: str) -> None:

@@ -15,15 +15,22 @@ from export.bench import feeds
 from export.cli import main
 from export.exporter import state_arrays
 
+MODES = {
+    "step": {"mode": "step"},
+    "loop": {"mode": "loop"},
+    "unroll": {"mode": "unroll", "max_steps": 2},
+    "functions": {"mode": "unroll", "max_steps": 2, "functions": "on"},
+}
+
 
 def write(folder: Path, name: str, mode: str) -> Path:
     spec, model = model_of(name)
     path = folder / f"{name}.onnx"
-    onnx.save(build_graph(spec, state_arrays(model), mode, max_steps=2), path)
+    onnx.save(build_graph(spec, state_arrays(model), **MODES[mode]), path)
     return path
 
 
-@pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
+@pytest.mark.parametrize("mode", MODES)
 def test_ort_format(tmp_path: Path, mode: str) -> None:
     path = write(tmp_path, "structured-axes", mode)
     result = CliRunner().invoke(main, ["ort", str(path), "-o", str(tmp_path / "out")])
@@ -39,7 +46,7 @@ def test_ort_format(tmp_path: Path, mode: str) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "structured-axes.onnx"]
 
 
-@pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
 def test_openvino(tmp_path: Path, name: str, mode: str) -> None:
     pytest.importorskip("openvino")

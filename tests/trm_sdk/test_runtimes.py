@@ -246,6 +246,39 @@ def test_devices_and_threads_are_checked(graphs: dict[str, Path]) -> None:
     assert OnnxRuntime(path, "cpu", 1).device == "cpu"
 
 
+def test_providers_are_chosen_honestly(
+    graphs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    path = graphs["structured"]
+    available = ["CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    with pytest.raises(InvalidInputError, match=r"'cuda' is not to be had.*\['CPU'\] alone"):
+        OnnxRuntime(path, "cuda", 1)
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    with pytest.raises(InvalidInputError, match=r"'tensorrt' .* without \['Tensorrt'\]"):
+        OnnxRuntime(path, "tensorrt", 1)
+
+    # A provider that is compiled in may still fail to load, which onnxruntime only warns of.
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, path: str, options: Any, providers: list[str]) -> None:
+            asked.append(providers)
+            super().__init__(path, options, providers=["CPUExecutionProvider"])
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(InvalidInputError, match=r"'cuda' .* \['CUDA'\] could not be loaded"):
+        OnnxRuntime(path, "cuda", 1)
+    available.insert(0, "TensorrtExecutionProvider")
+    with pytest.raises(InvalidInputError, match="could not be loaded"):
+        OnnxRuntime(path, "tensorrt", 1)
+    assert asked == [available[1:], available]
+    with pytest.warns(RuntimeWarning, match="could not be loaded.*on the CPU"):
+        assert OnnxRuntime(path, "auto", 1).device == "cpu"
+    assert OnnxRuntime(path, "cpu", 1).device == "cpu"
+
+
 def test_bfloat16_stays_close(graphs: dict[str, Path]) -> None:
     spec, model = random_model()
     exact = TorchRuntime(model, spec, device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,9 +45,10 @@ class OnnxRuntime:
     ----------
     path : path
         A graph written by ``trm-export onnx --mode step``.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "tensorrt"}
         ``auto`` takes CUDA where the installed onnxruntime has it, the CPU otherwise. On CUDA the
-        state stays on the device between steps.
+        state stays on the device between steps. ``tensorrt`` is CUDA with TensorRT compiling what
+        it can while loading and at each new batch size; `device` reads ``cuda`` then, too.
     threads : int, optional
         Threads within one operator; default: as many as this process may use cores.
 
@@ -72,8 +74,11 @@ class OnnxRuntime:
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"no graph at {path}")
-        self.device = _choose_device(device, ort.get_available_providers())
-        self._session = _open(ort, path, self.device, threads)
+        providers = _choose_providers(device, ort.get_available_providers())
+        self._session = _open(ort, path, providers, threads)
+        taken = self._session.get_providers()
+        _check_providers(device, providers, taken)
+        self.device = "cuda" if "CUDAExecutionProvider" in taken else "cpu"
         self._ort = ort
         metadata = _metadata(self._session, path)
         mode = metadata.get("trm_mode")
@@ -212,17 +217,50 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _choose_device(device: str, providers: Sequence[str]) -> str:
-    if device not in ("auto", "cpu", "cuda"):
-        raise InvalidInputError(f"device must be 'auto', 'cpu' or 'cuda'; got {device!r}")
-    has_cuda = "CUDAExecutionProvider" in providers
-    if device == "cuda" and not has_cuda:
+_PROVIDERS = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+
+
+def _choose_providers(device: str, available: Sequence[str]) -> list[str]:
+    """Execution providers in their order of preference; refuses what this onnxruntime lacks."""
+    if device == "auto":
+        device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
+    if device not in _PROVIDERS:
         raise InvalidInputError(
-            "device='cuda' is not to be had: this onnxruntime runs on "
-            f"{[name.removesuffix('ExecutionProvider') for name in providers]} alone; install "
-            "onnxruntime-gpu, or PyTorch with CUDA and runtime='torch'"
+            f"device must be 'auto', 'cpu', 'cuda' or 'tensorrt'; got {device!r}"
         )
-    return "cuda" if has_cuda and device != "cpu" else "cpu"
+    missing = [name for name in _PROVIDERS[device] if name not in available]
+    if missing:
+        raise InvalidInputError(
+            f"device={device!r} is not to be had: this onnxruntime runs on {_short(available)} "
+            f"alone, without {_short(missing)}; install onnxruntime-gpu, or PyTorch with CUDA and "
+            "runtime='torch'"
+        )
+    return list(_PROVIDERS[device])
+
+
+def _check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> None:
+    """onnxruntime goes on without a provider whose libraries fail to load: say so, or refuse."""
+    lost = [name for name in asked if name not in taken]
+    if not lost:
+        return
+    cause = (
+        f"{_short(lost)} could not be loaded (a CUDA, cuDNN or TensorRT library is missing, or of "
+        "another version)"
+    )
+    if device == "auto":
+        warnings.warn(f"{cause}; running on the CPU", RuntimeWarning, stacklevel=3)
+        return
+    raise InvalidInputError(
+        f"device={device!r} is not to be had: {cause}, and {_short(taken)} is left"
+    )
+
+
+def _short(providers: Sequence[str]) -> list[str]:
+    return [name.removesuffix("ExecutionProvider") for name in providers]
 
 
 def available_threads() -> int:
@@ -233,7 +271,9 @@ def available_threads() -> int:
         return os.cpu_count() or 1
 
 
-def _open(ort: Any, path: Path, device: str, threads: int | None) -> onnxruntime.InferenceSession:
+def _open(
+    ort: Any, path: Path, providers: Sequence[str], threads: int | None
+) -> onnxruntime.InferenceSession:
     if threads is not None and threads < 1:
         raise InvalidInputError(f"threads must be at least 1; got {threads}")
     options = ort.SessionOptions()
@@ -243,11 +283,8 @@ def _open(ort: Any, path: Path, device: str, threads: int | None) -> onnxruntime
     # second Solver, a web server, another process (measured: steps of three times the length).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: they come as exceptions as well
-    providers = ["CPUExecutionProvider"]
-    if device == "cuda":
-        providers.insert(0, "CUDAExecutionProvider")
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
+        return ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions have no common public base
         raise CheckpointError(f"{path} is no graph to run: {_first_line(error)}") from None
 

@@ -32,7 +32,7 @@ DEFAULT_OPSET = 17
 OPSETS = range(14, 22)
 #: ``functions="auto"`` keeps an unrolled graph plain while its nodes take no more than this share
 #: of its weights' bytes, or no more than so many bytes.
-_PLAIN_SHARE, _PLAIN_BYTES = 0.01, 256 * 1024
+_PLAIN_SHARE, _PLAIN_BYTES = 0.01, 128 * 1024
 
 
 def build_graph(

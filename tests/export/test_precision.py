@@ -77,5 +77,5 @@ def test_file_sizes(mode: str) -> None:
     parameters = 4 * sum(array.size for array in weights.values())
     bars = {"fp32": 1.02, "fp16": 0.53, "int8w": 0.27, "int8": 0.27, "int4": 0.16, "int4n": 0.16}
     for precision, bar in bars.items():
-        graph = build_graph(spec, weights, mode, max_steps=1, precision=precision)
+        graph = build_graph(spec, weights, mode, max_steps=16, precision=precision)
         assert graph.ByteSize() <= bar * parameters, precision

@@ -1,9 +1,9 @@
 """Exact accuracy of a model on named sets, and what it costs: ``python -m benchmarks.accuracy``.
 
-Four parts, each optional:
+Five parts, each optional, kept together in one file of results:
 
-- ``sets``: every set with the model's own defaults: exact grids, share verified, steps, and the
-  latency of single solves on a sample of it;
+- ``sets``: every set with the model's own defaults: exact grids, share verified, steps;
+- ``latency``: single solves with the defaults, on a sample of each set (on a quiet machine);
 - ``givens``: generated puzzles by number of givens;
 - ``curve``: accuracy against compute, for more steps and for more attempts;
 - ``halting``: how far the halting head's probability can be believed, at every step of plain runs.
@@ -32,6 +32,7 @@ from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
 
 RESULTS = Path(__file__).parent / "results"
+PARTS = ("sets", "latency", "givens", "curve", "halting")
 #: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
 
@@ -68,7 +69,7 @@ def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list
         return sets
     sets["34+ givens"] = generated(domain, 1000, (34, 55))
     # What defaults are chosen on: the real sets are for the last look alone.
-    sets["hard, generated"] = generated_hard(domain, 300)
+    sets["hard, generated"] = generated_hard(domain, 200)
     for path in sorted(data.glob("*.csv")) if data else ():
         sets[path.stem] = read_csv(path, domain)
     return sets
@@ -152,7 +153,7 @@ def _percentiles(
 @click.command(cls=ErrorHandlingCommand)
 @click.argument("model", default="sudoku")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--part", "parts", multiple=True, default=("sets", "givens", "curve", "halting"))
+@click.option("--part", "parts", multiple=True, default=PARTS)
 @click.option("--minimal", default=2000, show_default=True, help="Generated minimal puzzles.")
 @click.option("--most", type=int, help="Use at most so many puzzles of each set.")
 @click.option("--timed", default=100, show_default=True, help="Single solves timed a set.")
@@ -179,31 +180,38 @@ def main(
     solver = Solver.from_pretrained(model, runtime=runtime, threads=threads)
     assert isinstance(solver.domain, Sudoku)
     domain = solver.domain
-    result: dict[str, Any] = {"model": Path(model).name, "machine": describe(threads)}
+    out = out or RESULTS / f"accuracy-{Path(model).name}.json"
+    result: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
+    result |= {"model": Path(model).name, "machine": describe(threads)}
     console.print(sentence(result["machine"]), highlight=False)
     result["defaults"] = solver.options.model_dump()
     sets = read_sets(domain, data, minimal)
     if "sets" in parts:
         result["sets"] = {}
-        every: list[float] = []
-        weights: list[float] = []
-        table = _table("set", "puzzles", "exact", "verified", "false", "steps", "p50 ms", "p95 ms")
+        table = _table("set", "puzzles", "exact", "verified", "falsely", "steps")
         for name, tasks in sets.items():
-            chosen = sample(tasks, most)
-            row = measure(solver, chosen, None, batch_size)
-            times = latency(solver, sample(chosen, timed))
-            if name not in ("34+ givens", "hard, generated"):  # minimal and real, by their sizes
-                every += times
-                weights += [len(chosen) / len(times)] * len(times)
-            row |= _percentiles(times)
+            row = measure(solver, sample(tasks, most), None, batch_size)
             result["sets"][name] = row
+            console.print(name, f"{row['exact']:.2%}", highlight=False)
             table.add_row(
                 name, str(row["puzzles"]), f"{row['exact']:.2%}", f"{row['verified']:.2%}",
-                str(row["false_verified"]), f"{row['mean_steps']:.1f}", f"{row['p50_ms']:.1f}",
-                f"{row['p95_ms']:.1f}",
+                str(row["false_verified"]), f"{row['mean_steps']:.1f}",
             )  # fmt: skip
-            console.print(table.columns[0].header, name, f"{row['exact']:.2%}", highlight=False)
-        result["latency"] = _percentiles(every, weights)
+        console.print(table)
+    if "latency" in parts:
+        result["latency"] = {}
+        every: list[float] = []
+        weights: list[float] = []
+        for name, tasks in sets.items():
+            times = latency(solver, sample(tasks, timed))
+            result["latency"][name] = _percentiles(times)
+            if name not in ("34+ givens", "hard, generated"):  # minimal and real, by their sizes
+                every += times
+                weights += [len(tasks) / len(times)] * len(times)
+        result["latency"]["all"] = _percentiles(every, weights)
+        table = _table("set", "p50 ms", "p95 ms", "p99 ms")
+        for name, row in result["latency"].items():
+            table.add_row(name, *(f"{value:.1f}" for value in row.values()))
         console.print(table)
     if "givens" in parts:
         result["givens"] = {}
@@ -235,7 +243,6 @@ def main(
         for row in result["halting"]:
             table.add_row(f"{row['said']:.2f}", f"{row['right']:.2f}", str(row["steps"]))
         console.print(table)
-    out = out or RESULTS / f"accuracy-{result['model']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     console.print(f"written to {out}", highlight=False)

@@ -39,18 +39,18 @@ def tables(result: dict[str, Any]) -> str:
         "| set | puzzles | exact | verified | falsely verified | mean steps | p50 ms | p95 ms |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
+    times = result.get("latency", {})
     for name, row in result.get("sets", {}).items():
+        p50, p95 = (times.get(name, {}).get(key, float("nan")) for key in ("p50_ms", "p95_ms"))
         lines.append(
             f"| {name} | {row['puzzles']:,} | {row['exact']:.2%} | {row['verified']:.2%} | "
-            f"{row['false_verified']} | {row['mean_steps']:.1f} | {row['p50_ms']:.1f} | "
-            f"{row['p95_ms']:.0f} |"
+            f"{row['false_verified']} | {row['mean_steps']:.1f} | {p50:.1f} | {p95:.0f} |"
         )
-    if "latency" in result:
-        row = result["latency"]
+    if "all" in times:
         lines += [
             "",
-            f"Over minimal and real puzzles together: p50 {row['p50_ms']:.0f} ms, "
-            f"p95 {row['p95_ms']:.0f} ms.",
+            f"Over minimal and real puzzles together: p50 {times['all']['p50_ms']:.0f} ms, "
+            f"p95 {times['all']['p95_ms']:.0f} ms.",
         ]
     if result.get("givens"):
         lines += ["", "| givens | exact | mean steps |", "| --- | ---: | ---: |"]

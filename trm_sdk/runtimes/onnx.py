@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 GRAPH_FORMAT = 1
 _INPUTS = ["tokens", "y", "z"]
 _OUTPUTS = ["next_y", "next_z", "logits", "halt_logit"]
+#: Bytes of a graph up to which its batch, not its operators, is split between threads.
+_SMALL_GRAPH = 2 << 20
+#: Rows that one thread runs at once there.
+_ROWS_A_CALL = 2
 
 
 class OnnxState:
@@ -75,7 +80,18 @@ class OnnxRuntime:
         if not path.is_file():
             raise CheckpointError(f"no graph at {path}")
         providers = _choose_providers(device, ort.get_available_providers())
-        self._session = _open(ort, path, providers, threads)
+        threads = _checked(threads) or available_threads()
+        # A small model's operators are too short to be worth splitting between threads: there, each
+        # thread runs rows of its own, a few at a time so that they stay in its cache. Measured on two
+        # cores, 70 thousand parameters, batch 16: 0.72 ms a row; 1.3 with operators split.
+        self._by_rows = path.stat().st_size < _SMALL_GRAPH and providers == _PROVIDERS["cpu"]
+        self._crew = (
+            ThreadPoolExecutor(threads, thread_name_prefix="trm-rows")
+            if self._by_rows and threads > 1
+            else None
+        )
+        self._threads = threads
+        self._session = _open(ort, path, providers, 1 if self._by_rows else threads)
         taken = self._session.get_providers()
         _check_providers(device, providers, taken)
         self.device = "cuda" if "CUDAExecutionProvider" in taken else "cpu"
@@ -136,6 +152,8 @@ class OnnxRuntime:
         try:
             if self.device == "cuda":
                 return self._step_on_device(state)
+            if self._by_rows and len(state.tokens) > 1:
+                return self._step_by_rows(state)
             # One call, no binding: for arrays on the host onnxruntime neither copies the inputs
             # nor the outputs, and this is the cheapest way in (8 us measured).
             y, z, logits, halt_logit = self._session.run(
@@ -143,6 +161,31 @@ class OnnxRuntime:
             )
         except Exception as error:  # onnxruntime's exceptions have no common public base
             raise TRMError(f"onnxruntime failed in a step: {_first_line(error)}") from None
+        state.y, state.z = y, z
+        return StepOutput(state, logits, halt_logit)
+
+    def _step_by_rows(self, state: OnnxState) -> StepOutput:
+        """A step of a small model: parts of the batch run side by side."""
+        batch, model = len(state.tokens), self.spec.model
+        y, z = np.empty_like(state.y), np.empty_like(state.z)
+        logits = np.empty((batch, model.seq_len, model.outputs), np.float32)
+        halt_logit = np.empty(batch, np.float32)
+
+        def run(part: int) -> None:
+            first, last = part * batch // parts, (part + 1) * batch // parts
+            for start in range(first, last, _ROWS_A_CALL):
+                rows = slice(start, min(start + _ROWS_A_CALL, last))
+                feed = {"tokens": state.tokens[rows], "y": state.y[rows], "z": state.z[rows]}
+                y[rows], z[rows], logits[rows], halt_logit[rows] = self._session.run(_OUTPUTS, feed)
+
+        parts = min(self._threads, batch)
+        if self._crew is None:
+            run(0)
+        else:
+            waiting = [self._crew.submit(run, part) for part in range(1, parts)]
+            run(0)  # this thread is one of the crew, too
+            for one in waiting:
+                one.result()
         state.y, state.z = y, z
         return StepOutput(state, logits, halt_logit)
 
@@ -197,6 +240,8 @@ class OnnxRuntime:
     def close(self) -> None:
         """Release the graph and its threads; no other call may follow."""
         del self._session
+        if self._crew is not None:
+            self._crew.shutdown()
 
 
 def _to_host(state: OnnxState) -> None:
@@ -263,6 +308,12 @@ def _short(providers: Sequence[str]) -> list[str]:
     return [name.removesuffix("ExecutionProvider") for name in providers]
 
 
+def _checked(threads: int | None) -> int | None:
+    if threads is not None and threads < 1:
+        raise InvalidInputError(f"threads must be at least 1; got {threads}")
+    return threads
+
+
 def available_threads() -> int:
     """Cores that this process may use, rather than those the machine has."""
     try:
@@ -272,12 +323,10 @@ def available_threads() -> int:
 
 
 def _open(
-    ort: Any, path: Path, providers: Sequence[str], threads: int | None
+    ort: Any, path: Path, providers: Sequence[str], threads: int
 ) -> onnxruntime.InferenceSession:
-    if threads is not None and threads < 1:
-        raise InvalidInputError(f"threads must be at least 1; got {threads}")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or available_threads()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that spin while they wait cost more than they win as soon as anything else runs: a
     # second Solver, a web server, another process (measured: steps of three times the length).

@@ -36,7 +36,9 @@ def _model_options(command: _F) -> _F:
     """Options of every command that runs a model."""
     for option in (
         click.option("--threads", type=click.IntRange(1), help="Default: all cores."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt."
+        ),
         click.option(
             "--runtime",
             type=click.Choice(["auto", "onnx", "torch"]),

@@ -92,7 +92,7 @@ class Solver:
         runtime : {"auto", "onnx", "torch"}
             ``auto`` takes onnxruntime, except where ``device="cuda"`` is asked for and PyTorch has
             it, or where the model has no graph.
-        device : {"auto", "cpu", "cuda"}
+        device : {"auto", "cpu", "cuda", "tensorrt"}
         threads : int, optional
             Default: as many as this process may use cores.
         domain : Domain, optional

@@ -258,6 +258,29 @@ def info(file: str) -> None:
 
 
 @main.command()
+@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.option("-o", "--output", "folder", required=True, help="Folder.", metavar="FOLDER")
+@click.option("--max-steps", type=int, help="The model's default for solving, as are the rest.")
+@click.option("--attempts", type=int)
+@click.option("--explore", type=click.Choice(["none", "noise", "symmetry"]))
+@click.option("--noise", type=float)
+@click.option("--patience", type=int)
+def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
+    """Write a model folder for Solver.from_pretrained: description, weights, graph."""
+    from export.bundle import export_bundle
+    from export.exporter import load_source
+    from trm_sdk.options import SolveOptions
+
+    given = SolveOptions(**{name: value for name, value in solve.items() if value is not None})
+    spec, model = load_source(checkpoint)
+    report = export_bundle((spec, model), folder, given.over(spec.solve))
+    click.echo(
+        f"{folder}: graph of {report.bytes:,} bytes, {report.parameter_bytes // 4:,} parameters, "
+        f"differs from PyTorch by {report.max_difference:.1e}"
+    )
+
+
+@main.command()
 @click.argument("model", metavar="CKPT|NAME")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder.")
 @click.option(

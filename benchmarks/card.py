@@ -31,21 +31,25 @@ BEGIN, END = "<!-- measured -->", "<!-- end -->"
 def tables(result: dict[str, Any]) -> str:
     """The measured part of a card, as Markdown."""
     options = result["defaults"]
+    times = result.get("latency", {})
     lines = [
         f"Defaults: up to {options['max_steps']} steps an attempt, {options['attempts']} attempts"
         + (f" (noise {options['noise']:g})" if options["explore"] == "noise" else "")
-        + f". {sentence(result['machine'])}; latency of single solves with onnxruntime.",
+        + f". {sentence(result['machine'])}"
+        + ("; time of single solves with onnxruntime." if times else "."),
         "",
-        "| set | puzzles | exact | verified | falsely verified | mean steps | p50 ms | p95 ms |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| set | puzzles | exact | verified | falsely verified | mean steps |"
+        + (" p50 ms | p95 ms |" if times else ""),
+        "| --- | ---: | ---: | ---: | ---: | ---: |" + (" ---: | ---: |" if times else ""),
     ]
-    times = result.get("latency", {})
     for name, row in result.get("sets", {}).items():
-        p50, p95 = (times.get(name, {}).get(key, float("nan")) for key in ("p50_ms", "p95_ms"))
-        lines.append(
+        cells = (
             f"| {name} | {row['puzzles']:,} | {row['exact']:.2%} | {row['verified']:.2%} | "
-            f"{row['false_verified']} | {row['mean_steps']:.1f} | {p50:.1f} | {p95:.0f} |"
+            f"{row['false_verified']} | {row['mean_steps']:.1f} |"
         )
+        if name in times:
+            cells += f" {times[name]['p50_ms']:.1f} | {times[name]['p95_ms']:,.0f} |"
+        lines.append(cells)
     if "all" in times:
         lines += [
             "",

@@ -26,7 +26,7 @@ const browser = await chromium.launch({
 async function visit(action, { options = {}, hash = "", ready = true, prepare } = {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(90_000); // a loaded machine may need long to start the first page
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));

@@ -68,7 +68,7 @@ def seen(site: str, node: str, tmp_path_factory: pytest.TempPathFactory) -> Seen
     if not (PACKAGES / "playwright-core").is_dir():
         pytest.skip("no playwright-core: run examples/setup.sh")
     script = Path(__file__).with_name("page.mjs")
-    result = run(node, script, browser, site, json.dumps(PUZZLES), timeout=400)
+    result = run(node, script, browser, site, json.dumps(PUZZLES), timeout=600)
     assert result.returncode == 0, result.stderr
     return Seen(json.loads(result.stdout))
 

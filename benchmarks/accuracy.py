@@ -37,29 +37,28 @@ PARTS = ("sets", "latency", "givens", "curve", "halting")
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
 
 
+def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list[Task]:
+    """Boards of shape (n, cells), 0 for a blank, as tasks that know their answers."""
+    return [
+        Task((Grid(puzzle.reshape(domain.shape)),), answers=(Grid(solution.reshape(domain.shape)),))
+        for puzzle, solution in zip(puzzles, solutions, strict=True)
+    ]
+
+
 def generated(domain: Sudoku, n: int, givens: tuple[int, int] | None = None) -> list[Task]:
     """Held-out puzzles: minimal ones, or with a number of givens drawn from a range."""
     if givens is None:
         tokens, answers = held_out_set(domain, (0, 0), n)
-    else:
-        puzzles, solutions = generator.generate(
-            n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens
-        )
-        tokens, answers = puzzles.astype(np.int32) + 1, solutions.astype(np.int32) + 1
-    return [
-        Task((domain.decode(puzzle),), answers=(domain.decode(answer),))
-        for puzzle, answer in zip(tokens, answers, strict=True)
-    ]
+        return as_tasks(domain, tokens - 1, answers - 1)
+    boards = generator.generate(n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens)
+    return as_tasks(domain, *boards)
 
 
 def generated_hard(domain: Sudoku, n: int) -> list[Task]:
     """Held-out minimal puzzles after a hundred rounds of clue swaps towards a higher rating."""
     pool = generator.HardPool(n, domain.box, seed=HELD_OUT_SEED)
     pool.advance(100)
-    return [
-        Task((Grid(puzzle.reshape(domain.shape)),), answers=(Grid(solution.reshape(domain.shape)),))
-        for puzzle, solution in zip(pool.puzzles, pool.solutions, strict=True)
-    ]
+    return as_tasks(domain, pool.puzzles, pool.solutions)
 
 
 def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list[Task]]:

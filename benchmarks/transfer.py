@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
-from benchmarks.accuracy import RESULTS, measure
+from benchmarks.accuracy import RESULTS, as_tasks, measure
 from benchmarks.machine import describe, sentence
 from export.exporter import load_source
 from training.data import generator
 from training.data.sudoku import HELD_OUT_SEED
-from trm_sdk import SolveOptions, Solver, Task
+from trm_sdk import SolveOptions, Solver
 from trm_sdk.checkpoint import build
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
@@ -54,13 +53,7 @@ def main(model: str, puzzles: int, steps: int, out: Path) -> None:
             boards, solutions = generator.generate(
                 puzzles, box, seed=HELD_OUT_SEED, clues_added=(clues, clues)
             )
-            tasks = [
-                Task(
-                    (domain.decode(board.astype(np.int32) + 1),),
-                    answers=(domain.decode(solution.astype(np.int32) + 1),),
-                )
-                for board, solution in zip(boards, solutions, strict=True)
-            ]
+            tasks = as_tasks(domain, boards, solutions)
             row = measure(solver, tasks, options, solver.runtime.batch_size)
             givens = float((boards > 0).sum(1).mean())
             rows.append({"board": domain.name, "clues_added": clues, "givens": givens, **row})

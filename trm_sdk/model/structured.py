@@ -200,7 +200,9 @@ class StructuredBlock(nn.Module):
 
     def forward(self, x: Tensor, pools: nn.ModuleDict, keys: dict[str, str]) -> Tensor:
         """x and the result are of shape (batch, *cell axes, values, channels)."""
-        mixed = self.node(x)
+        # The bias as a term of the sum: a compiler fuses it with the rest, where a product with a
+        # bias first fills its result with copies of it.
+        mixed = F.linear(x, self.node.weight) + self.node.bias
         for name, pool in pools.items():
             assert isinstance(pool, (AxisPool, SetPool))
             mixed = mixed + pool.spread(self.relations[keys[name]](pool(x)))

@@ -37,7 +37,10 @@ class SudokuGenerated(_Strict):
     pool, first_rounds, rounds : int
         ``hard`` only: puzzles in the pool, swaps tried on each before the first draw, and with
         every 64 puzzles drawn. A random minimal 9x9 puzzle is rated about 2 (mean backtracks, see
-        `generator.rate`); after 50, 100 and 400 rounds the median is about 30, 55 and 270.
+        `generator.rate`); after 50, 100 and 400 rounds the median is about 30, 80 and 600.
+    lifetime : int or None
+        ``hard`` only: rounds after which a puzzle gives its place in the pool to a new random one.
+        A pool whose puzzles stay is learned by heart. None: they stay.
     weight : float
         Share of this source in the mixture, relative to the others.
     start, end : float
@@ -49,7 +52,8 @@ class SudokuGenerated(_Strict):
     hard: bool = False
     pool: int = Field(default=500, gt=0)
     first_rounds: int = Field(default=50, ge=0)
-    rounds: int = Field(default=1, ge=0)
+    rounds: int = Field(default=4, ge=0)
+    lifetime: int | None = Field(default=100, ge=1)
     weight: float = Field(default=1.0, gt=0)
     start: Fraction = 0.0
     end: Fraction = 1.0

@@ -300,6 +300,26 @@ def test_hard_pool_streams_and_resumes(box: tuple[int, int]) -> None:
         assert (drawn >= least).all()
 
 
+def test_hard_pool_renews_its_members() -> None:
+    pool = HardPool(20, seed=4, lifetime=5)
+    first = pool.puzzles.copy()
+    pool.advance(3)
+    # Ages are spread: some have gone, each for a new puzzle of its own, and not all at once.
+    assert pool.renewed == 12
+    assert len(np.unique(generator.fingerprint(pool.puzzles))) == 20
+    counts, _, answers = generator.solve_count(pool.puzzles)
+    assert (counts == 1).all()
+    assert (answers == pool.solutions).all()
+    assert (pool.ratings >= 0).all()
+    resumed = HardPool.from_state(pool.state())
+    pool.advance(4)
+    for _ in range(4):
+        resumed.advance(1)
+    assert (resumed.puzzles == pool.puzzles).all()
+    assert resumed.renewed == pool.renewed == 28
+    assert not (pool.puzzles == first).all(1).any()
+
+
 def test_harden_refuses_what_is_not_a_puzzle() -> None:
     puzzles, solutions = generator.generate(3, seed=14)
     puzzles[1, np.flatnonzero(puzzles[1])[0]] = 0
@@ -329,6 +349,7 @@ BOARD = np.zeros((1, 81), np.uint8)
         (lambda: generator.rate(BOARD, repeats=0), "repeats must be"),
         (lambda: HardPool(0, seed=0), "size must be"),
         (lambda: HardPool(5, seed=0, temperature=-1), "temperature must be"),
+        (lambda: HardPool(5, seed=0, lifetime=0), "lifetime must be"),
         (lambda: HardPool.from_state({}), "lacks"),
     ],
 )

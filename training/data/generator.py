@@ -1416,8 +1416,8 @@ class HardPool:
     It starts from random minimal puzzles and advances by the moves of `harden` with ``reach > 0``.
     `draw` gives out members that have changed since they were last given out, each under a random
     symmetry, and advances the pool when there are none. No two members are symmetric images of
-    each other, but successive members are related by moved clues; a larger pool, and a lower
-    `ceiling`, give more variety.
+    each other, but successive members are related by moved clues; a `lifetime`, a larger pool, and
+    a lower `ceiling` give more variety. A model learns a pool without a lifetime by heart.
 
     The arrays ``puzzles`` and ``solutions`` (size, cells) uint8 and ``ratings`` (size,) float64
     may be read at any time. Equal arguments and equal calls give equal puzzles, also across
@@ -1427,6 +1427,8 @@ class HardPool:
         size: how many puzzles to keep.
         box: shape of a box.
         seed: drives everything.
+        lifetime: rounds after which a member gives its place to a new random minimal puzzle; the
+            members' ages are spread evenly from the start. None: members stay.
         temperature, ceiling, reach, repeats: see `harden`.
 
     Raises:
@@ -1439,12 +1441,16 @@ class HardPool:
         box: tuple[int, int] = (3, 3),
         *,
         seed: int,
+        lifetime: int | None = None,
         temperature: float = 0.0,
         ceiling: float = float("inf"),
         reach: int = 10,
         repeats: int = 4,
     ) -> None:
         size = _check_at_least("size", size, 1)
+        if lifetime is not None:
+            lifetime = _check_at_least("lifetime", lifetime, 1)
+        self.lifetime = lifetime
         self.box = _check_box(box)
         self.seed = int(_check_seed(seed))
         self.temperature, self.ceiling, reach, self.repeats = _check_climb(
@@ -1453,6 +1459,8 @@ class HardPool:
         self.reach = min(reach, (size - 1) // 2)
         self.rounds = 0
         self.drawn = 0
+        self.renewed = 0
+        self._born = -_ages(size, lifetime)
         self.puzzles, self.solutions = generate(size, self.box, seed=seed)
         self.ratings: NDArray[np.float64] = np.full(size, -1.0)
         self._prints = fingerprint(self.puzzles, self.box)
@@ -1463,8 +1471,31 @@ class HardPool:
         return len(self.puzzles)
 
     def advance(self, rounds: int = 1) -> None:
-        """Tries `rounds` moves for every member."""
+        """Tries `rounds` moves for every member, and renews those whose time is up."""
         rounds = _check_at_least("rounds", rounds, 0)
+        if self.lifetime is None:
+            self._harden(rounds)
+            return
+        for _ in range(rounds):
+            self._harden(1)
+            old = np.flatnonzero(self.rounds - self._born >= self.lifetime)
+            if len(old):
+                self._renew(old)
+
+    def _renew(self, members: NDArray[np.int64]) -> None:
+        """Puts new random minimal puzzles in the places of these members."""
+        # A stream apart from those of the first puzzles, the moves and the draws.
+        seed = (self.seed ^ 0xBB67AE8584CAA73B) + self.renewed
+        puzzles, solutions = generate(len(members), self.box, seed=seed & (2**64 - 1))
+        self.puzzles[members], self.solutions[members] = puzzles, solutions
+        self._prints[members] = fingerprint(puzzles, self.box)
+        self.ratings[members] = -1.0
+        self._fresh[members] = True
+        self._born[members] = self.rounds
+        self.renewed += len(members)
+        self._harden(0)  # rates them
+
+    def _harden(self, rounds: int) -> None:
         _harden_all(
             self.puzzles,
             self.solutions,
@@ -1553,6 +1584,8 @@ class HardPool:
             "seed": np.array(self.seed, np.uint64),
             "climb": np.array([self.temperature, self.ceiling], np.float64),
             "counters": np.array([self.reach, self.repeats, self.rounds, self.drawn], np.int64),
+            "born": self._born.copy(),
+            "renewal": np.array([self.lifetime or 0, self.renewed], np.int64),
         }
 
     @classmethod
@@ -1573,7 +1606,7 @@ class HardPool:
         pool.ratings = np.array(state["ratings"], np.float64)
         pool._prints = np.array(state["prints"], np.uint64)
         pool._fresh = np.array(state["fresh"], np.bool_)
-        for name in ("ratings", "prints", "fresh"):
+        for name in ("ratings", "prints", "fresh", "born"):
             if np.shape(state[name]) != (len(puzzles),):
                 raise ValueError(
                     f"{name} must have shape ({len(puzzles)},), got {np.shape(state[name])}"
@@ -1584,7 +1617,16 @@ class HardPool:
         pool.temperature, pool.ceiling, pool.reach, pool.repeats = _check_climb(
             temperature, ceiling, reach, repeats
         )
+        lifetime, pool.renewed = (int(value) for value in state["renewal"])
+        pool.lifetime = lifetime or None
+        pool._born = np.array(state["born"], np.int64)
         return pool
+
+
+def _ages(size: int, lifetime: int | None) -> NDArray[np.int64]:
+    """What ages the members of a new pool are given: spread over the lifetime, so that they do not
+    all go at once."""
+    return np.arange(size, dtype=np.int64) * (lifetime or 0) // size
 
 
 _STATE_KEYS = frozenset(
@@ -1598,5 +1640,7 @@ _STATE_KEYS = frozenset(
         "seed",
         "climb",
         "counters",
+        "born",
+        "renewal",
     }
 )

@@ -36,6 +36,9 @@ PARTS = ("sets", "latency", "givens", "curve", "halting")
 #: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
 
+#: Supervision steps of the longest plain attempt of a curve.
+LONGEST = 256
+
 
 def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list[Task]:
     """Boards of shape (n, cells), 0 for a blank, as tasks that know their answers."""
@@ -156,7 +159,7 @@ def _percentiles(
 @click.option("--minimal", default=2000, show_default=True, help="Generated minimal puzzles.")
 @click.option("--most", type=int, help="Use at most so many puzzles of each set.")
 @click.option("--timed", default=100, show_default=True, help="Single solves timed a set.")
-@click.option("--curve-puzzles", default=200, show_default=True)
+@click.option("--curve-puzzles", default=50, show_default=True)
 @click.option("--batch-size", default=16, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--runtime", default="auto", show_default=True)
@@ -185,6 +188,11 @@ def main(
     console.print(sentence(result["machine"]), highlight=False)
     result["defaults"] = solver.options.model_dump()
     sets = read_sets(domain, data, minimal)
+
+    def save() -> None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
     if "sets" in parts:
         result["sets"] = {}
         table = _table("set", "puzzles", "exact", "verified", "falsely", "steps")
@@ -192,6 +200,7 @@ def main(
             row = measure(solver, sample(tasks, most), None, batch_size)
             result["sets"][name] = row
             console.print(name, f"{row['exact']:.2%}", highlight=False)
+            save()
             table.add_row(
                 name, str(row["puzzles"]), f"{row['exact']:.2%}", f"{row['verified']:.2%}",
                 str(row["false_verified"]), f"{row['mean_steps']:.1f}",
@@ -212,6 +221,7 @@ def main(
         for name, row in result["latency"].items():
             table.add_row(name, *(f"{value:.1f}" for value in row.values()))
         console.print(table)
+        save()
     if "givens" in parts:
         result["givens"] = {}
         table = _table("givens", "puzzles", "exact", "steps")
@@ -221,19 +231,19 @@ def main(
             result["givens"][f"{low}-{high}"] = row
             table.add_row(f"{low}-{high}", "300", f"{row['exact']:.2%}", f"{row['mean_steps']:.1f}")
         console.print(table)
+        save()
     if "curve" in parts:
         result["curve"] = []
         table = _table("set", "explore", "noise", "steps", "attempts", "exact", "steps taken")
         for name, tasks in sets.items():
-            for options in curve_points():
-                row = measure(solver, sample(tasks, curve_puzzles), options, batch_size)
-                point = options.model_dump(include={"explore", "noise", "max_steps", "attempts"})
-                result["curve"].append({"set": name, **point, **row})
+            for point in curve(solver, sample(tasks, curve_puzzles), batch_size):
+                result["curve"].append({"set": name, **point})
                 table.add_row(
-                    name, options.explore, f"{options.noise:g}", str(options.max_steps),
-                    str(options.attempts), f"{row['exact']:.1%}", f"{row['mean_steps']:.0f}",
+                    name, point["explore"], f"{point['noise']:g}", str(point["max_steps"]),
+                    str(point["attempts"]), f"{point['exact']:.1%}", f"{point['mean_steps']:.1f}",
                 )  # fmt: skip
-                console.print(name, str(point), f"{row['exact']:.1%}", highlight=False)
+            console.print(name, "curve measured", highlight=False)
+            save()
         console.print(table)
     if "halting" in parts:
         mixed = [task for tasks in sets.values() for task in sample(tasks, 60)]
@@ -242,21 +252,39 @@ def main(
         for row in result["halting"]:
             table.add_row(f"{row['said']:.2f}", f"{row['right']:.2f}", str(row["steps"]))
         console.print(table)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    save()
     console.print(f"written to {out}", highlight=False)
 
 
-def curve_points() -> list[SolveOptions]:
-    """Settings along the curves of accuracy against compute."""
-    longer = [SolveOptions(max_steps=steps, attempts=1) for steps in (16, 32, 64, 128, 256)]
-    noisy = [
-        SolveOptions(max_steps=64, attempts=attempts, explore="noise", noise=noise)
-        for noise in (0.1, 0.2)
-        for attempts in (4, 16)
+def curve(solver: Solver, tasks: Sequence[Task], batch_size: int) -> list[dict[str, Any]]:
+    """Points of accuracy against compute: more steps, more noisy attempts, more symmetries.
+
+    A plain attempt stops at its first step that the rules confirm, so one run of the longest says
+    what every shorter one would have done.
+    """
+    plain = SolveOptions(max_steps=LONGEST, attempts=1, explore="none", patience=None)
+    solutions = list(solver.solve_many(iter(tasks), plain, batch_size=batch_size))
+    found = np.array([one.steps if one.correct else LONGEST + 1 for one in solutions])
+    points: list[dict[str, Any]] = [
+        {
+            "explore": "none",
+            "noise": 0.0,
+            "max_steps": steps,
+            "attempts": 1,
+            "puzzles": len(tasks),
+            "exact": float((found <= steps).mean()),
+            "mean_steps": float(np.minimum(found, steps).mean()),
+        }
+        for steps in (1, 2, 4, 8, 16, 32, 64, 128, LONGEST)
     ]
-    turned = [SolveOptions(max_steps=64, attempts=16, explore="symmetry")]
-    return longer + noisy + turned
+    searches = [("noise", attempts) for attempts in (4, 8, 16, 32)] + [("symmetry", 8)]
+    for explore, attempts in searches:
+        update = {"explore": explore, "attempts": attempts, "max_steps": 64}
+        options = solver.options.model_copy(update=update)
+        row = measure(solver, tasks, options, batch_size)
+        point = options.model_dump(include={"explore", "noise", "max_steps", "attempts"})
+        points.append(point | {key: row[key] for key in ("puzzles", "exact", "mean_steps")})
+    return points
 
 
 def _table(*columns: str) -> Table:

@@ -126,7 +126,11 @@ def _setting(point: dict[str, Any]) -> str:
 def draw_curve(points: list[dict[str, Any]], path: Path) -> None:
     """Exact accuracy against the mean number of supervision steps spent."""
     sets = list(dict.fromkeys(point["set"] for point in points))
-    styles = {"none": ("o-", "one attempt"), "noise": ("s", "noise"), "symmetry": ("x", "symmetry")}
+    styles = {
+        "none": ("o-", "one attempt, more steps"),
+        "noise": ("s--", "noisy attempts"),
+        "symmetry": ("x", "symmetries"),
+    }
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for color, name in zip(plt.rcParams["axes.prop_cycle"].by_key()["color"], sets, strict=False):
         for explore, (style, _) in styles.items():
@@ -140,7 +144,7 @@ def draw_curve(points: list[dict[str, Any]], path: Path) -> None:
                 markersize=6,
             )
     for style, label in styles.values():
-        axes.plot([], [], style.rstrip("-"), color="grey", label=label)
+        axes.plot([], [], style, color="grey", label=label)
     axes.set(xscale="log", xlabel="supervision steps a puzzle (mean)", ylabel="exact grids, %")
     axes.set_ylim(0, 102)
     axes.grid(alpha=0.3)

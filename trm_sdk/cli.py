@@ -56,6 +56,7 @@ def _search_options(command: _F) -> _F:
         click.option("--seed", type=int, help="Of noise and symmetries."),
         click.option("--seconds", type=float, help="Time a puzzle may take."),
         click.option("--patience", type=int, help="Steps before further attempts join the first."),
+        click.option("--width", type=int, help="Attempts under way at a time."),
         click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
         click.option("--explore", type=click.Choice(["none", "noise", "symmetry"])),
         click.option("--attempts", type=int, help="Attempts a puzzle may take."),

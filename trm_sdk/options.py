@@ -27,8 +27,13 @@ class SolveOptions(BaseModel):
         Attempts take deviations from ``noise / noise_spread`` to ``noise * noise_spread``, evenly
         in the logarithm: what helps one puzzle is too little or too much for another. 1: all alike.
     patience : int or None
-        Steps that the plain attempt runs alone before the others join it, all at once. 0: they
-        start together. None, the default: the others wait until the plain attempt has failed.
+        Steps that the plain attempt runs alone before others join it. 0: they start together. None,
+        the default: the others wait until the plain attempt has failed.
+    width : int or None
+        Attempts at one puzzle under way at a time; when one ends, the next begins. None, the
+        default: as many as make a batch that suits the model and the device (`Runtime.batch_size`).
+        On a CPU a narrow search solves in less time: most puzzles need few attempts, and a wide one
+        has begun many when the first succeeds. Where all attempts vote, all are under way.
     choose : {"auto", "confidence", "majority"}
         How to choose among the attempts' last answers where the rules confirm none: the halting
         head's favourite, or the most frequent one (ties: its highest confidence). ``auto`` takes
@@ -54,6 +59,7 @@ class SolveOptions(BaseModel):
     noise: float = Field(default=0.1, ge=0, le=100)
     noise_spread: float = Field(default=2.5, ge=1, le=100)
     patience: int | None = Field(default=None, ge=0)
+    width: int | None = Field(default=None, ge=1)
     choose: Literal["auto", "confidence", "majority"] = "auto"
     halt_threshold: float = Field(default=1.0, ge=0, le=1)
     verify: bool = True

@@ -60,6 +60,7 @@ class Job:
     # Bookkeeping of the search.
     check: bool = True
     patience: int = 0
+    width: int = 1  # attempts that may be under way together
     begun: int = 0  # attempts seated at least once
     handed_out: int = 0  # attempts seated or waiting for a row
     unfinished: int = 0  # of those
@@ -83,6 +84,14 @@ class _Row:
     rng: np.random.Generator
     born: int  # the turn before its first
     alarm: int  # the turn at which something is to be done about it
+
+
+@dataclass(slots=True)
+class _Alone:
+    """What is kept of a row that is the only one, and is to be checked by the rules."""
+
+    givens: list[int]  # the token that stands in a cell whatever the network says; 0: none
+    last: list[int]  # columns of the last answer, all of them refuted
 
 
 def check_options(options: SolveOptions, domain: Domain) -> None:
@@ -141,6 +150,7 @@ class Search:
         self._all_check = np.zeros(capacity, bool)
         # The last answers, as columns of the logits.
         self._columns = np.zeros((0, cells), np.intp)
+        self._alone: _Alone | None = None
         self._resize()
 
     # --- jobs -------------------------------------------------------------------------------
@@ -169,12 +179,13 @@ class Search:
             self._has_rules = self.domain.verify_tokens(tokens[None], tokens[None]) is not None
         job = Job(task, options, tokens, check=options.verify and self._has_rules)
         job.patience = options.max_steps if options.patience is None else options.patience
-        if _votes(job):
-            job.patience = 0  # every attempt will be asked, so none need wait
+        job.width = options.width or self.runtime.batch_size
+        if _votes(job):  # every attempt will be asked, so none need wait
+            job.patience, job.width = 0, options.attempts
         job.handed_out = job.unfinished = 1
         self._waiting.append((job, 0))
-        if options.attempts > 1 and job.patience == 0:
-            self._send_the_others(job)
+        if job.patience == 0:
+            self._send_more(job)
         return job
 
     def cancel(self, job: Job) -> None:
@@ -187,27 +198,35 @@ class Search:
 
     def turn(self) -> list[Job]:
         """Seat waiting attempts, take one step, and return the jobs that this finished."""
-        self._seat()
+        if self._vacant or self._waiting:
+            self._seat()
         if not self._rows:
             return []
         if self._noisy:
             self._state = self.runtime.perturb(self._state, self._noise, self._rngs)
         self._state, logits, halt_logit = self.runtime.step(self._state)
         self._turn += 1
-        # What follows runs after every step of a millisecond, with cold caches: each call of numpy
-        # costs some 4 us, so there are as few as can be.
+        # What follows runs after every step of a millisecond, with caches that the step has filled
+        # with other things: each function of numpy costs 4 to 12 us then, a short loop of Python
+        # less. So one row alone has a way of its own.
         columns = logits.argmax(-1)
-        if self._givens_from is not None:
-            np.copyto(columns, self._kept, where=self._given)
-        confirmed = self._confirm(columns) if self._checking else None
+        if self._alone is not None:
+            confirmed = self._confirm_alone(self._alone, columns)
+        else:
+            if self._givens_from is not None:
+                np.copyto(columns, self._kept, where=self._given)
+            confirmed = self._confirm(columns) if self._checking else None
         self._columns = columns
+        rings = self._turn >= self._alarm
+        if confirmed is None and not (rings or self._halting or self._timed):
+            return []
         # A look is needed at rows that are confirmed, that halt, or whose alarm rings.
         look: set[int] = set()
         if confirmed is not None:
             look.update(np.flatnonzero(confirmed).tolist())
         if self._halting:
             look.update(np.flatnonzero(halt_logit > self._threshold).tolist())
-        if self._turn >= self._alarm:
+        if rings:
             look.update(
                 place
                 for place, row in enumerate(self._rows)
@@ -219,11 +238,7 @@ class Search:
 
     def _confirm(self, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
         """Which rows' answers obey the rules; None for none of them."""
-        if len(columns) == 1:
-            if columns.tobytes() == self._columns.tobytes():
-                return None  # an answer refuted before is refuted still
-            verdict = self.domain.verify_tokens(self._tokens, columns + self._offset)
-            return verdict if verdict is not None and verdict[0] else None
+        # An answer refuted before is refuted still.
         changed = (columns != self._columns).any(1)
         changed &= self._check
         rows = np.flatnonzero(changed)
@@ -235,6 +250,21 @@ class Search:
         confirmed = np.zeros(len(columns), bool)
         confirmed[rows] = verdict
         return confirmed
+
+    def _confirm_alone(
+        self, alone: _Alone, columns: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.bool_] | None:
+        """`_confirm` for a batch of one row."""
+        found: list[int] = columns[0].tolist()
+        if found == alone.last:
+            return None
+        alone.last, offset = found, self._offset
+        cells = zip(alone.givens, found, strict=True)
+        answer = [given or column + offset for given, column in cells]
+        if self.domain.rules_out(answer):
+            return None
+        verdict = self.domain.verify_tokens(self._tokens, np.array(answer)[None])
+        return verdict if verdict is not None and verdict[0] else None
 
     def _look(
         self,
@@ -259,7 +289,7 @@ class Search:
                     finished.append(job)
             elif self._turn >= row.alarm:
                 row.alarm = row.born + job.options.max_steps
-                self._send_the_others(job)
+                self._send_more(job)
         if self._timed:
             finished.extend(self._out_of_time(halt_logit))
         self._alarm = self._next_alarm()
@@ -279,7 +309,7 @@ class Search:
             self._conclude(job, self._chosen(job), "seconds")  # while no row of it runs
             return True
         if job.handed_out < job.options.attempts:
-            self._send_the_others(job)
+            self._send_more(job)
         elif last:
             final = self._chosen(job)
             self._conclude(job, final, "halted" if final.halted else "max_steps")
@@ -302,7 +332,10 @@ class Search:
     def _final(self, place: int, confidence: float, halted: bool = False) -> _Final:
         row = self._rows[place]
         assert row is not None
-        return _Final(self._columns[place] + self._offset, confidence, halted, row.symmetry)
+        answer = self._columns[place] + self._offset
+        if self._givens_from is not None:
+            np.copyto(answer, self._tokens[place], where=self._given[place])
+        return _Final(answer, confidence, halted, row.symmetry)
 
     def _grid(self, final: _Final) -> Grid:
         """The answer in the puzzle's own orientation."""
@@ -350,10 +383,11 @@ class Search:
 
     # --- rows -------------------------------------------------------------------------------
 
-    def _send_the_others(self, job: Job) -> None:
-        """Queue the job's later attempts, ahead of puzzles not yet begun."""
-        others = range(job.handed_out, job.options.attempts)
-        job.handed_out = job.options.attempts
+    def _send_more(self, job: Job) -> None:
+        """Queue later attempts until the job has its width, ahead of puzzles not yet begun."""
+        last = min(job.handed_out + job.width - job.unfinished, job.options.attempts)
+        others = range(job.handed_out, last)
+        job.handed_out += len(others)
         job.unfinished += len(others)
         if job.begun:
             self._waiting.extendleft((job, attempt) for attempt in reversed(others))
@@ -414,7 +448,7 @@ class Search:
         self._all_threshold[place] = np.inf if job.check else _logit(options.halt_threshold)
         self._all_noise[place] = noise
         self._all_check[place] = job.check
-        others_wait = attempt == 0 and job.handed_out < options.attempts
+        others_wait = attempt == 0 and job.patience > 0 and job.handed_out < options.attempts
         steps = min(job.patience, options.max_steps) if others_wait else options.max_steps
         return _Row(job, symmetry, rng, self._turn, self._turn + steps)
 
@@ -449,6 +483,10 @@ class Search:
         self._checking = bool(self._check.any())
         self._halting = bool((self._threshold < np.inf).any())
         self._noisy = bool(self._noise.any())
+        self._alone = None
+        if self._checking and len(self._rows) == 1:
+            givens = np.where(self._given[0], self._tokens[0], 0)
+            self._alone = _Alone(givens.tolist(), [])
         rows = [row for row in self._rows if row is not None]
         self._rngs = [row.rng for row in rows]
         self._timed = any(row.job.options.seconds is not None for row in rows)

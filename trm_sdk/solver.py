@@ -23,8 +23,6 @@ from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.spec import ModelSpec
 from trm_sdk.task import Task
 
-#: Attempts at one puzzle that run side by side at least, so that the luckiest ends the solve.
-_ATTEMPTS_AT_ONCE = 16
 #: Solved puzzles that may wait, in batches, for an earlier one that takes longer.
 _LOOKAHEAD = 64
 
@@ -164,7 +162,7 @@ class Solver:
         """
         options = self.complete(options)
         task = self.parse(puzzle)
-        rows = min(options.attempts, max(self._runtime.batch_size, _ATTEMPTS_AT_ONCE))
+        rows = min(options.attempts, options.width or self._runtime.batch_size)
         search = Search(self._domain, self._runtime, rows)
         job = search.add(task, options)
         while job.solution is None:

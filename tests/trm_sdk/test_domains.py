@@ -87,6 +87,17 @@ def test_vectorised_verification_agrees_with_the_rules_said_slowly() -> None:
 
 
 @pytest.mark.parametrize("box", SHAPES)
+def test_a_first_look_rules_out_no_solution(box: tuple[int, int]) -> None:
+    domain, rng = Sudoku(*box), np.random.default_rng(0)
+    answer = domain.encode_grid(solved(domain))
+    for _ in range(20):
+        symmetry = domain.random_symmetry(rng)
+        assert not domain.rules_out(domain.encode_grid(symmetry.apply(solved(domain))).tolist())
+    for token in (-3, 0, 1, int(answer[1]), domain.size + 2):
+        assert domain.rules_out([token, *answer.tolist()[1:]])
+
+
+@pytest.mark.parametrize("box", SHAPES)
 def test_symmetries_keep_solutions_and_can_be_undone(box: tuple[int, int]) -> None:
     domain, rng = Sudoku(*box), np.random.default_rng(1)
     answer = solved(domain)

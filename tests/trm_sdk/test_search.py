@@ -161,6 +161,57 @@ def test_more_attempts_than_rows_run_in_waves(untrained: Solver) -> None:
     assert (solution.steps, solution.attempts) == (24, 8)
 
 
+@pytest.mark.parametrize(
+    ("patience", "batches"),
+    [
+        (None, [1] * 5 + [3] * 10),
+        (2, [1] * 2 + [3] * 10 + [1] * 3),  # the plain attempt is one of the three at first
+        (0, [3] * 10 + [1] * 5),
+    ],
+)
+def test_width_is_how_many_attempts_are_under_way(
+    untrained: Solver, patience: int | None, batches: list[int]
+) -> None:
+    options = SolveOptions(max_steps=5, attempts=7, explore="noise", patience=patience, width=3)
+    (solution,), seen = solve_all(untrained, ["1" + "." * 15], options, 16)
+    assert seen == batches
+    assert (solution.steps, solution.attempts) == (35, 7)
+    # A single solve has no more rows than that, and ends the same.
+    counting = Counting(untrained.runtime)
+    single = Solver(counting).solve("1" + "." * 15, options)
+    assert counting.batches == batches
+    assert (single.grid, single.confidence) == (solution.grid, solution.confidence)
+
+
+def test_a_narrow_search_leaves_rows_to_other_puzzles(untrained: Solver) -> None:
+    options = SolveOptions(max_steps=4, attempts=5, explore="noise", width=2)
+    solutions, seen = solve_all(untrained, ["1" + "." * 15] * 4, options, 8)
+    assert seen == [4] * 4 + [8] * 8
+    assert [(s.steps, s.attempts) for s in solutions] == [(20, 5)] * 4
+
+
+def test_the_first_look_at_an_answer_changes_nothing_but_time(
+    solver: Solver, puzzles: Puzzles
+) -> None:
+    """One row alone asks `Domain.rules_out` first; a domain without it comes to the same."""
+
+    class Plain(Sudoku):
+        def rules_out(self, answer: list[int]) -> bool:
+            seen.append(answer)
+            return False
+
+    seen: list[list[int]] = []
+    plain = Solver(solver.runtime, Plain(2, 2))
+    options = SolveOptions(max_steps=6)
+    for puzzle in puzzles[0][:60]:
+        one, other = solver.solve(puzzle, options), plain.solve(puzzle, options)
+        assert (one.grid, one.steps, one.verified) == (other.grid, other.steps, other.verified)
+        assert seen[-1] == (np.array(other.grid.tolist()).ravel() + 1).tolist()
+        givens = np.array(other.task.grid.tolist()).ravel()
+        assert all((np.array(answer) == givens + 1)[givens > 0].all() for answer in seen)
+        seen.clear()
+
+
 def test_attempts_solve_what_one_does_not(solver: Solver, puzzles: Puzzles) -> None:
     plain, _ = solve_all(solver, puzzles[0], SolveOptions(max_steps=1), 64)
     options = SolveOptions(max_steps=1, attempts=16, explore="noise", noise=0.3)

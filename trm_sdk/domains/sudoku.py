@@ -106,6 +106,12 @@ class Sudoku(Domain):
             verdict &= ((tokens < self.answer_offset) | (tokens == answers)).all(1)
         return verdict
 
+    def rules_out(self, answer: list[int]) -> bool:
+        """True unless every value stands as often as the board has rows: the first thing that a
+        wrong answer gets wrong."""
+        first, size = self.answer_offset, self.size
+        return any(answer.count(value) != size for value in range(first, first + size))
+
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """Relabel digits; permute bands, stacks, rows and columns; transpose (square boxes)."""
         rows, columns = self.box

@@ -1,7 +1,9 @@
 """Many threads on one Solver for minutes: ``python -m benchmarks.soak --minutes 5``.
 
+Each thread solves puzzles one by one, in batches and as streams, plainly and with noisy attempts.
 Every answer is compared with the known one: a row handed to the wrong caller would show at once.
 Memory is read twice a second; what is compared is its mean over the second and the last fifth.
+What was found so far is written every ten seconds, so that a run cut short is not lost.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 
 from benchmarks.accuracy import RESULTS, generated
 from benchmarks.machine import describe, sentence
-from trm_sdk import SolveOptions, Solver, Task
+from trm_sdk import Grid, SolveOptions, Solver, Task
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
 
@@ -35,26 +37,32 @@ def resident_mb() -> float:
 def work(
     solver: Solver, tasks: list[Task], deadline: float, seed: int, counts: dict[str, int]
 ) -> None:
-    """Solve puzzles one by one and in batches, in an order of this thread's own."""
+    """Solve puzzles in every way there is, in an order of this thread's own."""
     rng = np.random.default_rng(seed)
-    options = SolveOptions(max_steps=32, attempts=1)
+    plain = SolveOptions(max_steps=32, attempts=1)
+    noisy = SolveOptions(max_steps=16, attempts=4, explore="noise", patience=8)
     while time.monotonic() < deadline:
         chosen = [tasks[i] for i in rng.integers(len(tasks), size=20)]
+        options = (plain, noisy)[int(rng.integers(2))]
+        answers: list[tuple[Grid, bool | None]] = []
         try:
-            solutions = [solver.solve(task, options) for task in chosen[:10]]
-            solutions += solver.solve_many(chosen[10:], options, batch_size=8)
+            solutions = [solver.solve(task, options) for task in chosen[:8]]
+            solutions += solver.solve_many(chosen[8:16], options, batch_size=8)
+            answers += [(solution.grid, solution.verified) for solution in solutions]
+            for task in chosen[16:]:
+                *_, last = solver.stream(task, plain)
+                answers.append((last.grid, last.verified))
         except Exception as error:
             counts["errors"] += 1
             print(f"error: {error!r}", flush=True)
             continue
-        for task, solution in zip(chosen, solutions, strict=True):
-            counts["solved"] += 1
-            counts["verified"] += solution.verified is True
+        for task, (grid, verified) in zip(chosen, answers, strict=True):
+            counts["puzzles"] += 1
+            counts["verified"] += verified is True
             # An answer to someone else's puzzle would not keep this one's givens.
             given = task.grid.cells > 0
-            foreign = (solution.grid.cells != task.grid.cells)[given].any()
-            wrong = solution.verified and solution.grid != task.answer
-            counts["wrong"] += bool(foreign or wrong)
+            foreign = (grid.cells != task.grid.cells)[given].any()
+            counts["wrong"] += bool(foreign or (verified and grid != task.answer))
 
 
 @click.command(cls=ErrorHandlingCommand)
@@ -70,7 +78,7 @@ def main(model: str, minutes: float, workers: int, threads: int, out: Path) -> N
     tasks = generated(solver.domain, 500)
     deadline = time.monotonic() + 60 * minutes
     counts: list[dict[str, int]] = [
-        dict.fromkeys(("solved", "verified", "wrong", "errors"), 0) for _ in range(workers)
+        dict.fromkeys(("puzzles", "verified", "wrong", "errors"), 0) for _ in range(workers)
     ]
     crew = [
         threading.Thread(target=work, args=(solver, tasks, deadline, number, counts[number]))
@@ -78,24 +86,39 @@ def main(model: str, minutes: float, workers: int, threads: int, out: Path) -> N
     ]
     for thread in crew:
         thread.start()
-    memory = []
+    started = written = time.monotonic()
+    memory: list[float] = []
+    result: dict[str, Any] = {}
+
+    def report() -> None:
+        fifth = max(len(memory) // 5, 1)
+        before, after = float(np.mean(memory[fifth : 2 * fifth])), float(np.mean(memory[-fifth:]))
+        result.update(
+            {
+                "machine": describe(threads),
+                "workers": workers,
+                "minutes": (time.monotonic() - started) / 60,
+                **{key: sum(one[key] for one in counts) for key in counts[0]},
+                "memory_mb": [before, after],
+                "growth": after / before - 1,
+            }
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
     while any(thread.is_alive() for thread in crew):
         memory.append(resident_mb())
+        if len(memory) >= 5 and time.monotonic() - written >= 10:
+            written = time.monotonic()
+            report()
         time.sleep(0.5)
-    total = {key: sum(one[key] for one in counts) for key in counts[0]}
-    fifth = max(len(memory) // 5, 1)
-    before, after = float(np.mean(memory[fifth : 2 * fifth])), float(np.mean(memory[-fifth:]))
-    result: dict[str, Any] = {
-        "machine": describe(threads), "workers": workers, "minutes": minutes, **total,
-        "memory_mb": [before, after], "growth": after / before - 1,
-    }  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    report()
+    before, after = result["memory_mb"]
     click.echo(sentence(result["machine"]))
     click.echo(
-        f"{workers} threads, {minutes:g} min: {total['solved']} puzzles, {total['errors']} errors, "
-        f"{total['wrong']} wrong rows, memory {before:.1f} -> {after:.1f} MB "
-        f"({result['growth']:+.1%})"
+        f"{workers} threads, {result['minutes']:.1f} min: {result['puzzles']:,} puzzles, "
+        f"{result['errors']} errors, {result['wrong']} wrong rows, "
+        f"memory {before:.1f} -> {after:.1f} MB ({result['growth']:+.1%})"
     )
 
 

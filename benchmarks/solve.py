@@ -1,9 +1,18 @@
 """Ways to solve the same puzzles with the same weights, in one run: ``python -m benchmarks.solve``.
 
 The yardstick is the reference implementation's evaluation: eager PyTorch, a fixed number of
-supervision steps for every puzzle, one look at the last answer. Beside it stand this package's
-runtimes with halting by the rules, at the same number of steps and one attempt; and the defaults of
-`Solver.solve`, which may spend more.
+supervision steps for every puzzle, one look at the last answer. Five parts, each optional, kept
+together in one file of results that is written after every row:
+
+- ``ways``: this package's runtimes and precisions with halting by the rules, at the reference's
+  number of steps and one attempt, and the defaults of `Solver.solve`, which may spend more;
+- ``failures``: of the reference evaluation's failures on fresh puzzles, how many attempts solve;
+- ``overhead``: how much of a step at batch 1 is Python's;
+- ``cold``: a fresh process from import to the first answer;
+- ``curve``: accuracy against compute, by longer plain attempts and by restarts with noise.
+
+``--readme`` ends with ``python -m benchmarks.solve_report``, which puts what was measured, now or
+before, into the README.
 """
 
 from __future__ import annotations
@@ -14,9 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -24,16 +33,30 @@ import onnxruntime
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy import RESULTS, read_sets, sample
-from benchmarks.machine import describe, sentence
+from benchmarks.accuracy import RESULTS, as_tasks, read_sets, sample
+from benchmarks.machine import describe
+from benchmarks.solve_report import FIGURE, README, draw, fill, markdown
 from export import export_onnx
 from export.exporter import load_source
+from export.quantize import Precision
+from training.data import generator
 from trm_sdk import SolveOptions, Solver, Task
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain, Sudoku
 from trm_sdk.model.recursion import TRM
+from trm_sdk.runtimes.onnx import OnnxRuntime
 
-#: Gives, for encoded puzzles (n, N), the answers (n, N), solved `batch` at a time.
+PARTS = ("ways", "failures", "overhead", "cold", "curve")
+#: Of a step graph with standard operators alone; see `export.quantize`.
+ROUNDED: tuple[Precision, ...] = ("fp16", "int8w", "int8", "int4")
+#: Sets whose puzzles one attempt mostly solves; of the others, fewer are taken.
+COMMON = ("minimal", "34+ givens", "clue17")
+#: Of the puzzles made for ``failures``: used nowhere else.
+FRESH_SEED = 0xF4E5_4
+#: Supervision steps of the longest plain attempt of the curve, and its most attempts.
+LONGEST, MOST_ATTEMPTS = 256, 32
+
+#: Which of the tasks are solved exactly, `batch` of them at a time.
 Way = Callable[[Sequence[Task], int], list[bool]]
 
 
@@ -110,12 +133,140 @@ def time_way(way: Way, tasks: Sequence[Task], batch: int) -> dict[str, float]:
     seconds = time.perf_counter() - start
     p50, p95, p99 = np.percentile(singles, [50, 95, 99])
     return {
+        "puzzles": len(tasks),
         "p50_ms": float(p50),
         "p95_ms": float(p95),
         "p99_ms": float(p99),
         "puzzles_per_second": len(tasks) / seconds,
         "exact": float(np.mean(right)),
     }
+
+
+def count_failures(
+    yardstick: Way, onnx: Solver, least: int, most: int, batch: int
+) -> dict[str, Any]:
+    """Fresh minimal puzzles until the reference evaluation has failed `least` of them (or there
+    are `most`), and how many of those failures longer runs and 16 attempts solve."""
+    domain = cast(Sudoku, onnx.domain)
+    puzzles, failures = 0, list[Task]()
+    while len(failures) < least and puzzles < most:
+        boards = generator.generate(
+            min(4 * batch, most - puzzles), domain.box, seed=FRESH_SEED + puzzles
+        )
+        tasks = as_tasks(domain, *boards)
+        right = yardstick(tasks, batch)
+        failures += [task for task, one in zip(tasks, right, strict=True) if not one]
+        puzzles += len(tasks)
+    defaults = onnx.options
+    result: dict[str, Any] = {"puzzles": puzzles, "failures": len(failures)}
+    for label, attempts in (("one attempt", 1), ("16 attempts", 16)):
+        explore = "noise" if defaults.explore == "none" else defaults.explore
+        options = defaults.model_copy(update={"attempts": attempts, "explore": explore})
+        solutions = list(onnx.solve_many(iter(failures), options))
+        result[label] = {
+            "max_steps": options.max_steps,
+            "solved": sum(bool(one.correct) for one in solutions),
+            "mean_steps": float(np.mean([one.steps for one in solutions])) if solutions else 0.0,
+        }
+    return result
+
+
+class Timed:
+    """An onnxruntime session that notes when it was entered and left."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.calls: list[tuple[float, float]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.session, name)
+        if not name.startswith("run"):
+            return value
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            entered = time.perf_counter()
+            result = value(*arguments, **keywords)
+            self.calls.append((entered, time.perf_counter()))
+            return result
+
+        return call
+
+
+def without_solution(domain: Sudoku) -> Task:
+    """A board whose last cell of the first row has no value left, though no givens collide."""
+    board = np.zeros(domain.shape, np.int8)
+    board[0, :-1] = np.arange(1, domain.size)
+    board[-1, -1] = domain.size
+    return domain.parse(board)
+
+
+def step_overhead(onnx: Solver, task: Task, steps: int) -> dict[str, float]:
+    """Medians of a step inside onnxruntime and of what lies between two of them, at batch 1.
+
+    The puzzle must be one that these steps don't solve. What lies between is all of Python that a
+    step of a single solve runs: the search, the rules, the runtime's own code.
+    """
+    runtime = cast(OnnxRuntime, onnx.runtime)
+    timed = Timed(runtime._session)
+    runtime._session = timed
+    try:
+        solution = onnx.solve(task, SolveOptions(max_steps=steps, attempts=1))
+    finally:
+        runtime._session = timed.session
+    assert solution.steps == steps
+    entered, left = 1e6 * np.array(timed.calls).T
+    between, inside = float(np.median(entered[1:] - left[:-1])), float(np.median(left - entered))
+    return {"steps": steps, "step_us": inside, "python_us": between, "share": between / inside}
+
+
+def curve(onnx: Solver, tasks: Sequence[Task], batch: int) -> list[dict[str, Any]]:
+    """Points of accuracy against compute: longer plain attempts, and restarts with noise.
+
+    A search stops at the first step that the rules confirm, and here attempts follow one another:
+    so one run of the longest says what every shorter one would have done. The milliseconds of a
+    point are its steps at the time a step took in that run.
+    """
+    length = onnx.options.max_steps
+    points = []
+    for explore, options, sizes in (
+        (
+            "none",
+            SolveOptions(max_steps=LONGEST, attempts=1),
+            (1, 2, 4, 8, 16, 32, 64, 128, LONGEST),
+        ),
+        (
+            "noise",
+            onnx.options.model_copy(
+                update={
+                    "explore": "noise",
+                    "attempts": MOST_ATTEMPTS,
+                    "patience": None,
+                    "width": 1,
+                }
+            ),
+            (1, 2, 4, 8, 16, MOST_ATTEMPTS),
+        ),
+    ):
+        start = time.perf_counter()
+        solutions = list(onnx.solve_many(iter(tasks), options, batch_size=batch))
+        seconds = time.perf_counter() - start
+        right = np.array([bool(one.correct) for one in solutions])
+        steps = np.array([one.steps for one in solutions])
+        cost = steps if explore == "none" else np.array([one.attempts for one in solutions])
+        for size in sizes:
+            solved = right & (cost <= size)
+            spent = np.where(solved, steps, size if explore == "none" else size * length)
+            points.append(
+                {
+                    "explore": explore,
+                    "max_steps": size if explore == "none" else length,
+                    "attempts": 1 if explore == "none" else size,
+                    "exact": float(solved.mean()),
+                    "mean_steps": float(spent.mean()),
+                    "ms": float(1000 * seconds * spent.mean() / steps.mean() / len(tasks)),
+                }
+            )
+    return points
 
 
 _COLD = """
@@ -138,80 +289,115 @@ def cold(model: str, runtime: str, threads: int, puzzle: str) -> dict[str, float
     return {"cold_seconds": float(seconds), "peak_mb": float(megabytes)}
 
 
+def make_ways(
+    model: str, folder: Path, steps: int, threads: int
+) -> Iterator[tuple[str, Way, int | None]]:
+    """Label, way, and bytes of the graph where there is one; the yardstick comes first."""
+    spec, network = load_source(model)
+    once = SolveOptions(max_steps=steps, attempts=1)
+    onnx = Solver.from_pretrained(model, runtime="onnx", threads=threads)
+    domain = onnx.domain
+    label = f"reference evaluation (PyTorch eager, {steps} steps)"
+    yield label, reference(network, domain, steps), None
+    eager = Solver.from_pretrained(model, runtime="torch", threads=threads)
+    yield "PyTorch runtime", solver(eager, once), None
+    exported = export_onnx((spec, network), folder / "fp32.onnx")
+    yield "ONNX step", solver(onnx, once), exported.bytes
+    for precision in ROUNDED:
+        exported = export_onnx((spec, network), folder / f"{precision}.onnx", precision=precision)
+        rounded = Solver(OnnxRuntime(exported.path, "cpu", threads), domain)
+        yield f"ONNX step, {precision}", solver(rounded, once), exported.bytes
+    exported = export_onnx((spec, network), folder / "loop.onnx", mode="loop")
+    loop = loop_graph(exported.path, domain, steps, threads)
+    yield "ONNX loop (halting head)", loop, exported.bytes
+    yield "Solver defaults (ONNX)", solver(onnx, None), None
+
+
 @click.command(cls=ErrorHandlingCommand)
 @click.argument("model", default="sudoku")
+@click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, default=PARTS)
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--puzzles", default=100, show_default=True, help="Of each set.")
-@click.option("--steps", default=16, show_default=True)
+@click.option("--puzzles", default=100, show_default=True, help="Of each set that is not hard.")
+@click.option("--hard", default=24, show_default=True, help="Of each other set.")
+@click.option("--least", default=40, show_default=True, help="Failures to look for.")
+@click.option("--most", default=3000, show_default=True, help="Puzzles to look for them in.")
+@click.option("--steps", default=16, show_default=True, help="Of the reference evaluation.")
 @click.option("--batch", default=64, show_default=True, help="Of the throughput column.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "solve.json")
+@click.option("--figure", type=click.Path(path_type=Path), default=FIGURE)
+@click.option("--readme", is_flag=True, help="Fill in the README.")
 def main(
-    model: str, data: Path | None, puzzles: int, steps: int, batch: int, threads: int, out: Path
+    model: str,
+    parts: tuple[str, ...],
+    data: Path | None,
+    puzzles: int,
+    hard: int,
+    least: int,
+    most: int,
+    steps: int,
+    batch: int,
+    threads: int,
+    out: Path,
+    figure: Path,
+    readme: bool,
 ) -> None:
     """Compare the ways on MODEL, a name or path as in Solver.from_pretrained."""
     torch.set_num_threads(threads)
     console = Console()
-    spec, network = load_source(model)
-    once = SolveOptions(max_steps=steps, attempts=1)
-    result: dict[str, Any] = {
-        "model": Path(model).name,
-        "steps": steps,
-        "batch": batch,
-        "machine": describe(threads),
-        "defaults": spec.solve.model_dump(),
-        "sets": {},
+    onnx = Solver.from_pretrained(model, runtime="onnx", threads=threads)
+    domain = onnx.domain
+    assert isinstance(domain, Sudoku)
+    result: dict[str, Any] = json.loads(out.read_text("utf-8")) if out.is_file() else {}
+    result |= {"model": Path(model).name, "steps": steps, "batch": batch}
+    result |= {"machine": describe(threads), "defaults": onnx.options.model_dump()}
+    # Threads of PyTorch wait for each other by spinning: beside another program that keeps a core
+    # busy, the reference evaluation was seen to take a hundred times as long. So the load is noted.
+    load = os.getloadavg()[0]
+    result["load"] = result.get("load", {}) | dict.fromkeys(parts, load)
+    started = time.perf_counter()
+
+    def save(what: str) -> None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+        console.print(f"{time.perf_counter() - started:5.0f} s  {what}", highlight=False)
+
+    sets = {
+        name: sample(tasks, puzzles if name in COMMON else hard)
+        for name, tasks in read_sets(domain, data, puzzles).items()
     }
-    lines = [sentence(result["machine"]), ""]
     with tempfile.TemporaryDirectory() as folder:
-        graph = Path(folder) / "loop.onnx"
-        export_onnx((spec, network), graph, mode="loop")
-        onnx = Solver.from_pretrained(model, runtime="onnx", threads=threads)
-        eager = Solver.from_pretrained(model, runtime="torch", threads=threads)
-        domain = onnx.domain
-        assert isinstance(domain, Sudoku)
-        ways: dict[str, Way] = {
-            f"reference evaluation (PyTorch eager, {steps} steps)": reference(
-                network, domain, steps
-            ),
-            "PyTorch runtime": solver(eager, once),
-            "ONNX step": solver(onnx, once),
-            "ONNX loop (halting head)": loop_graph(graph, domain, steps, threads),
-            "Solver defaults (ONNX)": solver(onnx, None),
-        }
-        for name, tasks in read_sets(domain, data, puzzles).items():
-            rows = {
-                label: time_way(way, sample(tasks, puzzles), batch) for label, way in ways.items()
-            }
-            result["sets"][name] = rows
-            lines += _markdown(name, rows)
-            console.print("\n".join(_markdown(name, rows)), highlight=False)
-    puzzle = sample(read_sets(domain, None, 1)["minimal"], 1)[0].grid.to_line()
-    result["cold"] = {way: cold(model, way, threads, puzzle) for way in ("onnx", "torch")}
-    lines += ["| fresh process | to the first answer | peak memory |", "| --- | --- | --- |"] + [
-        f"| {way} | {row['cold_seconds']:.2f} s | {row['peak_mb']:.0f} MB |"
-        for way, row in result["cold"].items()
-    ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + os.linesep, encoding="utf-8")
-    out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if "ways" in parts:
+            ways = list(make_ways(model, Path(folder), steps, threads))
+            result["bytes"] = {label: size for label, _, size in ways if size is not None}
+            for name, tasks in sets.items():
+                rows = result.setdefault("sets", {})[name] = {}
+                for label, way, _ in ways:
+                    row = rows[label] = time_way(way, tasks, batch)
+                    save(f"{name}: {label}: {row['exact']:.1%}, {row['p50_ms']:.1f} ms")
+        if "failures" in parts:
+            _, yardstick, _ = next(make_ways(model, Path(folder), steps, threads))
+            found = result["failures"] = count_failures(yardstick, onnx, least, most, batch)
+            save(f"{found['failures']} failures, {found['16 attempts']['solved']} solved")
+    if "overhead" in parts:
+        result["overhead"] = step_overhead(onnx, without_solution(domain), 400)
+        save(f"overhead {result['overhead']['share']:.1%} of a step")
+    if "cold" in parts:
+        puzzle = sets["minimal"][0].grid.to_line()
+        result["cold"] = {way: cold(model, way, threads, puzzle) for way in ("onnx", "torch")}
+        save("cold starts")
+    if "curve" in parts:
+        result["curve"] = {}
+        for name, tasks in sets.items():
+            result["curve"][name] = curve(onnx, sample(tasks, hard), onnx.runtime.batch_size)
+            save(f"{name}: curve")
+    if result.get("curve"):
+        draw(result, figure)
+        console.print(f"drawn to {figure}", highlight=False)
+    if readme:
+        fill(README, result)
     console.print(f"written to {out} and {out.with_suffix('.md')}", highlight=False)
-
-
-def _markdown(name: str, rows: dict[str, dict[str, float]]) -> list[str]:
-    """A table with ratios to the first row."""
-    first = next(iter(rows.values()))
-    lines = [
-        f"| {name} | exact | p50 ms | p95 ms | faster at p50 | puzzles/s | at batch |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for label, row in rows.items():
-        lines.append(
-            f"| {label} | {row['exact']:.1%} | {row['p50_ms']:.1f} | {row['p95_ms']:.1f} | "
-            f"{first['p50_ms'] / row['p50_ms']:.1f}x | {row['puzzles_per_second']:.1f} | "
-            f"{row['puzzles_per_second'] / first['puzzles_per_second']:.1f}x |"
-        )
-    return [*lines, ""]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from trm_sdk.errors import InvalidInputError, TRMError
 if TYPE_CHECKING:
     from trm_sdk.domains.base import Domain
     from trm_sdk.options import SolveOptions
-    from trm_sdk.solution import Failure, Solution
+    from trm_sdk.solution import Failure, Solution, Step
     from trm_sdk.solver import Solver
     from trm_sdk.task import Task
 
@@ -281,23 +281,29 @@ def watch(
 
     from rich.console import Console
     from rich.live import Live
-    from rich.text import Text
 
-    from trm_sdk.board import coloured
+    from trm_sdk.board import legend, puzzle_frame, step_frame
 
     solver = _load(model, runtime, device, threads)
     tasks, _ = _read_argument(puzzle, solver.domain)
     task = next(tasks)
     if isinstance(task, TRMError):
         raise task
-    steps = []
-    with Live(console=Console(), auto_refresh=False) as live:
-        for step in solver.stream(task, _solve_options({"max_steps": max_steps})):
-            steps.append(step)
-            words = {True: "verified", False: "wrong so far", None: ""}[step.verified]
-            line = f"\nstep {step.index}  confidence {step.confidence:.2f}  {words}"
-            live.update(Text.assemble(coloured(solver.domain, task, step), line), refresh=True)
+    options = _solve_options({"max_steps": max_steps})
+    most = solver.complete(options).max_steps
+    steps: list[Step] = []
+    console = Console(highlight=False)
+    console.print(legend(), end="\n\n")
+    with Live(puzzle_frame(solver.domain, task), console=console, auto_refresh=False) as live:
+        if console.is_terminal:
             sleep(delay)
+        for step in solver.stream(task, options):
+            before = steps[-1].grid if steps else None
+            steps.append(step)
+            live.update(step_frame(solver.domain, task, step, before, most), refresh=True)
+            sleep(delay)
+    if steps[-1].verified is False:
+        console.print("\nThis was the plain attempt alone; `trm solve` makes others, with noise.")
     if gif is not None:
         from trm_sdk.drawing import save_gif
 

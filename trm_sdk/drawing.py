@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]
 _PAPER, _INK, _LINE, _GIVEN = (255, 255, 255), (20, 20, 24), (176, 178, 186), (238, 239, 243)
-_SURE, _UNSURE = (22, 110, 62), (214, 66, 48)
+_SURE, _MIDDLE, _UNSURE = (18, 120, 66), (206, 132, 10), (208, 48, 40)
 
 
 def draw_board(
@@ -141,9 +141,11 @@ def _symbols(grid: Grid) -> list[list[str]]:
 
 
 def _blend(certainty: float) -> Colour:
-    """Red at 0.5 and below, green at 1."""
+    """Red at 0.5 and below, through amber, to green at 1."""
     share = min(max(2 * certainty - 1, 0.0), 1.0)
-    red, green, blue = (round(a + share * (b - a)) for a, b in zip(_UNSURE, _SURE, strict=True))
+    low, high = (_UNSURE, _MIDDLE) if share < 0.5 else (_MIDDLE, _SURE)
+    part = 2 * share if share < 0.5 else 2 * share - 1
+    red, green, blue = (round(a + part * (b - a)) for a, b in zip(low, high, strict=True))
     return red, green, blue
 
 

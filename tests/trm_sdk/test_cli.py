@@ -150,8 +150,13 @@ def test_watching(trm: Trm) -> None:
     result = trm("watch", ONE, "--delay", "0")
     assert result.exit_code == 0
     assert get_domain("sudoku-4x4").format(Grid.parse(ANSWER)) in result.stdout
-    assert re.search(r"step \d+  confidence [\d.]+  verified", result.stdout)
-    assert trm("watch", IMPOSSIBLE, "--delay", "0", "--steps", "2").exit_code == 1
+    assert re.search(r"step \d+ of 8  confidence +\d+% [=-]{24}", result.stdout)
+    assert re.search(r"verified: the rules confirm it after \d+ step", result.stdout)
+    assert "trm solve" not in result.stdout
+    failed = trm("watch", IMPOSSIBLE, "--delay", "0", "--steps", "2")
+    assert failed.exit_code == 1
+    assert re.search(r"not right yet: \d+ cells? changed", failed.stdout)
+    assert "`trm solve` makes others" in failed.stdout
 
 
 def test_models_are_described(trm: Trm, model_folder: Path) -> None:

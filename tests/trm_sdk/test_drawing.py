@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from rich.style import Style
 
-from trm_sdk.board import coloured
-from trm_sdk.domains import get_domain
+from trm_sdk.board import coloured, step_frame
+from trm_sdk.domains import Domain, get_domain
 from trm_sdk.drawing import draw_board, save_gif
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
 from trm_sdk.grid import Grid
@@ -132,10 +132,43 @@ def test_the_terminal_shows_certainty_in_colour() -> None:
 
     sure, unsure = styles(1.0), styles(0.4)
     assert sure["bold"] == unsure["bold"] == 12
-    (green,) = set(sure) - {"bold"}
-    (red,) = set(unsure) - {"bold"}
+    (green,) = set(sure) - {"bold", "dim"}
+    (red,) = set(unsure) - {"bold", "dim"}
     for name, larger, smaller in ((green, 1, 0), (red, 0, 1)):
         colour = Style.parse(name).color
         assert colour is not None
         assert colour.triplet is not None
         assert colour.triplet[larger] > colour.triplet[smaller] + 100
+
+
+def test_the_terminal_underlines_what_changed() -> None:
+    domain = get_domain("sudoku-4x4")
+    task = Task((Grid.parse(ONE),))
+    before, after = Grid.parse("1234341221434321"), Grid.parse("1234341221434312")
+
+    def underlined(earlier: Grid | None) -> list[str]:
+        text = coloured(domain, task, step_of(after, 0.9), earlier)
+        return [text.plain[s.start] for s in text.spans if "underline" in str(s.style)]
+
+    assert underlined(None) == []
+    # The last two cells differ; the very last is given, and so is not the model's doing.
+    assert underlined(before) == ["1"]
+
+
+def test_values_without_a_character_stay_uncoloured() -> None:
+    class Numbers(Domain):
+        name, shape = "numbers", (1, 2)
+        vocabulary = ("pad", "empty", *map(str, range(1, 51)))
+
+        def check(self, task: Task) -> None:
+            pass
+
+        def verify(self, task: Task, answer: Grid) -> None:
+            return None
+
+    domain, grid = Numbers(), Grid([[40, 41]])
+    step = Step(3, grid, 0.5, np.full((1, 2, 50), 0.02, np.float32), None)
+    frame = step_frame(domain, Task((Grid([[0, 0]]),)), step, None, 16)
+    assert domain.format(grid) in frame.plain
+    assert "step 3 of 16  confidence  50% " in frame.plain
+    assert "no rules" in frame.plain

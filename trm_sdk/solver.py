@@ -98,7 +98,7 @@ class Solver:
         precision : {"float32", "bfloat16"}
             Of the matrix products, in PyTorch; see `TorchRuntime`.
         compile : bool
-            Fuse a step with ``torch.compile`` (on CUDA: as one CUDA graph), in PyTorch.
+            Fuse a step with ``torch.compile``, in PyTorch.
 
         Raises
         ------

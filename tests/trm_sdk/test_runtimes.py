@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from conftest import random_model
 
 from export.exporter import export_onnx
@@ -294,7 +297,6 @@ def test_a_step_that_can_not_be_compiled_runs_uncompiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """E.g. a machine without a compiler: the model still runs, and a warning says why."""
-    import torch
 
     def broken(*arguments: object) -> None:
         raise RuntimeError("no C++ compiler here\nand a long story")
@@ -313,9 +315,7 @@ def test_a_step_that_can_not_be_compiled_runs_uncompiled(
 
 
 def test_a_padded_batch_gives_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiled step rounds batches up to powers of two; the spare rows must not show."""
-    import torch
-
+    """A compiled step rounds batches up; the spare rows must not show."""
     sizes = []
 
     def compiled(function: Callable[..., Any], **options: object) -> Callable[..., Any]:
@@ -335,6 +335,95 @@ def test_a_padded_batch_gives_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> N
         _, expected = run(plain, plain.start(tokens), 2)
         np.testing.assert_allclose(seen[1], expected[1], atol=1e-4)
     assert sizes == [1, 1, 4, 4, 4, 4, 8, 8]
+
+
+def test_states_share_the_buffers_of_a_compiled_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that live in buffers of fixed size, and move out for others, are what they were."""
+    # The buffers are what is tested; compiling takes minutes and is PyTorch's own affair.
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    spec, model = random_model()
+    tokens, index = some_tokens(7), np.array([2, 0])
+    scale = np.array([0, 0.1, 0.2], np.float32)
+
+    def work(runtime: TorchRuntime) -> list[np.ndarray]:
+        rngs = [np.random.Generator(np.random.SFC64(seed)) for seed in range(3)]
+        seen = []
+        one, other = runtime.start(tokens[:3]), runtime.start(tokens[3:6])
+        for _ in range(3):  # both want the buffers for four rows
+            one, *a = runtime.step(one)
+            one = runtime.perturb(one, scale, rngs)
+            other, *b = runtime.step(other)
+            seen += [*a, *b]
+        one, *a = runtime.step(one)
+        one = runtime.restart(one, np.array([1]), tokens[6:])
+        both = runtime.concatenate([runtime.select(one, index), other])
+        both, *b = runtime.step(both)
+        one, *c = runtime.step(one)  # it was not used up by `select`, which copies
+        return [*seen, *a, *b, *c]
+
+    expected = work(TorchRuntime(model, spec, device="cpu"))
+    found = work(TorchRuntime(model, spec, device="cpu", compile=True))
+    assert [value.shape for value in found] == [value.shape for value in expected]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+def test_a_step_is_really_compiled() -> None:
+    spec, model = random_model()
+    runtime = TorchRuntime(model, spec, device="cpu", compile=True)
+    plain = TorchRuntime(model, spec, device="cpu")
+    tokens = some_tokens(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # that it ran uncompiled is a warning
+        _, found = run(runtime, runtime.start(tokens), 2)
+    _, expected = run(plain, plain.start(tokens), 2)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_states_survive_when_compiling_fails_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new batch size may be the first that the compiler can't take."""
+
+    def compiled(function: Callable[..., Any], **options: object) -> Callable[..., Any]:
+        def call(x: Any, y: Any, z: Any) -> Any:
+            if len(x) > 4:
+                raise RuntimeError("too large")
+            return function(x, y, z)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    spec, model = random_model()
+    tokens = some_tokens(9)
+    seen = []
+    for compile in (False, True):
+        runtime = TorchRuntime(model, spec, device="cpu", compile=compile)
+        few, _, _ = runtime.step(runtime.start(tokens[:3]))
+        many = runtime.start(tokens[3:])
+        if compile:
+            with pytest.warns(RuntimeWarning, match="torch.compile failed.*too large"):
+                many, *a = runtime.step(many)
+        else:
+            many, *a = runtime.step(many)
+        few, *b = runtime.step(few)
+        seen.append([*a, *b])
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("compile", [False, True])
+def test_cuda_graphs_give_what_the_cpu_gives(compile: bool) -> None:
+    spec, model = random_model()
+    exact = TorchRuntime(random_model()[1], spec, device="cpu")
+    runtime = TorchRuntime(model, spec, device="cuda", compile=compile)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that it ran without is a warning
+        for rows in (1, 3, 5, 70):
+            tokens = some_tokens(rows)
+            _, found = run(runtime, runtime.start(tokens), 4)
+            _, expected = run(exact, exact.start(tokens), 4)
+            np.testing.assert_allclose(found[0], expected[0], atol=1e-3)
 
 
 def test_the_runtime_fits_what_is_there(model_folder: Path, tmp_path: Path) -> None:

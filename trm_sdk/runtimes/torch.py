@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,16 +19,116 @@ from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
 
+#: Batch sizes that buffers are made for; beyond the last, powers of two.
+_SIZES = (1, 2, 4, 8, 16, 64, 256)
+
 _StepFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 class TorchState:
-    """Rows on the device: the embedded puzzle x, the answer y and the latent z."""
+    """Rows on the device: the embedded puzzle x, the answer y and the latent z.
 
-    __slots__ = ("x", "y", "z")
+    Where steps run in buffers of fixed size, the three are views of those while the state lives
+    there (see `_Buffers`), and tensors of its own before and after.
+    """
+
+    __slots__ = ("__weakref__", "x", "y", "z")
 
     def __init__(self, x: Tensor, y: Tensor, z: Tensor) -> None:
         self.x, self.y, self.z = x, y, z
+
+
+class _Buffers:
+    """Buffers for batches of up to `rows` rows, and a step over all of them.
+
+    A compiled step and a CUDA graph are made for one batch size, and a graph for fixed addresses.
+    So states move in: from then on their tensors are views of the buffers, and a step copies
+    nothing. One state lives here at a time; the next to come makes it take its tensors along. Not
+    for use by several threads at once.
+    """
+
+    def __init__(self, step: _StepFunction, like: TorchState, rows: int) -> None:
+        self._step = step
+        self.x, self.y, self.z = (
+            torch.zeros((rows, *value.shape[1:]), dtype=value.dtype, device=value.device)
+            for value in (like.x, like.y, like.z)
+        )
+        self._tenant: weakref.ref[TorchState] | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._outputs: tuple[Tensor, Tensor] | None = None  # written by every replay
+
+    def run(self, state: TorchState) -> tuple[Tensor, Tensor]:
+        """One step of a state, which stays here; its logits and halting logits, to be copied."""
+        self._admit(state)
+        if self._graph is not None and self._outputs is not None:
+            self._graph.replay()
+            logits, halt_logit = self._outputs
+        elif self.x.is_cuda:
+            logits, halt_logit = self._record()
+        else:
+            logits, halt_logit = self._advance()
+        rows = len(state.x)
+        return logits[:rows], halt_logit[:rows]
+
+    def vacate(self) -> None:
+        """Give the state that lives here tensors of its own."""
+        tenant = None if self._tenant is None else self._tenant()
+        if tenant is not None:
+            tenant.x, tenant.y, tenant.z = tenant.x.clone(), tenant.y.clone(), tenant.z.clone()
+        self._tenant = None
+
+    def _admit(self, state: TorchState) -> None:
+        if self._tenant is not None and self._tenant() is state:
+            return
+        self.vacate()
+        rows = len(state.x)
+        for buffer, value in ((self.x, state.x), (self.y, state.y), (self.z, state.z)):
+            buffer[:rows] = value
+            buffer[rows:] = value[:1]  # what they hold is of no account, so long as it is finite
+        state.x, state.y, state.z = self.x[:rows], self.y[:rows], self.z[:rows]
+        self._tenant = weakref.ref(state)
+
+    def _advance(self) -> tuple[Tensor, Tensor]:
+        y, z, logits, halt_logit = self._step(self.x, self.y, self.z)
+        self.y.copy_(y)
+        self.z.copy_(z)
+        return logits, halt_logit
+
+    def _record(self) -> tuple[Tensor, Tensor]:
+        """Take the first step as a CUDA graph, and make sure that it does what it should.
+
+        Raises
+        ------
+        RuntimeError
+            If the step can't be recorded, or comes out different; y and z are what they were.
+        """
+        y, z = self.y.clone(), self.z.clone()
+        try:
+            with torch.cuda.device(self.x.device):
+                # Libraries set themselves up in their first calls, which must not be recorded.
+                side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+                side.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(side):
+                    for _ in range(3):
+                        expected = self._step(self.x, self.y, self.z)
+                torch.cuda.current_stream().wait_stream(side)
+                graph = torch.cuda.CUDAGraph()
+                # Another thread's Solver may allocate meanwhile; that is none of this graph's.
+                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                    outputs = self._advance()
+                graph.replay()
+                got = (self.y, self.z, *outputs)
+                if not all(
+                    torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+                    for one, other in zip(got, expected, strict=True)
+                ):
+                    raise RuntimeError("the recorded step gives other results than the step itself")
+        except Exception:
+            self.y.copy_(y)
+            self.z.copy_(z)
+            raise
+        self._graph, self._outputs = graph, outputs
+        return outputs
 
 
 class TorchRuntime:
@@ -44,9 +146,14 @@ class TorchRuntime:
     precision : {"float32", "bfloat16"}
         Of the matrix products; states and normalisation stay in float32.
     compile : bool
-        Fuse a step with ``torch.compile`` (on CUDA: as one CUDA graph). The first step of every
-        batch size up to a power of two takes seconds to compile. Where compiling fails, a warning
-        says why and the step runs uncompiled.
+        Fuse a step with ``torch.compile``. The first step of every batch size (of 1, 2, 4, 8, 16,
+        64, 256 …; batches are padded to the next) takes seconds to compile.
+
+    Notes
+    -----
+    On CUDA a step is recorded as one CUDA graph for each of those batch sizes, and the state stays
+    in its buffers. Where compiling or recording fails, or a recorded step gives other results than
+    the step itself, a warning says why and the step runs without.
 
     Raises
     ------
@@ -79,10 +186,16 @@ class TorchRuntime:
         self.batch_size = best_batch_size(spec.model, self.device)
         self._noise = GaussianTable(spec.model.state_shape)
         self._numbers: Tensor | None = None
-        self._eager: _StepFunction = self._step_rows
-        self._compiled = _compile(self._step_rows) if compile else None
-        # CUDA runs one kernel stream, and the buffers of a CUDA graph are shared by its callers.
-        self._lock = threading.Lock() if compile or self.device == "cuda" else None
+        self._compiled: _StepFunction | None = None
+        if compile:
+            self._compiled = torch.compile(self._step_rows, dynamic=False)
+        self._in_buffers = compile or self.device == "cuda"
+        self._buffers: dict[int, _Buffers] = {}
+        # States share buffers, and take turns; a state that must move out of them does so in
+        # another state's step.
+        self._lock: contextlib.AbstractContextManager[Any] = (
+            threading.RLock() if self._in_buffers else contextlib.nullcontext()
+        )
 
     def _step_rows(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with torch.autocast(self.device, torch.bfloat16, enabled=self._bfloat16):
@@ -94,69 +207,71 @@ class TorchRuntime:
     def start(self, tokens: Tokens) -> TorchState:
         """The initial state for int32 tokens of shape (batch, N)."""
         on_device = torch.from_numpy(np.ascontiguousarray(tokens, np.int32)).to(self._device)
-        y, z = self.model.initial_state(len(tokens))
-        # The puzzle does not change from step to step, so it is embedded once.
-        return TorchState(self.model.network.embed(on_device, None), y.clone(), z.clone())
+        with self._lock:
+            y, z = self.model.initial_state(len(tokens))
+            # The puzzle does not change from step to step, so it is embedded once.
+            return TorchState(self.model.network.embed(on_device, None), y.clone(), z.clone())
 
     @torch.inference_mode()
     def step(self, state: TorchState) -> StepOutput:
         """One supervision step of every row."""
-        if self._lock is None:
-            return self._advance(state)
         with self._lock:
             return self._advance(state)
 
     def _advance(self, state: TorchState) -> StepOutput:
-        if self._compiled is None:
-            y, z, logits, halt_logit = self._eager(state.x, state.y, state.z)
-        else:
-            y, z, logits, halt_logit = self._step_compiled(state)
-        state.y, state.z = y, z
-        return StepOutput(state, logits.cpu().numpy(), halt_logit.cpu().numpy())
-
-    def _step_compiled(self, state: TorchState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        rows = len(state.x)
-        # A graph is compiled for one batch size: round up, so that there are few of them.
-        spare = (1 << (rows - 1).bit_length()) - rows
-        padded = [_padded(value, spare) for value in (state.x, state.y, state.z)]
-        assert self._compiled is not None
+        if not self._in_buffers:
+            state.y, state.z, logits, halt_logit = self._step_rows(state.x, state.y, state.z)
+            return _on_host(state, logits, halt_logit)
         try:
-            if self.device == "cuda":
-                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            outputs = self._compiled(*padded)
-        except Exception as error:  # whatever the compiler behind torch.compile raises
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            warnings.warn(
-                f"torch.compile failed, running uncompiled: {lines[0]}", RuntimeWarning, 2
-            )
-            self._compiled = None
-            return self._eager(state.x, state.y, state.z)
-        # The next run of a CUDA graph writes over its outputs: take them away first.
-        y, z, logits, halt_logit = (value[:rows].clone() for value in outputs)
-        return y, z, logits, halt_logit
+            return _on_host(state, *self._buffers_for(state).run(state))
+        except Exception as error:  # whatever compilers and drivers raise
+            self._do_without(error)
+        return self._advance(state)
+
+    def _buffers_for(self, state: TorchState) -> _Buffers:
+        size = _padded_size(len(state.x))
+        if size not in self._buffers:
+            self._buffers[size] = _Buffers(self._compiled or self._step_rows, state, size)
+        return self._buffers[size]
+
+    def _do_without(self, error: Exception) -> None:
+        """Give up compiling, or else recording: states move out, and all goes on."""
+        for buffers in self._buffers.values():
+            buffers.vacate()
+        self._buffers.clear()
+        if self._compiled is not None:
+            self._compiled, what, how = None, "torch.compile", "uncompiled"
+            self._in_buffers = self.device == "cuda"
+        else:
+            self._in_buffers, what, how = False, "recording a CUDA graph", "without"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        warnings.warn(f"{what} failed, running {how}: {lines[0]}", RuntimeWarning, stacklevel=5)
 
     @torch.inference_mode()
     def restart(self, state: TorchState, rows: Rows, tokens: Tokens) -> TorchState:
         """The state in which these rows start anew, with tokens of shape (len(rows), N)."""
         fresh = self.start(tokens)
         index = torch.from_numpy(rows).to(self._device)
-        state.x[index], state.y[index], state.z[index] = fresh.x, fresh.y, fresh.z
+        with self._lock:
+            state.x[index], state.y[index], state.z[index] = fresh.x, fresh.y, fresh.z
         return state
 
     @torch.inference_mode()
     def select(self, state: TorchState, rows: Rows) -> TorchState:
         """The state of these rows, in this order (rows may repeat)."""
         index = torch.from_numpy(rows).to(self._device)
-        return TorchState(state.x[index], state.y[index], state.z[index])
+        with self._lock:
+            return TorchState(state.x[index], state.y[index], state.z[index])
 
     @torch.inference_mode()
     def concatenate(self, states: Sequence[TorchState]) -> TorchState:
         """One state of all rows, in order."""
-        return TorchState(
-            torch.cat([state.x for state in states]),
-            torch.cat([state.y for state in states]),
-            torch.cat([state.z for state in states]),
-        )
+        with self._lock:
+            return TorchState(
+                torch.cat([state.x for state in states]),
+                torch.cat([state.y for state in states]),
+                torch.cat([state.z for state in states]),
+            )
 
     @torch.inference_mode()
     def perturb(
@@ -164,11 +279,13 @@ class TorchRuntime:
     ) -> TorchState:
         """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
         rows = np.flatnonzero(scale)
-        if len(rows):
+        if not len(rows):
+            return state
+        places = [self._noise.place(rngs[row]) for row in rows.tolist()]
+        size = self._noise.size
+        with self._lock:
             if self._numbers is None:  # the table moves to the device once, its stretches never
                 self._numbers = torch.tensor(self._noise.numbers, device=self._device)
-            places = [self._noise.place(rngs[row]) for row in rows.tolist()]
-            size = self._noise.size
             noise = torch.stack([self._numbers[place : place + size] for place in places])
             noise *= torch.from_numpy(scale[rows]).to(self._device)[:, None]
             index = torch.from_numpy(rows).to(self._device)
@@ -177,11 +294,23 @@ class TorchRuntime:
 
     def close(self) -> None:
         """Release the model; no other call may follow."""
+        self._buffers.clear()
         del self.model
 
 
-def _padded(value: Tensor, spare: int) -> Tensor:
-    return torch.cat((value, value[:1].expand(spare, *value.shape[1:]))) if spare else value
+def _padded_size(rows: int) -> int:
+    """Rows of the buffers for a batch: few sizes, for each is compiled and recorded by itself, and
+    PyTorch gives up a function that it has had to compile more than eight times."""
+    return next((size for size in _SIZES if size >= rows), 1 << (rows - 1).bit_length())
+
+
+def _on_host(state: TorchState, logits: Tensor, halt_logit: Tensor) -> StepOutput:
+    if not logits.is_cuda:
+        return StepOutput(state, logits.numpy(), halt_logit.numpy())
+    # One transfer for both, for each waits for the device.
+    both = torch.cat((logits.flatten(), halt_logit)).cpu().numpy()
+    rows = len(halt_logit)
+    return StepOutput(state, both[:-rows].reshape(logits.shape), both[-rows:])
 
 
 def _choose_device(device: str) -> torch.device:
@@ -213,7 +342,3 @@ def _has_bfloat16(device: torch.device) -> bool:
         )
         return False
     return True
-
-
-def _compile(function: _StepFunction) -> Any:
-    return torch.compile(function, mode="reduce-overhead", dynamic=False)

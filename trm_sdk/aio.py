@@ -12,8 +12,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal
 
+from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.options import SolveOptions
+from trm_sdk.options import SolveOptions, check_on_error, checked_batch_size
 from trm_sdk.search import Job, Search, check_options
 from trm_sdk.solution import Failure, Solution
 from trm_sdk.solver import Solver
@@ -74,10 +75,7 @@ class AsyncSolver:
     def __init__(
         self, solver: Solver, batch_size: int | None = None, gather_seconds: float = 0.0
     ) -> None:
-        if batch_size is None:
-            batch_size = 2 * solver.runtime.batch_size
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
+        batch_size = checked_batch_size(batch_size, 2 * solver.runtime.batch_size)
         if gather_seconds < 0:
             raise InvalidInputError(f"gather_seconds must not be negative; got {gather_seconds}")
         self.solver = solver
@@ -97,9 +95,16 @@ class AsyncSolver:
         threads: int | None = None,
         batch_size: int | None = None,
         gather_seconds: float = 0.0,
+        domain: Domain | None = None,
+        *,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        compile: bool = False,
     ) -> AsyncSolver:
-        """As `Solver.from_pretrained`, with the parameters of this class."""
-        solver = Solver.from_pretrained(name_or_path, runtime, device, threads)
+        """An `AsyncSolver` over `Solver.from_pretrained`, whose parameters and errors it shares;
+        `batch_size` and `gather_seconds` are this class's own."""
+        solver = Solver.from_pretrained(
+            name_or_path, runtime, device, threads, domain, precision=precision, compile=compile
+        )
         return cls(solver, batch_size, gather_seconds)
 
     async def solve(self, puzzle: object, options: SolveOptions | None = None) -> Solution:
@@ -133,8 +138,7 @@ class AsyncSolver:
 
         At most four batches of puzzles are under way at a time.
         """
-        if on_error not in ("raise", "yield"):
-            raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
+        check_on_error(on_error)
         source = aiter(puzzles) if isinstance(puzzles, AsyncIterable) else _as_async(puzzles)
         under_way: list[asyncio.Task[Solution]] = []
         index, exhausted = 0, False

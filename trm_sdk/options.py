@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trm_sdk.errors import ConfigError
+from trm_sdk.errors import ConfigError, InvalidInputError
 
 
 class SolveOptions(BaseModel):
@@ -76,6 +76,33 @@ class SolveOptions(BaseModel):
         """These options, with `defaults` for every field that was not given."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return defaults.model_copy(update=given)
+
+
+def checked_batch_size(batch_size: int | None, default: int) -> int:
+    """Attempts that run at the same time: as given, or the default.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is below 1.
+    """
+    if batch_size is None:
+        return default
+    if batch_size < 1:
+        raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
+    return batch_size
+
+
+def check_on_error(on_error: str) -> None:
+    """What to do about a puzzle that can't be taken on; see `Solver.solve_many`.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither "raise" nor "yield".
+    """
+    if on_error not in ("raise", "yield"):
+        raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
 
 
 def explain(error: ValidationError, what: str, accepted: Any) -> str:

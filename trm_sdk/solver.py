@@ -16,7 +16,7 @@ import numpy.typing as npt
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.options import SolveOptions
+from trm_sdk.options import SolveOptions, check_on_error, checked_batch_size
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search import Job, Search, answers_of, check_options
 from trm_sdk.solution import Failure, Solution, Step
@@ -223,12 +223,8 @@ class Solver:
         ConfigError
             If the options contradict each other (at once).
         """
-        if batch_size is None:
-            batch_size = self._runtime.batch_size
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
-        if on_error not in ("raise", "yield"):
-            raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
+        batch_size = checked_batch_size(batch_size, self._runtime.batch_size)
+        check_on_error(on_error)
         search = Search(self._domain, self._runtime, batch_size)
         complete = self.complete(options)
         check_options(complete, self._domain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -172,6 +173,17 @@ def test_closing_finishes_what_is_under_way(solver: Solver, puzzles: Puzzles) ->
         await AsyncSolver(solver).close()  # never used
 
     asyncio.run(main())
+
+
+def test_a_service_from_a_model_on_disk(model_folder: Path, puzzles: Puzzles) -> None:
+    async def main() -> Solution:
+        async with AsyncSolver.from_pretrained(
+            model_folder, "torch", "cpu", threads=1, batch_size=3, precision="bfloat16"
+        ) as service:
+            assert service.solver.runtime.name == "torch"
+            return await service.solve(puzzles[0][0], STEPS)
+
+    assert asyncio.run(main()).grid.to_line() == puzzles[1][0]
 
 
 def test_arguments_are_checked(solver: Solver) -> None:

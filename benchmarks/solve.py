@@ -33,7 +33,7 @@ import onnxruntime
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy import RESULTS, as_tasks, read_sets, sample
+from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample
 from benchmarks.machine import describe
 from benchmarks.solve_report import FIGURE, README, draw, fill, markdown
 from export import export_onnx
@@ -363,10 +363,12 @@ def main(
         out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
         console.print(f"{time.perf_counter() - started:5.0f} s  {what}", highlight=False)
 
-    sets = {
-        name: sample(tasks, puzzles if name in COMMON else hard)
-        for name, tasks in read_sets(domain, data, puzzles).items()
-    }
+    sets: dict[str, list[Task]] = {}
+    if "ways" in parts or "curve" in parts:  # making hard puzzles takes a while
+        sets = {
+            name: sample(tasks, puzzles if name in COMMON else hard)
+            for name, tasks in read_sets(domain, data, puzzles).items()
+        }
     with tempfile.TemporaryDirectory() as folder:
         if "ways" in parts:
             ways = list(make_ways(model, Path(folder), steps, threads))
@@ -384,7 +386,7 @@ def main(
         result["overhead"] = step_overhead(onnx, without_solution(domain), 400)
         save(f"overhead {result['overhead']['share']:.1%} of a step")
     if "cold" in parts:
-        puzzle = sets["minimal"][0].grid.to_line()
+        puzzle = generated(domain, 1)[0].grid.to_line()
         result["cold"] = {way: cold(model, way, threads, puzzle) for way in ("onnx", "torch")}
         save("cold starts")
     if "curve" in parts:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from operator import getitem
 from time import perf_counter
 from typing import Any
 
@@ -90,7 +91,7 @@ class _Row:
 class _Alone:
     """What is kept of a row that is the only one, and is to be checked by the rules."""
 
-    givens: list[int]  # the token that stands in a cell whatever the network says; 0: none
+    tokens: list[tuple[int, ...]]  # what each column of the logits stands for, cell by cell
     last: list[int]  # columns of the last answer, all of them refuted
 
 
@@ -258,9 +259,8 @@ class Search:
         found: list[int] = columns[0].tolist()
         if found == alone.last:
             return None
-        alone.last, offset = found, self._offset
-        cells = zip(alone.givens, found, strict=True)
-        answer = [given or column + offset for given, column in cells]
+        alone.last = found
+        answer = list(map(getitem, alone.tokens, found))
         if self.domain.rules_out(answer):
             return None
         verdict = self.domain.verify_tokens(self._tokens, np.array(answer)[None])
@@ -485,8 +485,10 @@ class Search:
         self._noisy = bool(self._noise.any())
         self._alone = None
         if self._checking and len(self._rows) == 1:
-            givens = np.where(self._given[0], self._tokens[0], 0)
-            self._alone = _Alone(givens.tolist(), [])
+            outputs = self.runtime.spec.model.outputs
+            free = tuple(range(self._offset, self._offset + outputs))
+            cells = zip(self._given[0].tolist(), self._tokens[0].tolist(), strict=True)
+            self._alone = _Alone([(t,) * outputs if given else free for given, t in cells], [])
         rows = [row for row in self._rows if row is not None]
         self._rngs = [row.rng for row in rows]
         self._timed = any(row.job.options.seconds is not None for row in rows)

@@ -109,8 +109,11 @@ class Sudoku(Domain):
     def rules_out(self, answer: list[int]) -> bool:
         """True unless every value stands as often as the board has rows: the first thing that a
         wrong answer gets wrong."""
-        first, size = self.answer_offset, self.size
-        return any(answer.count(value) != size for value in range(first, first + size))
+        size = self.size
+        for value in range(self.answer_offset, self.answer_offset + size):  # noqa: SIM110
+            if answer.count(value) != size:
+                return True
+        return False
 
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """Relabel digits; permute bands, stacks, rows and columns; transpose (square boxes)."""

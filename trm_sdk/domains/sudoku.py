@@ -110,7 +110,7 @@ class Sudoku(Domain):
         """True unless every value stands as often as the board has rows: the first thing that a
         wrong answer gets wrong."""
         size = self.size
-        for value in range(self.answer_offset, self.answer_offset + size):  # noqa: SIM110
+        for value in range(self.answer_offset, self.answer_offset + size):
             if answer.count(value) != size:
                 return True
         return False

@@ -392,7 +392,7 @@ def main(
     if "curve" in parts:
         result["curve"] = {}
         for name, tasks in sets.items():
-            result["curve"][name] = curve(onnx, sample(tasks, hard), onnx.runtime.batch_size)
+            result["curve"][name] = curve(onnx, tasks, onnx.runtime.batch_size)
             save(f"{name}: curve")
     if result.get("curve"):
         draw(result, figure)

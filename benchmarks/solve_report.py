@@ -172,7 +172,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     rows = -(-len(curves) // columns)
     figure, panels = plt.subplots(
         rows, columns, figsize=(3.6 * columns, 2.9 * rows), layout="constrained", squeeze=False,
-        sharey=True,
+        sharex=True, sharey=True,
     )  # fmt: skip
     for panel in panels.flat[len(curves) :]:
         panel.axis("off")
@@ -193,7 +193,9 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 label = f"reference evaluation, {result['steps']} steps"
                 panel.plot(ms, 100 * row["exact"], "kx", ms=7, mew=2, label=label)
         panel.set(xscale="log", title=name, ylim=(-3, 103))
-        panel.grid(alpha=0.3, which="both")
+        panel.xaxis.set_major_formatter("{x:,g}")
+        panel.tick_params(labelbottom=True)
+        panel.grid(alpha=0.3)
     for panel in panels[:, 0]:
         panel.set_ylabel("solved exactly, %")
     for panel in panels.flat[max(len(curves) - columns, 0) : len(curves)]:

@@ -262,7 +262,7 @@ def info(file: str) -> None:
 @click.option("-o", "--output", "folder", required=True, help="Folder.", metavar="FOLDER")
 @click.option("--max-steps", type=int, help="The model's default for solving, as are the rest.")
 @click.option("--attempts", type=int)
-@click.option("--explore", type=click.Choice(["none", "noise", "symmetry"]))
+@click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"]))
 @click.option("--noise", type=float)
 @click.option("--patience", type=int)
 def bundle(checkpoint: str, folder: str, **solve: Any) -> None:

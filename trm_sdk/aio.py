@@ -119,7 +119,7 @@ class AsyncSolver:
         """
         solver = self.solver
         complete = solver.complete(options)
-        check_options(complete, solver.domain)
+        check_options(complete, solver.domain, solver.spec.model)
         request = _Request(solver.parse(puzzle), complete)
         self._send(request)
         try:

@@ -53,12 +53,12 @@ def _model_options(command: _F) -> _F:
 def _search_options(command: _F) -> _F:
     """Options of every command that solves; left out, the model's own defaults hold."""
     for option in (
-        click.option("--seed", type=int, help="Of noise and symmetries."),
+        click.option("--seed", type=int, help="Of noise, symmetries and guesses."),
         click.option("--seconds", type=float, help="Time a puzzle may take."),
         click.option("--patience", type=int, help="Steps before further attempts join the first."),
         click.option("--width", type=int, help="Attempts under way at a time."),
         click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
-        click.option("--explore", type=click.Choice(["none", "noise", "symmetry"])),
+        click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"])),
         click.option("--attempts", type=int, help="Attempts a puzzle may take."),
         click.option("--steps", "max_steps", type=int, help="Steps an attempt may take."),
     ):

@@ -18,9 +18,13 @@ class SolveOptions(BaseModel):
         Supervision steps an attempt may take.
     attempts : int
         Attempts a puzzle may take; the first is always the plain one.
-    explore : {"none", "noise", "symmetry"}
-        How later attempts differ: Gaussian noise added to the latent z at every step (PTRM, arXiv
-        2605.19943), or the puzzle under a random symmetry of its domain.
+    explore : {"none", "noise", "symmetry", "guess"}
+        How later attempts differ. ``noise``: Gaussian noise added to the latent z at every step
+        (PTRM, arXiv 2605.19943). ``symmetry``: the puzzle under a random symmetry of its domain.
+        ``guess``: one empty cell is filled in, a different way in each attempt: a cell that the
+        plain attempt was unsure of when its `patience` ended (or it itself), with a value that it
+        held likely there. The rules judge the answer by the puzzle as it was given; a wrong guess
+        costs an attempt and nothing else.
     noise : float
         Standard deviation of that noise, in the middle of the attempts.
     noise_spread : float
@@ -48,14 +52,14 @@ class SolveOptions(BaseModel):
     seconds : float or None
         Stop after so many seconds of wall-clock time and give the best answer so far.
     seed : int
-        Of noise and symmetries. Equal seeds give equal answers, in whatever batch.
+        Of noise, symmetries and guesses. Equal seeds give equal answers, in whatever batch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_steps: int = Field(default=16, ge=1, le=100_000)
     attempts: int = Field(default=1, ge=1, le=100_000)
-    explore: Literal["none", "noise", "symmetry"] = "none"
+    explore: Literal["none", "noise", "symmetry", "guess"] = "none"
     noise: float = Field(default=0.1, ge=0, le=100)
     noise_spread: float = Field(default=2.5, ge=1, le=100)
     patience: int | None = Field(default=None, ge=0)

@@ -69,6 +69,7 @@ class Job:
     started: float = 0.0
     cancelled: bool = False
     finals: list[_Final] = field(default_factory=list)
+    guesses: list[tuple[int, int]] = field(default_factory=list)  # (cell, token), in order
 
     @property
     def done(self) -> bool:
@@ -95,8 +96,8 @@ class _Alone:
     last: list[int]  # columns of the last answer, all of them refuted
 
 
-def check_options(options: SolveOptions, domain: Domain) -> None:
-    """Refuse attempts that would all be the same, or that the domain can't make.
+def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> None:
+    """Refuse attempts that would all be the same, or that domain or model can't make.
 
     Raises
     ------
@@ -107,13 +108,25 @@ def check_options(options: SolveOptions, domain: Domain) -> None:
     if options.explore == "none":
         raise ConfigError(
             f"attempts={options.attempts} with explore='none' would be {options.attempts} times "
-            "the same attempt; explore='noise' or 'symmetry' makes them differ"
+            "the same attempt; explore='noise', 'symmetry' or 'guess' makes them differ"
         )
     if options.explore == "symmetry" and domain.random_symmetry(np.random.default_rng(0)) is None:
         raise ConfigError(
             f"explore='symmetry' is not to be had: {domain.name} states no symmetries; "
             "explore='noise' works for every domain"
         )
+    if options.explore == "guess":
+        if model.givens_from is None:
+            raise ConfigError(
+                "explore='guess' is not to be had: it fills in an empty cell, and this model's "
+                "answers need not keep what is given (givens_from is not set); explore='noise' "
+                "works for every model"
+            )
+        if options.patience == 0:
+            raise ConfigError(
+                "explore='guess' with patience=0: guesses are drawn from what the plain attempt "
+                "believes, so it must run alone for at least one step"
+            )
 
 
 class Search:
@@ -143,7 +156,8 @@ class Search:
         self._turn = 0
         # Per row as well; the first `len(_rows)` are in use, and `_resize` makes views of them.
         cells = model.seq_len
-        self._all_tokens = np.zeros((capacity, cells), np.int32)
+        self._all_tokens = np.zeros((capacity, cells), np.int32)  # what the network is given
+        self._all_puzzles = np.zeros((capacity, cells), np.int32)  # what the rules are asked about
         self._all_given = np.zeros((capacity, cells), bool)
         self._all_kept = np.zeros((capacity, cells), np.intp)
         self._all_threshold = np.zeros(capacity, np.float32)
@@ -174,7 +188,7 @@ class Search:
         ConfigError
             See `check_options`.
         """
-        check_options(options, self.domain)
+        check_options(options, self.domain, self.runtime.spec.model)
         tokens = self.domain.encode(task)
         if self._has_rules is None:
             self._has_rules = self.domain.verify_tokens(tokens[None], tokens[None]) is not None
@@ -182,7 +196,9 @@ class Search:
         job.patience = options.max_steps if options.patience is None else options.patience
         job.width = options.width or self.runtime.batch_size
         if _votes(job):  # every attempt will be asked, so none need wait
-            job.patience, job.width = 0, options.attempts
+            job.width = options.attempts
+            if options.explore != "guess":  # these wait for what they are drawn from
+                job.patience = 0
         job.handed_out = job.unfinished = 1
         self._waiting.append((job, 0))
         if job.patience == 0:
@@ -235,7 +251,7 @@ class Search:
             )
         if not (look or self._timed):
             return []
-        return self._look(sorted(look), confirmed, halt_logit)
+        return self._look(sorted(look), confirmed, halt_logit, logits)
 
     def _confirm(self, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
         """Which rows' answers obey the rules; None for none of them."""
@@ -245,7 +261,7 @@ class Search:
         rows = np.flatnonzero(changed)
         if not len(rows):
             return None
-        verdict = self.domain.verify_tokens(self._tokens[rows], columns[rows] + self._offset)
+        verdict = self.domain.verify_tokens(self._puzzles[rows], columns[rows] + self._offset)
         if verdict is None or not verdict.any():
             return None
         confirmed = np.zeros(len(columns), bool)
@@ -263,7 +279,7 @@ class Search:
         answer = list(map(getitem, alone.tokens, found))
         if self.domain.rules_out(answer):
             return None
-        verdict = self.domain.verify_tokens(self._tokens, np.array(answer)[None])
+        verdict = self.domain.verify_tokens(self._puzzles, np.array(answer)[None])
         return verdict if verdict is not None and verdict[0] else None
 
     def _look(
@@ -271,6 +287,7 @@ class Search:
         places: list[int],
         confirmed: npt.NDArray[np.bool_] | None,
         halt_logit: npt.NDArray[np.float32],
+        logits: npt.NDArray[np.float32],
     ) -> list[Job]:
         finished: list[Job] = []
         for place in places:
@@ -284,6 +301,8 @@ class Search:
                 finished.append(job)
                 continue
             halted = bool(halt_logit[place] > self._threshold[place])
+            if _wants_guesses(job):  # the plain attempt, at its first alarm
+                job.guesses = self._guesses(job, logits[place])
             if halted or self._turn - row.born >= job.options.max_steps:
                 if self._end_attempt(place, confidence, halted):
                     finished.append(job)
@@ -315,6 +334,28 @@ class Search:
             self._conclude(job, final, "halted" if final.halted else "max_steps")
             return True
         return False
+
+    def _guesses(self, job: Job, logits: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+        """What later attempts fill in: (cell, token) pairs, drawn without replacement.
+
+        A pair's weight is how unsure the model is of the cell, times how likely it holds the token
+        there: an undecided cell tells most once it is known, and a likely value is right most
+        often.
+        """
+        model = self.runtime.spec.model
+        assert model.givens_from is not None  # `check_options` made sure
+        skip = max(model.givens_from - self._offset, 0)  # columns that stand for no value
+        cells = np.flatnonzero(job.tokens < model.givens_from)
+        wide = logits[cells, skip:].astype(np.float64)
+        log_p = wide - np.logaddexp.reduce(wide, 1, keepdims=True)
+        entropy = -(np.exp(log_p) * log_p).sum(1, keepdims=True)
+        rng = np.random.default_rng(job.options.seed)
+        # The largest of log-weights plus Gumbel noise: a draw without replacement.
+        keys = 2 * np.log(entropy + 1e-9) + log_p + rng.gumbel(size=log_p.shape)
+        best = np.argsort(-keys, axis=None)[: job.options.attempts - 1]
+        chosen, columns = np.unravel_index(best, keys.shape)
+        tokens = columns + self._offset + skip
+        return list(zip(cells[chosen].tolist(), tokens.tolist(), strict=True))
 
     def _out_of_time(self, halt_logit: npt.NDArray[np.float32]) -> list[Job]:
         now = perf_counter()
@@ -427,20 +468,25 @@ class Search:
 
     def _place(self, place: int, job: Job, attempt: int) -> _Row:
         """Fill in a row's part of the arrays, and say what runs there."""
-        options, tokens = job.options, job.tokens
+        options, tokens, puzzle = job.options, job.tokens, job.tokens
         symmetry, rng, noise = None, _NO_RNG, 0.0
         if attempt:
             rng = np.random.Generator(np.random.SFC64([options.seed, attempt]))
             if options.explore == "noise":
                 noise = options.noise * options.noise_spread ** (2 * _evenly(attempt) - 1)
+            elif options.explore == "guess":
+                tokens = tokens.copy()
+                for cell, token in _guess(job.guesses, attempt):
+                    tokens[cell] = token
             else:
                 symmetry = self.domain.random_symmetry(rng)
                 assert symmetry is not None  # `add` made sure
-                tokens = self.domain.encode(symmetry.apply_task(job.task))
+                tokens = puzzle = self.domain.encode(symmetry.apply_task(job.task))
         if not job.begun:
             job.started = perf_counter()
         job.begun += 1
         self._all_tokens[place] = tokens
+        self._all_puzzles[place] = puzzle
         if self._givens_from is not None:
             self._all_given[place] = tokens >= self._givens_from
             self._all_kept[place] = tokens - self._offset
@@ -457,6 +503,7 @@ class Search:
         self._state = self.runtime.select(self._state, places) if len(places) else None
         for array in (
             self._all_tokens,
+            self._all_puzzles,
             self._all_given,
             self._all_kept,
             self._all_threshold,
@@ -475,6 +522,7 @@ class Search:
         """Views of the rows in use, and what needs doing for any of them: made once a change."""
         used = slice(len(self._rows))
         self._tokens = self._all_tokens[used]
+        self._puzzles = self._all_puzzles[used]
         self._given = self._all_given[used]
         self._kept = self._all_kept[used]
         self._threshold = self._all_threshold[used]
@@ -524,6 +572,19 @@ def _evenly(number: int) -> float:
         number >>= 1
         share /= 2
     return place
+
+
+def _wants_guesses(job: Job) -> bool:
+    return job.options.explore == "guess" and not job.guesses and job.options.attempts > 1
+
+
+def _guess(guesses: list[tuple[int, int]], attempt: int) -> list[tuple[int, int]]:
+    """What an attempt (from 1) fills in: one pair each; once all are used up two, then three."""
+    if not guesses:  # nothing is empty
+        return []
+    rounds, first = divmod(attempt - 1, len(guesses))
+    # A stride of its own for each round, so that the same pairs don't meet again.
+    return [guesses[(first + more * (rounds + 1)) % len(guesses)] for more in range(rounds + 1)]
 
 
 def _is_late(job: Job, now: float) -> bool:

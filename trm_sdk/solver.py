@@ -227,7 +227,7 @@ class Solver:
         check_on_error(on_error)
         search = Search(self._domain, self._runtime, batch_size)
         complete = self.complete(options)
-        check_options(complete, self._domain)
+        check_options(complete, self._domain, self.spec.model)
         results = self._results(search, puzzles, complete, on_error)
         if not progress:
             return results

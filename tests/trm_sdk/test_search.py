@@ -223,6 +223,112 @@ def test_attempts_solve_what_one_does_not(solver: Solver, puzzles: Puzzles) -> N
     assert all(t.attempts == 1 for t, p in zip(tried, plain, strict=True) if p.verified)
 
 
+class Watching(Counting):
+    """A runtime that notes the tokens of every attempt."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.seen: list[list[int]] = []
+
+    def start(self, tokens: Any) -> Any:
+        self.seen += tokens.tolist()
+        return self.runtime.start(tokens)
+
+    def restart(self, state: Any, rows: Any, tokens: Any) -> Any:
+        self.seen += tokens.tolist()
+        return self.runtime.restart(state, rows, tokens)
+
+
+def test_a_guess_solves_what_the_plain_attempt_does_not(solver: Solver, puzzles: Puzzles) -> None:
+    plain, _ = solve_all(solver, puzzles[0], SolveOptions(max_steps=1), 64)
+    options = SolveOptions(max_steps=1, attempts=16, explore="guess")
+    tried, _ = solve_all(solver, puzzles[0], options, 64)
+    failed = [i for i, solution in enumerate(plain) if not solution.verified]
+    assert len(failed) >= 10
+    assert sum(tried[i].verified is True for i in failed) >= len(failed) / 2
+    for solution, before, answer in zip(tried, plain, puzzles[1], strict=True):
+        assert solution.verified == (solution.grid.to_line() == answer)
+        assert (solution.attempts > 1) == (before.verified is False)
+
+
+@pytest.mark.parametrize(("patience", "choose"), [(None, "auto"), (2, "auto"), (2, "majority")])
+def test_guesses_fill_in_one_empty_cell_each_and_never_the_same(
+    untrained: Solver, patience: int | None, choose: Any
+) -> None:
+    watching = Watching(untrained.runtime)
+    options = SolveOptions(
+        max_steps=3, attempts=30, explore="guess", patience=patience, choose=choose
+    )
+    puzzle = "12" + "." * 14
+    solution = Solver(watching).solve(puzzle, options)
+    assert (solution.attempts, solution.steps, solution.verified) == (30, 90, False)
+    assert solution.grid.to_line()[:2] == "12"
+    first, *others = watching.seen
+    assert first == [2, 3] + [1] * 14
+    guesses = [[(i, t) for i, t in enumerate(row) if t != first[i]] for row in others]
+    assert len(guesses) == 29
+    assert all(len(guess) == 1 for guess in guesses)
+    assert all(cell >= 2 and 2 <= token <= 5 for ((cell, token),) in guesses)
+    assert len({guess[0] for guess in guesses}) == 29
+    # Drawn: another seed, other guesses; the same seed, the same.
+    again = Watching(untrained.runtime)
+    Solver(again).solve(puzzle, options)
+    assert again.seen == watching.seen
+    other = Watching(untrained.runtime)
+    Solver(other).solve(puzzle, options.model_copy(update={"seed": 1}))
+    assert other.seen != watching.seen
+
+
+def test_when_every_single_guess_has_been_tried_two_are_made_at_once(untrained: Solver) -> None:
+    watching = Watching(untrained.runtime)
+    options = SolveOptions(max_steps=1, attempts=20, explore="guess")
+    Solver(watching).solve("12343412214343..", options)
+    first, *others = watching.seen
+    changed = [sum(a != b for a, b in zip(row, first, strict=True)) for row in others]
+    assert changed[:8] == [1] * 8
+    assert max(changed[8:]) == 2
+
+
+def test_a_full_board_needs_no_guess(untrained: Solver) -> None:
+    full = "1234341221434321"
+    options = SolveOptions(max_steps=2, attempts=5, explore="guess")
+    assert untrained.solve(full, options).verified is True
+    own = Solver(untrained.runtime, Lawless(2, 2))
+    assert own.solve(full, options).attempts == 5
+
+
+def test_the_rules_judge_by_the_puzzle_and_not_by_the_guess(
+    solver: Solver, puzzles: Puzzles
+) -> None:
+    asked: list[list[int]] = []
+
+    class Asking(Sudoku):
+        def verify_tokens(self, tokens: Any, answers: Any) -> Any:
+            asked.extend(tokens.tolist())
+            return super().verify_tokens(tokens, answers)
+
+    asking = Solver(solver.runtime, Asking(2, 2))
+    options = SolveOptions(max_steps=1, attempts=8, explore="guess", width=3)
+    more = 0
+    for puzzle in puzzles[0]:
+        asked.clear()
+        more += asking.solve(puzzle, options).attempts > 1
+        given = (np.array([int(c) for c in puzzle.replace(".", "0")]) + 1).tolist()
+        assert all(tokens == given for tokens in asked)
+    assert more >= 10
+
+
+def test_guesses_that_can_not_be_made_are_refused(solver: Solver, untrained: Solver) -> None:
+    with pytest.raises(ConfigError, match="patience=0"):
+        solver.solve("." * 16, SolveOptions(attempts=3, explore="guess", patience=0))
+    spec = untrained.spec
+    model = spec.model.model_copy(update={"givens_from": None})
+    forgetful = Counting(untrained.runtime)
+    forgetful.spec = spec.model_copy(update={"model": model})
+    with pytest.raises(ConfigError, match="givens_from is not set"):
+        Solver(forgetful).solve("." * 16, SolveOptions(attempts=3, explore="guess"))
+
+
 def test_the_others_are_cancelled_with_the_first_success(solver: Solver, puzzles: Puzzles) -> None:
     options = SolveOptions(max_steps=50, attempts=6, explore="noise", patience=0, noise=0.01)
     solutions, batches = solve_all(solver, puzzles[0][:50], options, 600)

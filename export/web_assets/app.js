@@ -272,7 +272,14 @@ function statusOf(step, over, open) {
   }
   if (over) return `Not solved in ${step.attempt} attempts, ${steps} in all.`;
   if (!state.playing) return `Paused after ${steps}.`;
-  return step.attempt > 1 ? `Thinking again, with some noise: attempt ${step.attempt}.` : "Thinking …";
+  if (step.attempt === 1) return "Thinking …";
+  if (!step.guess) return `Thinking again, with some noise: attempt ${step.attempt}.`;
+  const { cell, value } = step.guess;
+  const [row, column] = [Math.floor(cell / state.domain.columns), cell % state.domain.columns];
+  return (
+    `Attempt ${step.attempt}: what if row ${row + 1}, column ${column + 1} ` +
+    `is ${state.domain.symbol(value)}?`
+  );
 }
 
 function clashes({ values }) {

@@ -79,6 +79,7 @@ export class Board {
     // Pencil marks clash all the time; what is worth a mark is a clash of digits.
     const written = shown.map((value, index) => (step && sureOf(index) < DIGIT ? 0 : value));
     const clashing = new Set(this.#domain.conflicts(written).flatMap(({ cells }) => cells));
+    const guessed = step?.guess && !step.verified ? step.guess.cell : -1;
     this.#cells.forEach((cell, index) => {
       const given = puzzle[index] > 0;
       const value = shown[index];
@@ -91,6 +92,7 @@ export class Board {
       const opacity = confirmed ? 1 : asDigit * (given ? 1 : sure ** 2);
       cell.classList.toggle("given", given);
       cell.classList.toggle("clash", clashing.has(index));
+      cell.classList.toggle("guess", index === guessed);
       cell.style.setProperty("--sure", sure.toFixed(3));
       cell.style.setProperty("--digit", opacity.toFixed(3));
       cell.style.setProperty("--pencil", (1 - asDigit).toFixed(3));
@@ -99,7 +101,7 @@ export class Board {
         // The square root keeps a faint second thought visible.
         this.#pencils[index][mark].style.opacity = thought ? Math.sqrt(row[mark]).toFixed(2) : "0";
       }
-      cell.setAttribute("aria-label", this.#describe(index, given, value, thought ? sure : null, clashing));
+      cell.setAttribute("aria-label", this.#describe(index, given, value, index === guessed ? null : sure, clashing));
     });
     this.#root.classList.toggle("verified", Boolean(step?.verified));
   }
@@ -119,6 +121,7 @@ export class Board {
     if (!value) return `${place}: empty`;
     const symbol = this.#domain.symbol(value);
     if (given) return `${place}: ${symbol}, given${clash}`;
+    if (sure === null) return `${place}: ${symbol}, tried out${clash}`;
     return `${place}: ${symbol}, ${Math.round(100 * sure)} percent sure${clash}`;
   }
 

@@ -22,7 +22,14 @@ export class ModelError extends Error {
 
 /** What a spec leaves out: the defaults of `trm_sdk.ModelConfig` and `trm_sdk.SolveOptions`. */
 const MODEL_DEFAULTS = { output_offset: 0, givens_from: null };
-const SOLVE_DEFAULTS = { max_steps: 16, attempts: 1, noise: 0.1, halt_threshold: 1, seed: 0 };
+const SOLVE_DEFAULTS = {
+  max_steps: 16,
+  attempts: 1,
+  explore: "none",
+  noise: 0.1,
+  halt_threshold: 1,
+  seed: 0,
+};
 
 /** A model above this many bytes is worth a graphics card's overhead for every operator. */
 const LARGE_MODEL = 4_000_000;
@@ -164,7 +171,8 @@ function sudokuGroups(size) {
  * One refinement of one puzzle.
  *
  * @typedef {object} Step
- * @property {number} attempt from 1; later attempts add noise to the latent state
+ * @property {number} attempt from 1; later attempts fill in a guess, or add noise to the latent state
+ * @property {{cell: number, value: number} | null} guess what this attempt fills in
  * @property {number} index supervision step of this attempt, from 1
  * @property {number} total steps taken so far, over all attempts
  * @property {Int32Array} values the answer after this step
@@ -235,26 +243,33 @@ export class Solver {
    * the last attempt. A puzzle that can't be taken on is refused at once, not at the first step.
    *
    * @param {string | ArrayLike<number>} puzzle
-   * @param {{maxSteps?: number, attempts?: number, noise?: number, haltThreshold?: number,
-   *   seed?: number, signal?: AbortSignal}} [options] fields left out are the model's own
+   * @param {{maxSteps?: number, attempts?: number, explore?: "guess" | "noise", noise?: number,
+   *   haltThreshold?: number, seed?: number, signal?: AbortSignal}} [options] fields left out are
+   *   the model's own; `explore` says how later attempts differ from the first
    * @returns {AsyncGenerator<Step>}
    */
   refine(puzzle, options = {}) {
     return this.#steps(this.parse(puzzle), { ...this.options, ...options });
   }
 
-  async *#steps(puzzle, { maxSteps, attempts, noise, haltThreshold, seed, signal }) {
+  async *#steps(puzzle, { maxSteps, attempts, explore, noise, haltThreshold, seed, signal }) {
     const { domain } = this;
-    const tokens = puzzle.map((value) => value + 1);
-    const random = gaussian(seed);
+    const random = uniform(seed);
+    const normal = gaussian(random);
+    const guessing = explore === "guess" && this.#model.givens_from !== null;
     const size = this.#shape.reduce((product, length) => product * length, 1);
+    let guesses = []; // in the order in which they are tried
+    let beliefs;
     let total = 0;
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
+      if (guessing && attempt === 2) guesses = this.#guesses(puzzle, beliefs, random);
+      const guess = guesses.length && attempt > 1 ? guesses[(attempt - 2) % guesses.length] : null;
+      const tokens = puzzle.map((value, cell) => 1 + (cell === guess?.cell ? guess.value : value));
       let y = new Float32Array(size);
       let z = new Float32Array(size);
       for (let index = 1; index <= maxSteps; index += 1) {
         signal?.throwIfAborted();
-        if (attempt > 1) for (let i = 0; i < size; i += 1) z[i] += noise * random();
+        if (attempt > 1 && !guessing) for (let i = 0; i < size; i += 1) z[i] += noise * normal();
         const begun = performance.now();
         const results = await this.#run(tokens, y, z);
         const seconds = (performance.now() - begun) / 1000;
@@ -263,12 +278,35 @@ export class Solver {
         total += 1;
         const { values, probabilities } = this.#readOut(tokens, results.logits.data);
         const confidence = 1 / (1 + Math.exp(-results.halt_logit.data[0]));
-        const verified = domain.verify(puzzle, values);
+        if (attempt === 1) beliefs = probabilities;
+        const verified = domain.verify(puzzle, values); // by the puzzle, whatever was guessed
         const text = domain.format(values);
-        yield { attempt, index, total, values, text, probabilities, confidence, verified, seconds };
+        yield { attempt, guess, index, total, values, text, probabilities, confidence, verified, seconds };
         if (verified ?? confidence > haltThreshold) return;
       }
     }
+  }
+
+  /**
+   * What later attempts fill in, drawn without replacement: the less sure the model was of a cell,
+   * and the likelier it held the value there, the sooner. As `trm_sdk` does, with other random
+   * numbers.
+   */
+  #guesses(puzzle, probabilities, random) {
+    const { values: count } = this.domain;
+    const found = [];
+    puzzle.forEach((given, cell) => {
+      if (given) return;
+      const row = probabilities.subarray(cell * count, (cell + 1) * count);
+      const entropy = -row.reduce((sum, p) => sum + (p && p * Math.log(p)), 0);
+      row.forEach((p, i) => {
+        // Log-weights plus Gumbel noise: the largest are a draw without replacement.
+        const gumbel = -Math.log(-Math.log(random() || Number.MIN_VALUE));
+        const key = 2 * Math.log(entropy + 1e-9) + Math.log(p + 1e-30) + gumbel;
+        found.push({ cell, value: i + 1, key });
+      });
+    });
+    return found.sort((a, b) => b.key - a.key).map(({ cell, value }) => ({ cell, value }));
   }
 
   /**
@@ -481,15 +519,19 @@ function stateShape(session) {
 
 // --- small things -----------------------------------------------------------------------------
 
-/** Standard-normal numbers: a seeded 32-bit generator (mulberry32) through Box and Muller. */
-function gaussian(seed) {
+/** Numbers from 0 to below 1: a seeded 32-bit generator (mulberry32). */
+function uniform(seed) {
   let state = (seed ^ 0x9e3779b9) >>> 0;
-  const uniform = () => {
+  return () => {
     state = (state + 0x6d2b79f5) >>> 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);
     t ^= t + Math.imul(t ^ (t >>> 7), 61 | t);
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
+}
+
+/** Standard-normal numbers from uniform ones (Box and Muller). */
+function gaussian(uniform) {
   let spare = null;
   return () => {
     if (spare !== null) {

@@ -54,7 +54,7 @@ def test_every_step_is_python_s(node: str, model: Path, solver: Solver, puzzle: 
 
 
 def test_later_attempts_differ_and_can_be_repeated(node: str, model: Path) -> None:
-    options = {"maxSteps": 2, "attempts": 3, "noise": 0.5}
+    options = {"maxSteps": 2, "attempts": 3, "explore": "noise", "noise": 0.5}
     first, again, other = (
         ask(node, "steps", model / "model.onnx", HARD, json.dumps({**options, "seed": seed}))
         for seed in (5, 5, 6)
@@ -68,12 +68,48 @@ def test_later_attempts_differ_and_can_be_repeated(node: str, model: Path) -> No
     assert first["steps"][3] != other["steps"][3]
 
 
+def test_later_attempts_fill_in_what_the_first_was_unsure_of(node: str, model: Path) -> None:
+    options = {"maxSteps": 3, "attempts": 40, "explore": "guess"}
+    first, again, other = (
+        ask(node, "steps", model / "model.onnx", HARD, json.dumps({**options, "seed": seed}))
+        for seed in (5, 5, 6)
+    )
+    assert first == again
+    steps = first["steps"]
+    assert len(steps) == 120
+    assert [step["guess"] for step in steps[:3]] == [None] * 3
+    guesses = [(step["guess"]["cell"], step["guess"]["value"]) for step in steps[3::3]]
+    assert len(set(guesses)) == 39
+    assert all(HARD[cell] == "." for cell, _ in guesses)
+    for step in steps[3:]:
+        cell, value = step["guess"]["cell"], step["guess"]["value"]
+        assert step["values"][cell] == value
+        assert step["probabilities"][9 * cell + value - 1] == 1
+    # They are what the first attempt thought likely: much likelier than chance.
+    believed = [steps[2]["probabilities"][9 * cell + value - 1] for cell, value in guesses]
+    assert sum(believed) / len(believed) > 0.2
+    assert [step["guess"] for step in other["steps"]] != [step["guess"] for step in steps]
+
+
+def test_guesses_solve_what_one_attempt_does_not(node: str, model: Path, solver: Solver) -> None:
+    plain, more = (
+        ask(node, "steps", model / "model.onnx", HARD, json.dumps({"maxSteps": 16, **options}))
+        for options in ({"attempts": 1}, {"attempts": 100, "explore": "guess"})
+    )
+    assert not plain["steps"][-1]["verified"]
+    assert more["steps"][-1]["verified"]
+    assert more["steps"][-1]["text"] == solver.solve(
+        HARD, SolveOptions(max_steps=16, attempts=100, explore="guess")
+    ).grid.to_line()
+
+
 def test_options_come_from_the_model(node: str, model: Path, solver: Solver) -> None:
     options = ask(node, "steps", model / "model.onnx", PUZZLES[0])["options"]
     ours = solver.options
     assert options["maxSteps"] == ours.max_steps
     assert options["attempts"] == ours.attempts
     assert options["noise"] == ours.noise
+    assert options["explore"] == ours.explore
     assert options["haltThreshold"] == ours.halt_threshold
 
 

@@ -12,8 +12,7 @@ const questions = {
     const solver = await Solver.load(model, { ort: require("onnxruntime-node"), threads: 1 });
     const steps = [];
     for await (const step of solver.refine(puzzle, JSON.parse(options))) {
-      const { attempt, index, total, text, probabilities, confidence, verified } = step;
-      steps.push({ attempt, index, total, text, probabilities: [...probabilities], confidence, verified });
+      steps.push({ ...step, values: [...step.values], probabilities: [...step.probabilities], seconds: 0 });
     }
     return { steps, options: solver.options, backend: solver.backend };
   },

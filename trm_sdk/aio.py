@@ -12,10 +12,11 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal
 
+from trm_sdk.attempts import check_options
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.options import SolveOptions, check_on_error, checked_batch_size
-from trm_sdk.search import Job, Search, check_options
+from trm_sdk.search import Job, Search
 from trm_sdk.solution import Failure, Solution
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task

@@ -23,8 +23,9 @@ def coloured(domain: Domain, task: Task, step: Step, before: Grid | None = None)
     """The board as `Domain.format` draws it: givens bold, other cells from red to green.
 
     Green is a cell that the model is certain of, red one where it guesses. Cells that differ from
-    those of the grid `before` are underlined. A domain whose `format` does not show its cells one
-    after another in the characters of `Grid.to_line` stays uncoloured.
+    those of the grid `before` are underlined, and what an attempt tries out is in reverse. A domain
+    whose `format` does not show its cells one after another in the characters of `Grid.to_line`
+    stays uncoloured.
     """
     from rich.text import Text
 
@@ -38,6 +39,8 @@ def coloured(domain: Domain, task: Task, step: Step, before: Grid | None = None)
     changed = np.zeros(len(symbols), bool)
     if before is not None:
         changed = (before.cells != step.grid.cells).reshape(-1)
+    columns = step.grid.shape[1]
+    tried = {row * columns + column for row, column, _ in step.guesses}
     places: list[int] = []
     for place, character in enumerate(drawn.plain):
         if len(places) < len(symbols) and character == symbols[len(places)]:
@@ -51,6 +54,8 @@ def coloured(domain: Domain, task: Task, step: Step, before: Grid | None = None)
             style = "bold" if given[cell] else _colour(float(sure[cell]))
             if changed[cell] and not given[cell]:
                 style += " underline"
+            if cell in tried:
+                style += " reverse"
             drawn.stylize(style, place, place + 1)
     return drawn
 
@@ -59,10 +64,12 @@ def puzzle_frame(domain: Domain, task: Task) -> Text:
     """What `trm watch` shows before the first step."""
     from rich.text import Text
 
-    return Text(f"{domain.format(task.grid)}\n\n\n")
+    return Text(f"{domain.format(task.grid)}\n\n\n")  # as many lines as `step_frame` has
 
 
-def step_frame(domain: Domain, task: Task, step: Step, before: Grid | None, max_steps: int) -> Text:
+def step_frame(
+    domain: Domain, task: Task, step: Step, before: Grid | None, max_steps: int, total: int
+) -> Text:
     """What `trm watch` shows after a step: the board, the model's confidence, where it stands.
 
     Parameters
@@ -73,19 +80,29 @@ def step_frame(domain: Domain, task: Task, step: Step, before: Grid | None, max_
     before : Grid or None
         The board of the step before.
     max_steps : int
+        Of an attempt.
+    total : int
+        Steps taken, over all attempts.
     """
     from rich.text import Text
 
     filled = round(step.confidence * _BAR)
+    number = f"attempt {step.attempt}, " if step.attempt > 1 else ""
     confidence = Text.assemble(
-        f"step {step.index} of {max_steps}  confidence {step.confidence:4.0%} ",
+        f"{number}step {step.index} of {max_steps}  confidence {step.confidence:4.0%} ",
         ("=" * filled, _colour(step.confidence)),
         ("-" * (_BAR - filled), "dim"),
     )
     if step.verified:
-        verdict = Text(f"verified: the rules confirm it after {_steps(step.index)}", "bold green")
+        verdict = Text(f"verified: the rules confirm it after {_steps(total)}", "bold green")
     elif step.verified is None:
         verdict = Text("no rules to check it by", "dim")
+    elif step.guesses:
+        tried = " and ".join(
+            f"row {row + 1}, column {column + 1} is {domain.value_names()[value - 1]}"
+            for row, column, value in step.guesses
+        )
+        verdict = Text(f"what if {tried}?", "dim")
     else:
         verdict = Text("not right yet", "dim")
         if before is not None:
@@ -101,7 +118,8 @@ def legend() -> Text:
     return Text.assemble(
         ("givens", "bold"), "  ",
         ("guessed", _colour(0.4)), " to ", ("certain", _colour(1.0)), "  ",
-        ("changed in this step", "underline"),
+        ("changed in this step", "underline"), "  ",
+        ("tried out", "reverse"),
     )  # fmt: skip
 
 

@@ -262,19 +262,19 @@ def _print_table(results: Iterator[Solution | Failure]) -> int:
 @main.command()
 @click.argument("puzzle", metavar="PUZZLE|FILE")
 @click.option("-m", "--model", default="sudoku", show_default=True, help="Name or path.")
-@click.option("--steps", "max_steps", type=int, help="Steps it may take.")
+@_search_options
 @click.option("--gif", type=click.Path(dir_okay=False), help="Write the animation to a file too.")
 @click.option("--delay", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds.")
 @_model_options
 def watch(
     puzzle: str,
     model: str,
-    max_steps: int | None,
     gif: str | None,
     delay: float,
     runtime: str,
     device: str,
     threads: int | None,
+    **search: Any,
 ) -> None:
     """Watch the model think: the board after every step, coloured by confidence."""
     from time import sleep
@@ -289,7 +289,7 @@ def watch(
     task = next(tasks)
     if isinstance(task, TRMError):
         raise task
-    options = _solve_options({"max_steps": max_steps})
+    options = _solve_options(search)
     most = solver.complete(options).max_steps
     steps: list[Step] = []
     console = Console(highlight=False)
@@ -300,10 +300,9 @@ def watch(
         for step in solver.stream(task, options):
             before = steps[-1].grid if steps else None
             steps.append(step)
-            live.update(step_frame(solver.domain, task, step, before, most), refresh=True)
+            frame = step_frame(solver.domain, task, step, before, most, len(steps))
+            live.update(frame, refresh=True)
             sleep(delay)
-    if steps[-1].verified is False:
-        console.print("\nThis was the plain attempt alone; `trm solve` makes others, with noise.")
     if gif is not None:
         from trm_sdk.drawing import save_gif
 

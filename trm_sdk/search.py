@@ -18,17 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.attempts import Guess, begin, check_options, draw_guesses
 from trm_sdk.domains.base import Domain, Symmetry, Tokens
-from trm_sdk.errors import ConfigError
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.solution import Solution, StoppedBy
 from trm_sdk.task import Task
-
-#: Stands in the list of generators for rows that draw nothing.
-_NO_RNG = np.random.Generator(np.random.SFC64(0))
 
 
 @dataclass(slots=True)
@@ -69,7 +66,7 @@ class Job:
     started: float = 0.0
     cancelled: bool = False
     finals: list[_Final] = field(default_factory=list)
-    guesses: list[tuple[int, int]] = field(default_factory=list)  # (cell, token), in order
+    guesses: list[Guess] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
@@ -94,39 +91,6 @@ class _Alone:
 
     tokens: list[tuple[int, ...]]  # what each column of the logits stands for, cell by cell
     last: list[int]  # columns of the last answer, all of them refuted
-
-
-def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> None:
-    """Refuse attempts that would all be the same, or that domain or model can't make.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if options.attempts == 1:
-        return
-    if options.explore == "none":
-        raise ConfigError(
-            f"attempts={options.attempts} with explore='none' would be {options.attempts} times "
-            "the same attempt; explore='noise', 'symmetry' or 'guess' makes them differ"
-        )
-    if options.explore == "symmetry" and domain.random_symmetry(np.random.default_rng(0)) is None:
-        raise ConfigError(
-            f"explore='symmetry' is not to be had: {domain.name} states no symmetries; "
-            "explore='noise' works for every domain"
-        )
-    if options.explore == "guess":
-        if model.givens_from is None:
-            raise ConfigError(
-                "explore='guess' is not to be had: it fills in an empty cell, and this model's "
-                "answers need not keep what is given (givens_from is not set); explore='noise' "
-                "works for every model"
-            )
-        if options.patience == 0:
-            raise ConfigError(
-                "explore='guess' with patience=0: guesses are drawn from what the plain attempt "
-                "believes, so it must run alone for at least one step"
-            )
 
 
 class Search:
@@ -302,7 +266,9 @@ class Search:
                 continue
             halted = bool(halt_logit[place] > self._threshold[place])
             if _wants_guesses(job):  # the plain attempt, at its first alarm
-                job.guesses = self._guesses(job, logits[place])
+                job.guesses = draw_guesses(
+                    self.runtime.spec.model, job.tokens, logits[place], job.options
+                )
             if halted or self._turn - row.born >= job.options.max_steps:
                 if self._end_attempt(place, confidence, halted):
                     finished.append(job)
@@ -334,28 +300,6 @@ class Search:
             self._conclude(job, final, "halted" if final.halted else "max_steps")
             return True
         return False
-
-    def _guesses(self, job: Job, logits: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
-        """What later attempts fill in: (cell, token) pairs, drawn without replacement.
-
-        A pair's weight is how unsure the model is of the cell, times how likely it holds the token
-        there: an undecided cell tells most once it is known, and a likely value is right most
-        often.
-        """
-        model = self.runtime.spec.model
-        assert model.givens_from is not None  # `check_options` made sure
-        skip = max(model.givens_from - self._offset, 0)  # columns that stand for no value
-        cells = np.flatnonzero(job.tokens < model.givens_from)
-        wide = logits[cells, skip:].astype(np.float64)
-        log_p = wide - np.logaddexp.reduce(wide, 1, keepdims=True)
-        entropy = -(np.exp(log_p) * log_p).sum(1, keepdims=True)
-        rng = np.random.default_rng(job.options.seed)
-        # The largest of log-weights plus Gumbel noise: a draw without replacement.
-        keys = 2 * np.log(entropy + 1e-9) + log_p + rng.gumbel(size=log_p.shape)
-        best = np.argsort(-keys, axis=None)[: job.options.attempts - 1]
-        chosen, columns = np.unravel_index(best, keys.shape)
-        tokens = columns + self._offset + skip
-        return list(zip(cells[chosen].tolist(), tokens.tolist(), strict=True))
 
     def _out_of_time(self, halt_logit: npt.NDArray[np.float32]) -> list[Job]:
         now = perf_counter()
@@ -468,35 +412,24 @@ class Search:
 
     def _place(self, place: int, job: Job, attempt: int) -> _Row:
         """Fill in a row's part of the arrays, and say what runs there."""
-        options, tokens, puzzle = job.options, job.tokens, job.tokens
-        symmetry, rng, noise = None, _NO_RNG, 0.0
-        if attempt:
-            rng = np.random.Generator(np.random.SFC64([options.seed, attempt]))
-            if options.explore == "noise":
-                noise = options.noise * options.noise_spread ** (2 * _evenly(attempt) - 1)
-            elif options.explore == "guess":
-                tokens = tokens.copy()
-                for cell, token in _guess(job.guesses, attempt):
-                    tokens[cell] = token
-            else:
-                symmetry = self.domain.random_symmetry(rng)
-                assert symmetry is not None  # `add` made sure
-                tokens = puzzle = self.domain.encode(symmetry.apply_task(job.task))
+        options = job.options
+        began = begin(attempt, self.domain, job.task, job.tokens, options, job.guesses)
+        tokens = began.tokens
         if not job.begun:
             job.started = perf_counter()
         job.begun += 1
         self._all_tokens[place] = tokens
-        self._all_puzzles[place] = puzzle
+        self._all_puzzles[place] = began.puzzle
         if self._givens_from is not None:
             self._all_given[place] = tokens >= self._givens_from
             self._all_kept[place] = tokens - self._offset
         # With rules to check by, an answer that they refute never counts as halted.
         self._all_threshold[place] = np.inf if job.check else _logit(options.halt_threshold)
-        self._all_noise[place] = noise
+        self._all_noise[place] = began.noise
         self._all_check[place] = job.check
         others_wait = attempt == 0 and job.patience > 0 and job.handed_out < options.attempts
         steps = min(job.patience, options.max_steps) if others_wait else options.max_steps
-        return _Row(job, symmetry, rng, self._turn, self._turn + steps)
+        return _Row(job, began.symmetry, began.rng, self._turn, self._turn + steps)
 
     def _compact(self) -> None:
         places = np.array([i for i, row in enumerate(self._rows) if row is not None], np.intp)
@@ -564,27 +497,8 @@ def answers_of(
     return answers
 
 
-def _evenly(number: int) -> float:
-    """Van der Corput's sequence 1/2, 1/4, 3/4, 1/8 ...: however many are taken, they lie evenly."""
-    place, share = 0.0, 0.5
-    while number:
-        place += share * (number & 1)
-        number >>= 1
-        share /= 2
-    return place
-
-
 def _wants_guesses(job: Job) -> bool:
     return job.options.explore == "guess" and not job.guesses and job.options.attempts > 1
-
-
-def _guess(guesses: list[tuple[int, int]], attempt: int) -> list[tuple[int, int]]:
-    """What an attempt (from 1) fills in: one pair each; once all are used up two, then three."""
-    if not guesses:  # nothing is empty
-        return []
-    rounds, first = divmod(attempt - 1, len(guesses))
-    # A stride of its own for each round, so that the same pairs don't meet again.
-    return [guesses[(first + more * (rounds + 1)) % len(guesses)] for more in range(rounds + 1)]
 
 
 def _is_late(job: Job, now: float) -> bool:
@@ -609,4 +523,4 @@ def _logit(probability: float) -> float:
     return math.inf if probability >= 1 else math.log(probability / (1 - probability))
 
 
-__all__ = ["Job", "Search", "answers_of", "check_options"]
+__all__ = ["Job", "Search", "answers_of"]

@@ -118,7 +118,7 @@ class Step:
     Attributes
     ----------
     index : int
-        Supervision step, from 1.
+        Supervision step of its attempt, from 1.
     grid : Grid
         The answer after this step.
     confidence : float
@@ -128,6 +128,10 @@ class Step:
         cell has probability 1 for its value.
     verified : bool or None
         As in `Solution`.
+    attempt : int
+        From 1, the plain one.
+    guesses : tuple of (row, column, value)
+        What this attempt fills in (``explore="guess"``); rows and columns from 0.
     """
 
     index: int
@@ -135,6 +139,8 @@ class Step:
     confidence: float
     probabilities: npt.NDArray[np.float32]
     verified: bool | None
+    attempt: int = 1
+    guesses: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

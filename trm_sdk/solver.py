@@ -13,12 +13,13 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.attempts import Guess, begin, check_options, draw_guesses
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.options import SolveOptions, check_on_error, checked_batch_size
 from trm_sdk.runtimes.base import Runtime
-from trm_sdk.search import Job, Search, answers_of, check_options
+from trm_sdk.search import Job, Search, answers_of
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.spec import ModelSpec
 from trm_sdk.task import Task
@@ -273,58 +274,82 @@ class Solver:
                 return
 
     def stream(self, puzzle: object, options: SolveOptions | None = None) -> Iterator[Step]:
-        """Yield every refinement of the plain attempt at one puzzle.
+        """Yield every refinement of a puzzle, one attempt after another.
 
         Ends after the step whose answer the rules confirm, at which the halting head crosses its
-        threshold (where there are no rules), or after ``max_steps``.
+        threshold (where there are no rules), or after ``max_steps`` of the last attempt.
 
         Parameters
         ----------
         puzzle : as in `solve`
         options : SolveOptions, optional
-            ``max_steps``, ``halt_threshold``, ``verify`` and ``seconds`` are heeded.
+            As in `solve`, but for ``width`` and ``choose``: attempts take turns here.
+            ``attempts=1`` shows the plain one alone.
 
         Raises
         ------
         InvalidInputError
             At once, if the puzzle can't be read or breaks the rules.
+        ConfigError
+            At once, if the options contradict each other.
         """
-        return self._steps(self.parse(puzzle), self.complete(options))
+        complete = self.complete(options)
+        check_options(complete, self._domain, self.spec.model)
+        return self._steps(self.parse(puzzle), complete)
 
     def _steps(self, task: Task, options: SolveOptions) -> Iterator[Step]:
-        model, domain = self.spec.model, self._domain
-        tokens = domain.encode(task)[None]
+        model, domain, runtime = self.spec.model, self._domain, self._runtime
+        encoded = domain.encode(task)
+        patience = min(options.patience or options.max_steps, options.max_steps)
+        guesses: list[Guess] = []
+        started = perf_counter()
+        for number in range(options.attempts):
+            attempt = begin(number, domain, task, encoded, options, guesses)
+            tokens, back = attempt.tokens[None], None
+            if attempt.symmetry is not None:
+                back = attempt.symmetry.inverse()
+            columns = domain.shape[1]
+            made = tuple((*divmod(cell, columns), token - 1) for cell, token in attempt.guesses)
+            state = runtime.start(tokens)
+            for index in range(1, options.max_steps + 1):
+                if attempt.noise:
+                    scale = np.array([attempt.noise], np.float32)
+                    state = runtime.perturb(state, scale, [attempt.rng])
+                state, logits, halt_logit = runtime.step(state)
+                if number == 0 and options.explore == "guess" and index == patience:
+                    guesses = draw_guesses(model, encoded, logits[0], options)
+                grid = domain.decode(answers_of(model, tokens, logits)[0])
+                probabilities = self._probabilities(logits[0], tokens[0])
+                if back is not None:
+                    grid, probabilities = back.apply(grid), back.apply_to_values(probabilities)
+                verified = domain.verify(task, grid)
+                confidence = 1 / (1 + float(np.exp(-np.clip(halt_logit[0], -80, 80))))
+                yield Step(
+                    index=index,
+                    grid=grid,
+                    confidence=confidence,
+                    probabilities=probabilities,
+                    verified=verified,
+                    attempt=number + 1,
+                    guesses=made,
+                )
+                judged = options.verify and verified is not None
+                if verified if judged else confidence > options.halt_threshold:
+                    return
+                if options.seconds is not None and perf_counter() - started >= options.seconds:
+                    return
+
+    def _probabilities(
+        self, logits: npt.NDArray[np.float32], tokens: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float32]:
+        """Softmax over the values that an answer may hold, shape (rows, columns, values)."""
+        domain, model = self._domain, self.spec.model
         given = np.zeros(tokens.shape, bool)
         if model.givens_from is not None:
             given = tokens >= model.givens_from
-        state = self._runtime.start(tokens)
-        started = perf_counter()
-        for index in range(1, options.max_steps + 1):
-            state, logits, halt_logit = self._runtime.step(state)
-            grid = domain.decode(answers_of(model, tokens, logits)[0])
-            verified = domain.verify(task, grid)
-            confidence = 1 / (1 + float(np.exp(-np.clip(halt_logit[0], -80, 80))))
-            yield Step(
-                index=index,
-                grid=grid,
-                confidence=confidence,
-                probabilities=self._probabilities(logits[0], tokens[0], given[0]),
-                verified=verified,
-            )
-            judged = options.verify and verified is not None
-            if verified if judged else confidence > options.halt_threshold:
-                return
-            if options.seconds is not None and perf_counter() - started >= options.seconds:
-                return
-
-    def _probabilities(
-        self, logits: npt.NDArray[np.float32], tokens: npt.NDArray[Any], given: npt.NDArray[Any]
-    ) -> npt.NDArray[np.float32]:
-        """Softmax over the values that an answer may hold, shape (rows, columns, values)."""
-        domain, offset = self._domain, self.spec.model.output_offset
         values = len(domain.vocabulary) - domain.answer_offset
         columns = np.full((len(logits), values), -np.inf, np.float32)
-        skip = domain.answer_offset - offset
+        skip = domain.answer_offset - model.output_offset
         columns[:, max(-skip, 0) :] = logits[:, max(skip, 0) :]
         exp = np.exp(columns - columns.max(1, keepdims=True))
         probabilities: npt.NDArray[np.float32] = exp / exp.sum(1, keepdims=True)

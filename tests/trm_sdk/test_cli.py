@@ -152,11 +152,15 @@ def test_watching(trm: Trm) -> None:
     assert get_domain("sudoku-4x4").format(Grid.parse(ANSWER)) in result.stdout
     assert re.search(r"step \d+ of 8  confidence +\d+% [=-]{24}", result.stdout)
     assert re.search(r"verified: the rules confirm it after \d+ step", result.stdout)
-    assert "trm solve" not in result.stdout
+    assert "attempt" not in result.stdout
     failed = trm("watch", IMPOSSIBLE, "--delay", "0", "--steps", "2")
     assert failed.exit_code == 1
     assert re.search(r"not right yet: \d+ cells? changed", failed.stdout)
-    assert "`trm solve` makes others" in failed.stdout
+    search = ("--steps", "2", "--attempts", "3", "--explore", "guess")
+    searched = trm("watch", IMPOSSIBLE, "--delay", "0", *search)
+    assert searched.exit_code == 1
+    assert re.search(r"attempt 3, step 2 of 2  confidence", searched.stdout)
+    assert re.search(r"what if row [1-4], column [1-4] is [1-4]\?", searched.stdout)
 
 
 def test_models_are_described(trm: Trm, model_folder: Path) -> None:

@@ -168,7 +168,7 @@ def test_values_without_a_character_stay_uncoloured() -> None:
 
     domain, grid = Numbers(), Grid([[40, 41]])
     step = Step(3, grid, 0.5, np.full((1, 2, 50), 0.02, np.float32), None)
-    frame = step_frame(domain, Task((Grid([[0, 0]]),)), step, None, 16)
+    frame = step_frame(domain, Task((Grid([[0, 0]]),)), step, None, 16, 3)
     assert domain.format(grid) in frame.plain
     assert "step 3 of 16  confidence  50% " in frame.plain
     assert "no rules" in frame.plain

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,6 +200,48 @@ def test_a_stream_stops_where_it_should(solver: Solver, puzzles: Puzzles) -> Non
     assert len(list(solver.stream(puzzle, long))) == 6
     brief = SolveOptions(max_steps=100_000, verify=False, seconds=0.02)
     assert 1 <= len(list(solver.stream(puzzle, brief))) < 100_000
+
+
+@pytest.mark.parametrize("explore", ["noise", "symmetry", "guess"])
+def test_a_stream_shows_every_attempt_of_a_solve(
+    solver: Solver, puzzles: Puzzles, explore: Any
+) -> None:
+    """The attempts, one after another, that `solve` makes with a width of one."""
+    for patience in (None, 2):
+        options = SolveOptions(
+            max_steps=3, attempts=4, explore=explore, patience=patience, width=1, verify=False
+        ).over(SolveOptions(choose="confidence"))
+        for puzzle in puzzles[0][:8]:
+            solution = solver.solve(puzzle, options)
+            steps = list(solver.stream(puzzle, options))
+            assert [(step.attempt, step.index) for step in steps] == [
+                (attempt, index) for attempt in (1, 2, 3, 4) for index in (1, 2, 3)
+            ]
+            best = max(steps[2::3], key=lambda step: step.confidence)
+            assert best.confidence == pytest.approx(solution.confidence, abs=1e-5)
+            assert best.grid == solution.grid
+            for step in steps:
+                assert (step.guesses != ()) == (explore == "guess" and step.attempt > 1)
+                for row, column, value in step.guesses:
+                    assert Grid.parse(puzzle).cells[row, column] == 0
+                    assert step.grid.cells[row, column] == value
+                # Probabilities stand where the answer does, whatever the symmetry.
+                assert (step.probabilities.argmax(-1) + 1 == step.grid.cells).all()
+
+
+def test_a_stream_goes_on_until_an_attempt_is_right(solver: Solver, puzzles: Puzzles) -> None:
+    options = SolveOptions(max_steps=1, attempts=16, explore="guess")
+    later = 0
+    for puzzle in puzzles[0][:60]:
+        steps = list(solver.stream(puzzle, options))
+        assert [step.verified for step in steps[:-1]] == [False] * (len(steps) - 1)
+        later += steps[-1].verified is True and steps[-1].attempt > 1
+    assert later >= 3
+
+
+def test_a_stream_s_options_are_checked_at_once(solver: Solver) -> None:
+    with pytest.raises(ConfigError, match="the same attempt"):
+        solver.stream("." * 16, SolveOptions(attempts=2, explore="none"))
 
 
 # --- from and to disk -----------------------------------------------------------------------

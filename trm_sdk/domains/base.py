@@ -45,6 +45,23 @@ class Symmetry:
             )
         return Grid(self.values[flat[self.cells]].reshape(self.shape))
 
+    def apply_to_values(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        r"""Numbers about the values of each cell, such as probabilities, transformed alike.
+
+        Parameters
+        ----------
+        numbers : float32 array of shape (rows, columns, values)
+            Of the values 1 and up.
+
+        Returns
+        -------
+        float32 array of shape (\*shape, values)
+        """
+        flat = numbers.reshape(-1, numbers.shape[-1])
+        moved = np.empty_like(flat)
+        moved[:, self.values[1:] - 1] = flat[self.cells]
+        return moved.reshape(*self.shape, -1)
+
     def apply_task(self, task: Task) -> Task:
         """The transformed task: inputs, demonstrations and answers alike."""
         return Task(

@@ -79,7 +79,7 @@ class OnnxRuntime:
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"no graph at {path}")
-        providers = _choose_providers(device, ort.get_available_providers())
+        providers = choose_providers(device, ort.get_available_providers())
         threads = _checked(threads) or available_threads()
         # A small model's operators are too short to be worth splitting between threads: each thread
         # runs rows of its own there, a few at a time so that they stay in its cache. Measured on
@@ -93,7 +93,7 @@ class OnnxRuntime:
         self._threads = threads
         self._session = _open(ort, path, providers, 1 if self._by_rows else threads)
         taken = self._session.get_providers()
-        _check_providers(device, providers, taken)
+        check_providers(device, providers, taken)
         self.device = "cuda" if "CUDAExecutionProvider" in taken else "cpu"
         self._ort = ort
         metadata = _metadata(self._session, path)
@@ -269,7 +269,7 @@ _PROVIDERS = {
 }
 
 
-def _choose_providers(device: str, available: Sequence[str]) -> list[str]:
+def choose_providers(device: str, available: Sequence[str]) -> list[str]:
     """Execution providers in their order of preference; refuses what this onnxruntime lacks."""
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
@@ -287,7 +287,7 @@ def _choose_providers(device: str, available: Sequence[str]) -> list[str]:
     return list(_PROVIDERS[device])
 
 
-def _check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> None:
+def check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> None:
     """onnxruntime goes on without a provider whose libraries fail to load: say so, or refuse."""
     lost = [name for name in asked if name not in taken]
     if not lost:
@@ -379,4 +379,11 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-__all__ = ["OnnxRuntime", "OnnxState", "available_threads", "graph_metadata"]
+__all__ = [
+    "OnnxRuntime",
+    "OnnxState",
+    "available_threads",
+    "check_providers",
+    "choose_providers",
+    "graph_metadata",
+]

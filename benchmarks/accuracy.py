@@ -5,7 +5,7 @@ Five parts, each optional, kept together in one file of results:
 - ``sets``: every set with the model's own defaults: exact grids, share verified, steps;
 - ``latency``: single solves with the defaults, on a sample of each set (on a quiet machine);
 - ``givens``: generated puzzles by number of givens;
-- ``curve``: accuracy against compute, for more steps and for more attempts;
+- ``curve``: accuracy against compute, for more steps and for more attempts of every kind;
 - ``halting``: how far the halting head's probability can be believed, at every step of plain runs.
 
 Real puzzles come from a folder of CSV files in Sudoku-Extreme's form (``--data``).
@@ -24,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.curve import curve
 from benchmarks.machine import describe, sentence
 from training.data import generator
 from training.data.sudoku import HELD_OUT_SEED, held_out_set, read_csv
@@ -35,9 +36,6 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = ("sets", "latency", "givens", "curve", "halting")
 #: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
-
-#: Supervision steps of the longest plain attempt of a curve.
-LONGEST = 256
 
 
 def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list[Task]:
@@ -125,7 +123,7 @@ def reliability(solver: Solver, tasks: Sequence[Task], steps: int) -> list[dict[
     said: list[float] = []
     right: list[bool] = []
     for task in tasks:
-        for step in solver.stream(task, SolveOptions(max_steps=steps)):
+        for step in solver.stream(task, SolveOptions(max_steps=steps, attempts=1)):
             said.append(step.confidence)
             right.append(step.grid == task.answer)
     tenth = np.minimum((np.array(said) * 10).astype(int), 9)
@@ -174,7 +172,7 @@ def main(
     curve_puzzles: int,
     batch_size: int,
     threads: int,
-    runtime: str,
+    runtime: Any,
     out: Path | None,
 ) -> None:
     """Measure MODEL, a name or path as in Solver.from_pretrained."""
@@ -254,37 +252,6 @@ def main(
         console.print(table)
     save()
     console.print(f"written to {out}", highlight=False)
-
-
-def curve(solver: Solver, tasks: Sequence[Task], batch_size: int) -> list[dict[str, Any]]:
-    """Points of accuracy against compute: more steps, more noisy attempts, more symmetries.
-
-    A plain attempt stops at its first step that the rules confirm, so one run of the longest says
-    what every shorter one would have done.
-    """
-    plain = SolveOptions(max_steps=LONGEST, attempts=1, explore="none", patience=None)
-    solutions = list(solver.solve_many(iter(tasks), plain, batch_size=batch_size))
-    found = np.array([one.steps if one.correct else LONGEST + 1 for one in solutions])
-    points: list[dict[str, Any]] = [
-        {
-            "explore": "none",
-            "noise": 0.0,
-            "max_steps": steps,
-            "attempts": 1,
-            "puzzles": len(tasks),
-            "exact": float((found <= steps).mean()),
-            "mean_steps": float(np.minimum(found, steps).mean()),
-        }
-        for steps in (1, 2, 4, 8, 16, 32, 64, 128, LONGEST)
-    ]
-    searches = [("noise", attempts) for attempts in (4, 8, 16, 32)] + [("symmetry", 8)]
-    for explore, attempts in searches:
-        update = {"explore": explore, "attempts": attempts, "max_steps": 64}
-        options = solver.options.model_copy(update=update)
-        row = measure(solver, tasks, options, batch_size)
-        point = options.model_dump(include={"explore", "noise", "max_steps", "attempts"})
-        points.append(point | {key: row[key] for key in ("puzzles", "exact", "mean_steps")})
-    return points
 
 
 def _table(*columns: str) -> Table:

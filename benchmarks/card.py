@@ -14,8 +14,9 @@ import click
 import matplotlib as mpl
 
 from benchmarks.accuracy import RESULTS
+from benchmarks.curve import WAYS
 from benchmarks.machine import sentence
-from trm_sdk import Solver
+from trm_sdk import SolveOptions, Solver
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.drawing import draw_board
 from trm_sdk.errors import InvalidInputError
@@ -32,10 +33,11 @@ def tables(result: dict[str, Any]) -> str:
     """The measured part of a card, as Markdown."""
     options = result["defaults"]
     times = result.get("latency", {})
+    noise = f" (noise {options['noise']:g})" if options["explore"] == "noise" else ""
+    guess = " (a guess in each after the first)" if options["explore"] == "guess" else ""
     lines = [
         f"Defaults: up to {options['max_steps']} steps an attempt, {options['attempts']} attempts"
-        + (f" (noise {options['noise']:g})" if options["explore"] == "noise" else "")
-        + f". {sentence(result['machine'])}"
+        f"{noise}{guess}. {sentence(result['machine'])}"
         + ("; time of single solves with onnxruntime." if times else "."),
         "",
         "| set | puzzles | exact | verified | falsely verified | mean steps |"
@@ -89,7 +91,7 @@ def draw_failures(result: dict[str, Any], model: str, path: Path) -> None:
     solver = Solver.from_pretrained(model)
     figure, axes = plt.subplots(1, len(puzzles), figsize=(4 * len(puzzles), 4.2), squeeze=False)
     for plot, puzzle in zip(axes[0], puzzles, strict=True):
-        *_, last = solver.stream(puzzle)
+        *_, last = solver.stream(puzzle, SolveOptions(max_steps=64, attempts=1))
         certainty = last.probabilities.max(-1)
         image = draw_board(solver.domain, solver.domain.parse(puzzle), last.grid, certainty)
         plot.imshow(image)
@@ -119,32 +121,32 @@ def _curve_table(points: list[dict[str, Any]]) -> list[str]:
 
 
 def _setting(point: dict[str, Any]) -> str:
-    how = {"none": "", "noise": f", noise {point['noise']:g}", "symmetry": ", symmetries"}
+    how = {
+        "none": "",
+        "noise": f", noise {point['noise']:g}",
+        "symmetry": ", symmetries",
+        "guess": ", guesses",
+    }
     return f"{point['attempts']} x {point['max_steps']}{how[point['explore']]}"
 
 
 def draw_curve(points: list[dict[str, Any]], path: Path) -> None:
     """Exact accuracy against the mean number of supervision steps spent."""
     sets = list(dict.fromkeys(point["set"] for point in points))
-    styles = {
-        "none": ("o-", "one attempt, more steps"),
-        "noise": ("s--", "noisy attempts"),
-        "symmetry": ("x", "symmetries"),
-    }
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.4, 4.4), layout="constrained")
     for color, name in zip(plt.rcParams["axes.prop_cycle"].by_key()["color"], sets, strict=False):
-        for explore, (style, _) in styles.items():
-            chosen = [p for p in points if p["set"] == name and p["explore"] == explore]
+        for way in WAYS:
+            chosen = [p for p in points if p["set"] == name and p["explore"] == way.explore]
             axes.plot(
                 [p["mean_steps"] for p in chosen],
                 [100 * p["exact"] for p in chosen],
-                style,
+                way.style,
                 color=color,
-                label=name if explore == "none" else None,
-                markersize=6,
+                label=name if way.explore == "none" else None,
+                markersize=5,
             )
-    for style, label in styles.values():
-        axes.plot([], [], style, color="grey", label=label)
+    for way in WAYS:
+        axes.plot([], [], way.style, color="grey", label=way.label)
     axes.set(xscale="log", xlabel="supervision steps a puzzle (mean)", ylabel="exact grids, %")
     axes.set_ylim(0, 102)
     axes.grid(alpha=0.3)

@@ -41,9 +41,10 @@ def work(
     rng = np.random.default_rng(seed)
     plain = SolveOptions(max_steps=32, attempts=1)
     noisy = SolveOptions(max_steps=16, attempts=4, explore="noise", patience=8)
+    guessing = SolveOptions(max_steps=16, attempts=8, explore="guess", patience=8)
     while time.monotonic() < deadline:
         chosen = [tasks[i] for i in rng.integers(len(tasks), size=20)]
-        options = (plain, noisy)[int(rng.integers(2))]
+        options = (plain, noisy, guessing)[int(rng.integers(3))]
         answers: list[tuple[Grid, bool | None]] = []
         try:
             solutions = [solver.solve(task, options) for task in chosen[:8]]

@@ -9,7 +9,7 @@ together in one file of results that is written after every row:
 - ``failures``: of the reference evaluation's failures on fresh puzzles, how many attempts solve;
 - ``overhead``: how much of a step at batch 1 is Python's;
 - ``cold``: a fresh process from import to the first answer;
-- ``curve``: accuracy against compute, by longer plain attempts and by restarts with noise.
+- ``curve``: accuracy against compute, by longer plain attempts and by more attempts of every kind.
 
 ``--readme`` ends with ``python -m benchmarks.solve_report``, which puts what was measured, now or
 before, into the README.
@@ -34,6 +34,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample
+from benchmarks.curve import curve
 from benchmarks.machine import describe
 from benchmarks.solve_report import FIGURE, README, draw, fill, markdown
 from export import export_onnx
@@ -53,8 +54,6 @@ ROUNDED: tuple[Precision, ...] = ("fp16", "int8w", "int8", "int4")
 COMMON = ("minimal", "34+ givens", "clue17")
 #: Of the puzzles made for ``failures``: used nowhere else.
 FRESH_SEED = 0xF4E5_4
-#: Supervision steps of the longest plain attempt of the curve, and its most attempts.
-LONGEST, MOST_ATTEMPTS = 256, 32
 
 #: Which of the tasks are solved exactly, `batch` of them at a time.
 Way = Callable[[Sequence[Task], int], list[bool]]
@@ -217,56 +216,6 @@ def step_overhead(onnx: Solver, task: Task, steps: int) -> dict[str, float]:
     entered, left = 1e6 * np.array(timed.calls).T
     between, inside = float(np.median(entered[1:] - left[:-1])), float(np.median(left - entered))
     return {"steps": steps, "step_us": inside, "python_us": between, "share": between / inside}
-
-
-def curve(onnx: Solver, tasks: Sequence[Task], batch: int) -> list[dict[str, Any]]:
-    """Points of accuracy against compute: longer plain attempts, and restarts with noise.
-
-    A search stops at the first step that the rules confirm, and here attempts follow one another:
-    so one run of the longest says what every shorter one would have done. The milliseconds of a
-    point are its steps at the time a step took in that run.
-    """
-    length = onnx.options.max_steps
-    points = []
-    for explore, options, sizes in (
-        (
-            "none",
-            SolveOptions(max_steps=LONGEST, attempts=1),
-            (1, 2, 4, 8, 16, 32, 64, 128, LONGEST),
-        ),
-        (
-            "noise",
-            onnx.options.model_copy(
-                update={
-                    "explore": "noise",
-                    "attempts": MOST_ATTEMPTS,
-                    "patience": None,
-                    "width": 1,
-                }
-            ),
-            (1, 2, 4, 8, 16, MOST_ATTEMPTS),
-        ),
-    ):
-        start = time.perf_counter()
-        solutions = list(onnx.solve_many(iter(tasks), options, batch_size=batch))
-        seconds = time.perf_counter() - start
-        right = np.array([bool(one.correct) for one in solutions])
-        steps = np.array([one.steps for one in solutions])
-        cost = steps if explore == "none" else np.array([one.attempts for one in solutions])
-        for size in sizes:
-            solved = right & (cost <= size)
-            spent = np.where(solved, steps, size if explore == "none" else size * length)
-            points.append(
-                {
-                    "explore": explore,
-                    "max_steps": size if explore == "none" else length,
-                    "attempts": 1 if explore == "none" else size,
-                    "exact": float(solved.mean()),
-                    "mean_steps": float(spent.mean()),
-                    "ms": float(1000 * seconds * spent.mean() / steps.mean() / len(tasks)),
-                }
-            )
-    return points
 
 
 _COLD = """

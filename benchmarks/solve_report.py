@@ -14,6 +14,7 @@ import click
 import matplotlib as mpl
 
 from benchmarks.accuracy import RESULTS
+from benchmarks.curve import WAYS
 from benchmarks.machine import sentence
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.errors import InvalidInputError
@@ -45,7 +46,8 @@ def markdown(result: dict[str, Any]) -> str:
             "| --- | ---: | ---: | ---: | ---: | ---: |",
         ]
         lines += [
-            f"| {'plain' if point['explore'] == 'none' else 'noise'} | {point['max_steps']} | "
+            f"| {'plain' if point['explore'] == 'none' else point['explore']} | "
+            f"{point['max_steps']} | "
             f"{point['attempts']} | {point['exact']:.1%} | {point['mean_steps']:.1f} | "
             f"{point['ms']:.1f} |"
             for point in points
@@ -129,8 +131,8 @@ def fragment(result: dict[str, Any]) -> str:
     parts += sentences(result)
     if result.get("curve"):
         parts.append(
-            "Accuracy against compute, for longer plain attempts and for restarts with noise, "
-            "which the rules stop at the first right answer:"
+            "Accuracy against compute, for longer plain attempts and for more attempts of every "
+            "kind, which the rules stop at the first right answer:"
         )
         parts.append("![accuracy against milliseconds a puzzle, by set](docs/solve.png)")
     return "\n\n".join(parts)
@@ -177,15 +179,12 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for panel in panels.flat[len(curves) :]:
         panel.axis("off")
     for panel, (name, points) in zip(panels.flat, curves.items(), strict=False):
-        for explore, label, style in (
-            ("none", "one attempt, 1 to 256 steps", "o-"),
-            ("noise", "1 to 32 attempts with noise", "s-"),
-        ):
-            line = [point for point in points if point["explore"] == explore]
+        for way in WAYS:
+            line = [point for point in points if point["explore"] == way.explore]
             panel.plot(
                 [point["ms"] for point in line],
                 [100 * point["exact"] for point in line],
-                style, ms=4, lw=1.5, label=label,
+                way.style, ms=4, lw=1.5, label=way.label,
             )  # fmt: skip
         for label, row in result.get("sets", {}).get(name, {}).items():
             if label.startswith("reference"):
@@ -201,7 +200,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for panel in panels.flat[max(len(curves) - columns, 0) : len(curves)]:
         panel.set_xlabel("mean milliseconds a puzzle")
     handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

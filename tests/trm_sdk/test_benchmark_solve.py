@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks import solve, solve_report
+from benchmarks.curve import WAYS, Way, curve
 from trm_sdk.runtimes.onnx import OnnxRuntime
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
@@ -48,7 +49,7 @@ def test_parts_are_measured_and_kept(model_folder: Path, tmp_path: Path) -> None
     second = run(model_folder, tmp_path, "--part", "overhead", "--part", "curve")
     assert second["sets"] == first["sets"]
     assert second["overhead"]["steps"] == 400
-    for explore in ("none", "noise"):
+    for explore in ("none", "noise", "symmetry", "guess"):
         points = [point for point in second["curve"]["minimal"] if point["explore"] == explore]
         assert np.all(np.diff([point["exact"] for point in points]) >= 0)
         assert np.all(np.diff([point["mean_steps"] for point in points]) >= 0)
@@ -81,8 +82,7 @@ def test_a_curve_is_what_single_budgets_give(
 ) -> None:
     """Points of the curve come from one long run; shorter runs of their own agree."""
     runtime = OnnxRuntime(model_folder / "model.onnx", "cpu", 1)
-    # One step an attempt, so that some puzzles need several.
-    own = runtime.spec.solve.model_copy(update={"max_steps": 1, "noise": 0.4})
+    own = runtime.spec.solve.model_copy(update={"noise": 0.4})
     runtime.spec = runtime.spec.model_copy(update={"solve": own})
     solver = Solver(runtime)
     parse = solver.domain.parse
@@ -90,11 +90,17 @@ def test_a_curve_is_what_single_budgets_give(
         Task(parse(puzzle).inputs, answers=parse(answer).inputs)
         for puzzle, answer in zip(puzzles[0][:60], puzzles[1][:60], strict=True)
     ]
-    points = [point for point in solve.curve(solver, tasks, 8) if point["max_steps"] <= 16]
+    # One step an attempt, so that some puzzles need several.
+    ways = [Way(way.explore, "", "", 1, (1, 2, 5, 8)) for way in WAYS]
+    points = curve(solver, tasks, 8, [ways[0]._replace(steps=16), *ways[1:]])
+    assert len(points) == 16
     assert len({point["exact"] for point in points}) >= 4
     for point in points:
         update = {key: point[key] for key in ("explore", "max_steps", "attempts")}
-        solutions = list(solver.solve_many(iter(tasks), own.model_copy(update=update)))
+        options = own.model_copy(update=update)
+        if options.attempts == 1:
+            options = options.model_copy(update={"explore": "none"})
+        solutions = list(solver.solve_many(iter(tasks), options))
         assert np.mean([bool(one.correct) for one in solutions]) == point["exact"]
         if point["attempts"] == 1:
             assert np.mean([one.steps for one in solutions]) == point["mean_steps"]

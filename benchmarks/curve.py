@@ -1,0 +1,85 @@
+"""Accuracy against compute: longer plain attempts, and more attempts of every kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trm_sdk import SolveOptions, Solver, Task
+
+
+class Way(NamedTuple):
+    """One way of spending compute.
+
+    Attributes
+    ----------
+    explore : str
+        As in `SolveOptions`.
+    label, style : str
+        For figures.
+    steps : int
+        Most steps of an attempt.
+    sizes : tuple of int
+        Of each point: steps for the plain attempt, attempts for the others.
+    """
+
+    explore: str
+    label: str
+    style: str
+    steps: int
+    sizes: tuple[int, ...]
+
+
+WAYS = (
+    Way("none", "one attempt, up to 256 steps", "o-", 256, (1, 2, 4, 8, 16, 32, 64, 128, 256)),
+    Way("noise", "attempts with noise, 64 steps each", "s--", 64, (1, 2, 4, 8, 16, 32)),
+    Way("symmetry", "attempts under symmetries, 64 steps each", "x:", 64, (1, 8)),
+    Way("guess", "attempts with a guess, 16 steps each", "^-", 16, (1, 4, 8, 16, 32, 64, 128)),
+)
+
+
+def curve(
+    solver: Solver, tasks: Sequence[Task], batch_size: int, ways: Sequence[Way] = WAYS
+) -> list[dict[str, Any]]:
+    """Points of every way, in order.
+
+    A search stops at the first step that the rules confirm, and here attempts follow one another:
+    so one run of the longest says what every shorter one would have done. The milliseconds of a
+    point are its steps at the time a step took in that run.
+    """
+    points: list[dict[str, Any]] = []
+    for way in ways:
+        plain = way.explore == "none"
+        update: dict[str, Any] = {
+            "explore": way.explore,
+            "max_steps": way.steps,
+            "attempts": 1 if plain else way.sizes[-1],
+            "patience": None,
+            "width": 1,
+        }
+        options = SolveOptions(**solver.options.model_copy(update=update).model_dump())
+        start = time.perf_counter()
+        solutions = list(solver.solve_many(iter(tasks), options, batch_size=batch_size))
+        seconds = time.perf_counter() - start
+        right = np.array([bool(one.correct) for one in solutions])
+        steps = np.array([one.steps for one in solutions])
+        cost = steps if plain else np.array([one.attempts for one in solutions])
+        for size in way.sizes:
+            solved = right & (cost <= size)
+            spent = np.where(solved, steps, size if plain else size * way.steps)
+            points.append(
+                {
+                    "explore": way.explore,
+                    "noise": options.noise if way.explore == "noise" else 0.0,
+                    "max_steps": size if plain else way.steps,
+                    "attempts": 1 if plain else size,
+                    "puzzles": len(tasks),
+                    "exact": float(solved.mean()),
+                    "mean_steps": float(spent.mean()),
+                    "ms": float(1000 * seconds * spent.mean() / steps.mean() / len(tasks)),
+                }
+            )
+    return points

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from export.builder import Array
 from export.errors import ExportError
+from export.quantize import ROUNDS_ACTIVATIONS
 from export.verify import metadata, session
 from trm_sdk.model.config import ModelConfig, rounded_swiglu
 from trm_sdk.model.recursion import TRM
@@ -70,20 +72,30 @@ def bench_graph(
     threads: int = 1,
     steps: int | None = None,
     seconds: float = 3.0,
+    device: str = "cpu",
+    spin: bool = False,
 ) -> Timing:
-    """Time calls of a graph under onnxruntime on the CPU.
+    """Time calls of a graph under onnxruntime.
 
     Parameters
     ----------
+    graph : ModelProto
+        Of any mode and precision.
+    batch, threads : int
     steps : int, optional
         Supervision steps of a ``loop`` graph; default the model's own. No example halts early.
     seconds : float
         Call for about so long, and at least five times after a warm-up of two.
+    device, spin
+        See `export.verify.session`. Inputs and outputs cross over in every call on a GPU: what a
+        `Solver` takes there, which leaves the state on it, is less.
 
     Raises
     ------
     ExportError
         If the graph was made for another batch size.
+    InvalidInputError
+        If the device is not to be had.
     """
     properties = metadata(graph)
     mode = properties["trm_mode"]
@@ -96,7 +108,7 @@ def bench_graph(
         steps = int(properties["max_steps"])
     elif steps is None:
         steps = ModelSpec.from_json(properties["trm_spec"], "the graph").solve.max_steps
-    run = session(graph, threads=threads)
+    run = session(graph, threads=threads, device=device, spin=spin)
     inputs = feeds(graph, batch, steps)
     for _ in range(2):
         run.run(None, inputs)
@@ -121,6 +133,35 @@ def bench_graph(
     )
 
 
+def in_turn(
+    calls: Mapping[str, Callable[[], object]], *, seconds: float = 10.0, least: int = 3
+) -> dict[str, list[float]]:
+    """Time several things against each other: milliseconds of each call, taken in turn.
+
+    Whatever else the machine does falls on all of them alike. A turn is one call that does not
+    count, in which the threads of whoever ran before go to sleep and caches fill, and three that
+    do.
+
+    Parameters
+    ----------
+    seconds : float
+        For all of them together, about.
+    least : int
+        Turns that each takes in any case.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    start, turns = time.perf_counter(), 0
+    while turns < least or time.perf_counter() - start < seconds:
+        for name, call in calls.items():
+            call()
+            for _ in range(3):
+                before = time.perf_counter()
+                call()
+                times[name].append(1000 * (time.perf_counter() - before))
+        turns += 1
+    return times
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes that running a graph takes at least, beyond the runtime itself.
@@ -129,7 +170,7 @@ class Memory:
     ----------
     weights : int
         Weights and constants as a runtime holds them that turns stored weights into float32 while
-        loading (all but ``int8`` and ``int4n`` do).
+        loading (all but ``int8``, ``int8s`` and ``int4n`` do).
     activations : int
         The largest total of activations alive at one time, for one puzzle: x, y, z, and within a
         block its input, and the widest pair of gate and up with what they are made from.
@@ -152,7 +193,7 @@ def memory(graph: onnx.ModelProto, batch: int = 1) -> Memory:
     properties = metadata(graph)
     config = ModelSpec.from_json(properties["trm_spec"], "the graph").model
     stored = sum(tensor.ByteSize() for tensor in graph.graph.initializer)
-    if properties["precision"] not in {"fp32", "int8", "int4n"}:
+    if properties["precision"] not in {"fp32", *ROUNDS_ACTIVATIONS, "int4n"}:
         with torch.device("meta"):  # shapes alone
             stored = 4 * sum(weight.numel() for weight in TRM(config).parameters())
     state = math.prod(config.state_shape)

@@ -100,8 +100,13 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(full, dtype, shape))
         return full
 
-    def output(self, value: str, dtype: int, shape: Sequence[Dim], name: str | None = None) -> None:
-        """Make a value an output of this graph, under a name of its own if one is given."""
+    def output(
+        self, value: str, dtype: int, shape: Sequence[Dim] | None, name: str | None = None
+    ) -> None:
+        """Make a value an output of this graph, under a name of its own if one is given.
+
+        A shape of None leaves it to the runtime.
+        """
         if name is not None:
             self.root._used.add(name)
             self._nodes.append(helper.make_node("Identity", [value], [name], name=f"output/{name}"))

@@ -23,6 +23,13 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     return int(value)
 
 
+CALIBRATION = click.option(
+    "--calibration",
+    metavar="FILE",
+    help="Puzzles to find int8s's ranges on [generated, for Sudoku].",
+)
+
+
 @main.command()
 @click.argument("checkpoint", metavar="CKPT|NAME")
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
@@ -38,11 +45,12 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option("--opset", type=int, default=17, show_default=True)
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8w", "int8", "int4", "int4n"]),
+    type=click.Choice(["fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"]),
     default="fp32",
     show_default=True,
-    help="Of the stored weights; int8 also multiplies in integers, int8w does not; "
-    "int4n needs onnxruntime's MatMulNBits, all others standard operators.",
+    help="Of the stored weights. int8 and int8s also multiply in integers: by each call's own "
+    "range, or by ranges calibrated beforehand. int4n needs onnxruntime's MatMulNBits, all "
+    "others standard operators.",
 )
 @click.option(
     "--functions",
@@ -52,6 +60,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     help="In 'unroll', store the step once as a function of the model: auto where it saves much.",
 )
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on its first 20 puzzles.")
+@CALIBRATION
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def onnx(
     checkpoint: str,
@@ -63,6 +72,7 @@ def onnx(
     precision: Any,
     functions: Any,
     puzzles: str | None,
+    calibration: str | None,
     as_json: bool,
 ) -> None:
     """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
@@ -78,6 +88,7 @@ def onnx(
         precision=precision,
         functions=functions,
         puzzles=puzzles,
+        calibration=calibration,
     )
     check = report.verification
     if as_json:
@@ -145,12 +156,12 @@ def verify(
     from export.errors import ExportError
     from export.exporter import less_deep, load_source, rounded_model, state_arrays
     from export.graph import weights_sha256
+    from export.puzzles import read_puzzles
     from export.verify import (
         check_weights,
         load_graph,
         metadata,
         model_of,
-        read_puzzles,
         verify_graph,
         verify_puzzles,
     )
@@ -182,16 +193,37 @@ def verify(
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Supervision steps of 'loop' [the model's].")
 @click.option("--seconds", type=click.FloatRange(0.01), default=3.0, show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda", "tensorrt"]),
+    default="cpu",
+    show_default=True,
+    help="Refused, with the reason, where this onnxruntime can't run on it.",
+)
+@click.option("--spin", is_flag=True, help="Threads spin within a call: for an idle machine alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench(
-    file: str, batch: int, threads: int, steps: int | None, seconds: float, as_json: bool
+    file: str,
+    batch: int,
+    threads: int,
+    steps: int | None,
+    seconds: float,
+    device: str,
+    spin: bool,
+    as_json: bool,
 ) -> None:
     """Time a graph file under onnxruntime: percentiles of one call's latency."""
     from export.bench import bench_graph
     from export.verify import load_graph
 
     timing = bench_graph(
-        load_graph(file), batch=batch, threads=threads, steps=steps, seconds=seconds
+        load_graph(file),
+        batch=batch,
+        threads=threads,
+        steps=steps,
+        seconds=seconds,
+        device=device,
+        spin=spin,
     )
     if as_json:
         click.echo(json.dumps(vars(timing)))
@@ -206,17 +238,25 @@ def bench(
 
 @main.command()
 @click.argument("checkpoint", metavar="CKPT|NAME")
-@click.option("--puzzles", required=True, type=click.Path(), help="CSV: question and answer.")
-@click.option("--limit", type=click.IntRange(1), default=200, show_default=True)
+@click.option(
+    "--puzzles",
+    metavar="FILE",
+    help="CSV: question and answer [generated puzzles that are held out, for Sudoku].",
+)
+@click.option("--limit", type=click.IntRange(1), default=500, show_default=True, help="Puzzles.")
 @click.option("--max-steps", type=click.IntRange(1), help="Supervision steps [the model's own].")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.01), default=10.0, show_default=True)
+@CALIBRATION
 @click.option("-o", "--output", type=click.Path(), help="Also write OUTPUT.md and OUTPUT.json.")
-def report(
-    checkpoint: str, puzzles: str, limit: int, max_steps: int | None, output: str | None
-) -> None:
-    """Compare the precisions: file size, exact accuracy on held-out puzzles, speed."""
+def report(checkpoint: str, output: str | None, **options: Any) -> None:
+    """Compare the precisions: file size, exact accuracy on held-out puzzles, speed.
+
+    Speed is a supervision step's at batch 1, all precisions and PyTorch eager in turn.
+    """
     from export.report import compare, markdown, write_report
 
-    rows = compare(checkpoint, puzzles, limit=limit, max_steps=max_steps)
+    rows = compare(checkpoint, **options)
     click.echo(markdown(rows))
     if output:
         write_report(rows, output)
@@ -265,6 +305,7 @@ def info(file: str) -> None:
 @click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"]))
 @click.option("--noise", type=float)
 @click.option("--patience", type=int)
+@click.option("--width", type=int)
 def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
     """Write a model folder for Solver.from_pretrained: description, weights, graph."""
     from export.bundle import export_bundle

@@ -46,6 +46,7 @@ def build_graph(
     cycles: Cycles = "auto",
     precision: Precision = "fp32",
     functions: Functions = "auto",
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> onnx.ModelProto:
     """Build the ONNX graph of a model.
 
@@ -81,13 +82,15 @@ def build_graph(
         out in its body. ``auto`` writes them out: onnxruntime does not prepack weights used two
         Loops deep, which costs a quarter of the speed (the weights are stored once either way).
 
-    precision : {"fp32", "fp16", "int8w", "int8", "int4", "int4n"}
-        How weights are stored, and for ``int8`` multiplied; see `export.quantize`.
+    precision : {"fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"}
+        How weights are stored, and for ``int8`` and ``int8s`` multiplied; see `export.quantize`.
     functions : {"auto", "on", "off"}
         In ``unroll``: whether the network's pass and the supervision step are stored once, as
         functions of the model that are called, instead of being written out each time. Runtimes
         inline them while loading. ``auto`` does so where the nodes would weigh on the file's size;
         ``off`` is for runtimes that know no functions.
+    ranges : mapping from layer to (lowest, highest), optional
+        What `export.calibrate.calibrate` found; ``int8s`` alone needs it.
 
     Raises
     ------
@@ -109,7 +112,13 @@ def build_graph(
     steps = spec.solve.max_steps if max_steps is None else max_steps
     if steps < 1:
         raise ExportError(f"max_steps must be positive; got {steps}")
-    graph = _ModelGraph(spec, weights, batch, opset, precision)
+    if precision == "int8s" and ranges is None:
+        raise ExportError("precision 'int8s' needs the ranges that export.calibrate finds")
+
+    def begin() -> _ModelGraph:
+        return _ModelGraph(spec, Weights(weights, precision, ranges), batch, opset)
+
+    graph = begin()
     if mode == "unroll" and functions == "auto":
         graph.unroll(steps)
         plain = graph.g.graph()
@@ -117,7 +126,7 @@ def build_graph(
         stored = sum(tensor.ByteSize() for tensor in plain.initializer)
         large = steps > 1 and nodes > max(_PLAIN_BYTES, _PLAIN_SHARE * stored)
         functions = "on" if large else "off"
-        graph = _ModelGraph(spec, weights, batch, opset, precision)
+        graph = begin()
     if mode == "step":
         graph.step()
     elif mode == "loop":
@@ -131,19 +140,37 @@ def build_graph(
     return graph.g.model(metadata)
 
 
+def observed_graph(
+    spec: ModelSpec, weights: Mapping[str, Array]
+) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
+    """A float32 ``step`` graph that also gives what goes into each linear layer, at every pass.
+
+    Returns
+    -------
+    graph : ModelProto
+        Its outputs are those of ``step``, and the values named by `inputs`.
+    inputs : dict from layer to names of outputs
+    """
+    stored = Weights(weights)
+    graph = _ModelGraph(spec, stored, None, DEFAULT_OPSET)
+    graph.step()
+    for value in dict.fromkeys(value for values in stored.inputs.values() for value in values):
+        graph.g.output(value, FLOAT, None)
+    return graph.g.model(_metadata(spec, weights, "step")), stored.inputs
+
+
 class _ModelGraph:
     """One graph in the making."""
 
     def __init__(
         self,
         spec: ModelSpec,
-        weights: Mapping[str, Array],
+        weights: Weights,
         batch: int | None,
         opset: int,
-        precision: Precision,
     ) -> None:
         self.config: ModelConfig = spec.model
-        self.weights = Weights(weights, precision)
+        self.weights = weights
         self.network: NetworkGraph = network_graph(self.config, self.weights)
         self._pass: Function | None = None
         self.batch: int | str = "batch" if batch is None else batch

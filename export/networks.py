@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from export.builder import FLOAT, Array, GraphBuilder
 from export.errors import ExportError
-from export.quantize import Int4, Int8, Precision, is_head, to_half
+from export.quantize import Int4, Int8, Precision, affine, is_head, to_half
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.structure import Relation
 
@@ -31,13 +31,27 @@ class Weights:
     ----------
     arrays : mapping from name to float32 array
         A state dict of `trm_sdk.model.recursion.TRM`.
-    precision : {"fp32", "fp16", "int8w", "int8", "int4", "int4n"}
+    precision : {"fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"}
         See `export.quantize`.
+    ranges : mapping from layer to (lowest, highest), optional
+        Of the numbers that go into each linear layer: what ``int8s`` needs.
+
+    Attributes
+    ----------
+    inputs : mapping from layer to value names
+        What each linear layer was applied to so far, in whatever graph; for calibration.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        precision: Precision = "fp32",
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
         self.arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
         self.precision = precision
+        self.ranges = {} if ranges is None else ranges
+        self.inputs: dict[str, list[str]] = {}
         self._restored: dict[str, str] = {}
         self._quantised: dict[tuple[int, str], list[str]] = {}
 
@@ -77,7 +91,11 @@ class Weights:
         stored = f"{name}{suffix}.weight"
         matrix = self[f"{name}.weight"][rows if rows is not None else slice(None)]
         short = part or name.split(".")[-1]
-        if self.precision == "int8" and not left and not is_head(stored):
+        if not is_head(stored):
+            self.inputs.setdefault(name, []).append(x)
+        if self.precision == "int8s" and not left and not is_head(stored):
+            out = self._calibrated_product(g, x, name, stored, matrix, short)
+        elif self.precision == "int8" and not left and not is_head(stored):
             out = self._integer_product(g, x, stored, matrix, short)
         elif self.precision == "int4n" and not left and not is_head(stored):
             out = self._nbits_product(g, x, stored, matrix, short)
@@ -174,6 +192,35 @@ class Weights:
         total = g.op("Cast", total, name=f"{short}_wide", to=FLOAT)
         factor = g.op("Mul", x_scale, scale, name=f"{short}_scale")
         return g.op("Mul", total, factor, name=short)
+
+    def _calibrated_product(
+        self, g: GraphBuilder, x: str, layer: str, name: str, matrix: Array, short: str
+    ) -> str:
+        """``x @ matrix.T`` between QuantizeLinear and DequantizeLinear, for runtimes to fuse.
+
+        Every node stands where the product is: runtimes fuse only what lies in one graph.
+        """
+        try:
+            scale, zero = affine(*self.ranges[layer])
+        except KeyError:
+            raise ExportError(f"no range is given for the inputs of {layer!r}") from None
+        scale_name = g.constant(f"{layer}/x_scale", scale)
+        zero_name = g.constant(f"{layer}/x_zero", zero)
+        key = (id(g), f"{layer}:{x}")
+        if key not in self._quantised:
+            x_uint8 = g.op("QuantizeLinear", x, scale_name, zero_name, name="x_uint8")
+            names = [g.op("DequantizeLinear", x_uint8, scale_name, zero_name, name="x_rounded")]
+            self._quantised[key] = names
+        (rounded,) = self._quantised[key]
+        packed = Int8.of(matrix)
+        values = g.weight(name, packed.values.T)
+        scales = g.weight(f"{name}.scale", packed.scale[:, 0])
+        key = (id(g), name)
+        if key not in self._quantised:
+            zeros = g.constant("no_zero_points", np.zeros(len(matrix), np.int8))
+            wide = g.op("DequantizeLinear", values, scales, zeros, name=f"{short}_weight", axis=1)
+            self._quantised[key] = [wide]
+        return g.op("MatMul", rounded, self._quantised[key][0], name=short)
 
 
 def read_weights(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
@@ -316,7 +363,7 @@ class PaperGraph:
             # moving anything, and what reads the result needs no turning back either.
             # Integer products are the exception: runtimes fuse those with weights on the right.
             with g.scope("mlp_t"):
-                if self.weights.precision in {"int8", "int4n"}:
+                if self.weights.precision in {"int8", "int8s", "int4n"}:
                     turned = g.op("Transpose", x, name="tokens_last", perm=[0, 2, 1])
                     out = self._swiglu(g, turned, f"{name}.mlp_t")
                     out = g.op("Add", turned, out, name="residual")

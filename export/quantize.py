@@ -1,21 +1,20 @@
 """How weights are stored: in float32, or in fewer bits and turned back by standard operators.
 
-Every form here stores a weight once and, but for ``int8`` and ``int4n``, turns it back into float32
-in the outermost graph. onnxruntime does that once, while loading: the file is small, the speed is
-float32's, and any runtime that has the standard operators can run it.
+Every form here stores a weight once and, but for ``int8``, ``int8s`` and ``int4n``, turns it back
+into float32 in the outermost graph. onnxruntime does that once, while loading: the file is small,
+the speed is float32's, and any runtime that has the standard operators can run it.
 
 =========  ====================================================================================
 fp32       as they are
 fp16       half precision
 int8w      8 bits, one scale an output of the layer (weight-only)
 int8       the same weights, multiplied as integers with activations quantised on the fly
+int8s      the same weights and QuantizeLinear/DequantizeLinear pairs around every product, with
+           ranges of the activations calibrated beforehand (see `export.calibrate`)
 int4       4 bits, one half-precision scale for each block of at most 32 inputs (weight-only)
 int4n      4 bits, blocks of 32, multiplied from 4 bits by onnxruntime's own MatMulNBits: less
            memory, and the one form that is not made of standard operators alone
 =========  ====================================================================================
-
-There is no form whose activations are quantised by ranges calibrated beforehand: ``int8`` takes
-each call's own range.
 """
 
 from __future__ import annotations
@@ -29,8 +28,10 @@ import numpy as np
 from export.builder import Array
 from export.errors import ExportError
 
-Precision = Literal["fp32", "fp16", "int8w", "int8", "int4", "int4n"]
+Precision = Literal["fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+#: Forms that round activations too: what they lose is a matter of solved puzzles, not of logits.
+ROUNDS_ACTIVATIONS: tuple[str, ...] = ("int8", "int8s")
 
 #: Inputs that share a scale in int4, at most.
 BLOCK = 32
@@ -127,6 +128,16 @@ class Int4:
         blocks = codes.reshape(len(codes), -1, self.block) - 8
         restored = blocks * self.scale.astype(np.float32)
         return restored.reshape(len(codes), -1)[:, : self.inputs]
+
+
+def affine(lowest: float, highest: float) -> tuple[Array, Array]:
+    """Scale (float32 scalar) and zero point (uint8 scalar) for numbers of a range.
+
+    The range is widened to hold 0, which is then stored exactly.
+    """
+    lowest, highest = min(lowest, 0.0), max(highest, 0.0)
+    scale = np.float32((highest - lowest) / 255 or 1.0)
+    return np.array(scale), np.array(np.clip(np.rint(-lowest / scale), 0, 255), np.uint8)
 
 
 def is_head(name: str) -> bool:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
+import onnx
+import torch
 
-from export.bench import bench_graph, feeds
+from export.bench import feeds, in_turn
 from export.builder import Array
 from export.errors import ExportError
-from export.exporter import Source, load_source, state_arrays
-from export.graph import build_graph
+from export.exporter import Source, load_source, ranges_for, state_arrays
+from export.graph import Mode, build_graph
+from export.puzzles import held_out, read_answered
 from export.quantize import PRECISIONS, Precision
 from export.verify import session
-from trm_sdk.domains import Domain, get_domain
-from trm_sdk.files import read_tasks
+from trm_sdk.domains import get_domain
+from trm_sdk.model.recursion import TRM
+from trm_sdk.spec import ModelSpec
 
 _BATCH = 8  # small batches stay in the cache
+#: Share of the puzzles from which a precision's loss is called one.
+NOTABLE_LOSS = 0.005
 
 
 @dataclass(frozen=True)
@@ -29,129 +38,232 @@ class Row:
     Attributes
     ----------
     precision : str
-    bytes : int
-        Size of the ``loop`` graph's file.
-    size_ratio : float
-        To the bytes of the parameters in float32.
+    bytes : dict from mode to int
+        Sizes of the files; ``unroll`` of `steps` steps.
+    size_ratio : dict from mode to float
+        The same, to the bytes of the parameters in float32.
     solved : float
         Share of the puzzles answered exactly as their answer says, after the last step.
     puzzles, steps : int
     milliseconds : float
-        Fastest of the timed calls of one supervision step, batch 1, one thread.
-    speed_ratio : float
-        To float32 in the same run; above 1 is faster.
+        Median of one supervision step (``step``, batch 1).
+    threads : int
+        That the step was timed with.
+    speed_ratio, eager_ratio : float
+        To the float32 graph and to PyTorch eager in the same run; above 1 is faster.
     """
 
     precision: str
-    bytes: int
-    size_ratio: float
+    bytes: dict[str, int]
+    size_ratio: dict[str, float]
     solved: float
     puzzles: int
     steps: int
     milliseconds: float
+    threads: int
     speed_ratio: float
+    eager_ratio: float
 
 
 def compare(
     source: Source,
-    puzzles: str | os.PathLike[str],
+    puzzles: str | os.PathLike[str] | None = None,
     *,
-    limit: int = 200,
+    limit: int = 500,
     max_steps: int | None = None,
-    seconds: float = 2.0,
+    threads: int = 2,
+    seconds: float = 10.0,
+    calibration: str | os.PathLike[str] | None = None,
 ) -> list[Row]:
     """Export a model in every precision and judge each by the puzzles it solves.
 
     Parameters
     ----------
-    puzzles : path
-        A CSV file with the columns ``question`` and ``answer``.
+    puzzles : path, optional
+        A CSV file with the columns ``question`` and ``answer``; default generated minimal puzzles
+        that no training run draws, for Sudoku alone.
     limit : int
-        Only the first so many.
+        So many puzzles, at most.
     max_steps : int, optional
-        Supervision steps; default the model's own.
+        Supervision steps; default the model's own. No puzzle halts early.
+    threads : int
+        To time with.
+    seconds : float
+        To time for, all precisions together.
+    calibration : path, optional
+        See `export_onnx`.
 
     Raises
     ------
     ExportError
-        If the file can't be read, or has no answers.
+        If the file can't be read, has no answers, or puzzles can't be generated.
     """
     spec, model = load_source(source)
-    domain = get_domain(spec.domain)
-    tokens, answers = read_answered(puzzles, domain, limit)
+    if puzzles is None:
+        tokens, answers = held_out(spec, limit)
+    else:
+        tokens, answers = read_answered(puzzles, get_domain(spec.domain), limit)
     steps = max_steps or spec.solve.max_steps
-    weights = state_arrays(model)
-    parameters = 4 * sum(array.size for array in weights.values())
-    rows: list[Row] = []
-    for precision in PRECISIONS:
-        kind: Precision = precision  # type: ignore[assignment]
-        graph = build_graph(spec, weights, "loop", precision=kind)
-        run = session(graph, threads=1)
-        solved = 0
+    graphs = Graphs.of(spec, model, calibration)
+    sizes = graphs.sizes(steps)
+    times = graphs.times(model, threads, seconds)
+    return [
+        Row(
+            precision=precision,
+            bytes=sizes[precision],
+            size_ratio={
+                mode: size / graphs.parameter_bytes for mode, size in sizes[precision].items()
+            },
+            solved=graphs.solved(precision, tokens, answers, steps),
+            puzzles=len(tokens),
+            steps=steps,
+            milliseconds=times[precision],
+            threads=threads,
+            speed_ratio=times["fp32"] / times[precision],
+            eager_ratio=times["PyTorch eager"] / times[precision],
+        )
+        for precision in PRECISIONS
+    ]
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """A model's graphs in every precision, and what can be measured of them.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    weights : mapping from name to float32 array
+    ranges : mapping or None
+        For ``int8s``; see `export.calibrate`.
+    """
+
+    spec: ModelSpec
+    weights: Mapping[str, Array]
+    ranges: Mapping[str, tuple[float, float]] | None
+
+    @classmethod
+    def of(
+        cls, spec: ModelSpec, model: TRM, calibration: str | os.PathLike[str] | None = None
+    ) -> Graphs:
+        """Those of a model, calibrated as `export_onnx` does.
+
+        Raises
+        ------
+        ExportError
+            If there are no puzzles to calibrate on.
+        """
+        weights = state_arrays(model)
+        return cls(spec, weights, ranges_for("int8s", spec, weights, calibration))
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the parameters in float32."""
+        return 4 * sum(array.size for array in self.weights.values())
+
+    def build(self, precision: str, mode: Mode, max_steps: int | None = None) -> onnx.ModelProto:
+        """One of them."""
+        return build_graph(
+            self.spec,
+            self.weights,
+            mode,
+            max_steps=max_steps,
+            precision=cast("Precision", precision),
+            ranges=self.ranges,
+        )
+
+    def sizes(self, steps: int) -> dict[str, dict[str, int]]:
+        """Bytes of every precision's file in every mode; ``unroll`` of so many steps."""
+        return {
+            precision: {
+                mode: self.build(precision, mode, steps).ByteSize() for mode in get_args(Mode)
+            }
+            for precision in PRECISIONS
+        }
+
+    def solved(self, precision: str, tokens: Array, answers: Array, steps: int) -> float:
+        """Share of puzzles that a precision's ``loop`` graph answers exactly after so many steps.
+
+        Parameters
+        ----------
+        tokens, answers : int32 arrays of shape (puzzles, N)
+        """
+        graph = self.build(precision, "loop")
+        run = session(graph)
+        right = 0
         for start in range(0, len(tokens), _BATCH):
             part = tokens[start : start + _BATCH]
             (found,) = run.run(["answer"], feeds(graph, len(part), steps, part))
-            solved += int((found == answers[start : start + _BATCH]).all(1).sum())
-        step = build_graph(spec, weights, "step", precision=kind)
-        fastest = bench_graph(step, seconds=seconds).fastest
-        rows.append(
-            Row(
-                precision=precision,
-                bytes=graph.ByteSize(),
-                size_ratio=graph.ByteSize() / parameters,
-                solved=solved / len(tokens),
-                puzzles=len(tokens),
-                steps=steps,
-                milliseconds=fastest,
-                speed_ratio=(rows[0].milliseconds if rows else fastest) / fastest,
-            )
-        )
-    return rows
+            right += int((found == answers[start : start + _BATCH]).all(1).sum())
+        return right / len(tokens)
+
+    def times(
+        self,
+        model: TRM,
+        threads: int,
+        seconds: float,
+        precisions: Sequence[str] = PRECISIONS,
+    ) -> dict[str, float]:
+        """Median milliseconds of a supervision step at batch 1, taken in turn.
+
+        Returns
+        -------
+        dict from precision to milliseconds, and ``PyTorch eager`` among them
+        """
+        calls: dict[str, Callable[[], object]] = {}
+        inputs: dict[str, Array] = {}
+        for precision in precisions:
+            graph = self.build(precision, "step")
+            inputs = feeds(graph, 1, 1)
+            run = session(graph, threads=threads)
+            calls[precision] = partial(run.run, None, inputs)
+        tokens, state = torch.from_numpy(inputs["tokens"]), model.initial_state(1)
+
+        @torch.inference_mode()
+        def eager() -> object:
+            return model(tokens, state)
+
+        calls["PyTorch eager"] = eager
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            taken = in_turn(calls, seconds=seconds)
+        finally:
+            torch.set_num_threads(before)
+        return {name: float(np.median(values)) for name, values in taken.items()}
 
 
-def read_answered(path: str | os.PathLike[str], domain: Domain, limit: int) -> tuple[Array, Array]:
-    """Encoded puzzles and their answers, each int32 of shape (puzzles, N).
-
-    Raises
-    ------
-    ExportError
-        If the file can't be read, or has no puzzle with an answer.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"{os.fspath(path)} can't be read: {error}") from None
-    tokens, answers = [], []
-    for task in read_tasks(lines, domain, os.fspath(path)):
-        if isinstance(task, Exception):
-            raise task
-        if task.answers is None:
-            continue
-        tokens.append(domain.encode(task))
-        answers.append(domain.encode_grid(task.answers[0]))
-        if len(tokens) == limit:
-            break
-    if not tokens:
-        raise ExportError(f"{os.fspath(path)} has no puzzle with an answer")
-    return np.stack(tokens).astype(np.int32), np.stack(answers).astype(np.int32)
-
-
-def markdown(rows: list[Row]) -> str:
-    """The comparison as a Markdown table."""
+def markdown(rows: Sequence[Row]) -> str:
+    """The comparison as a Markdown table, and what it shows."""
+    first = rows[0]
     lines = [
-        f"| precision | bytes | of fp32 parameters | solved of {rows[0].puzzles} "
-        f"({rows[0].steps} steps) | ms a step | speed against fp32 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| precision | bytes (step) | {' / '.join(first.size_ratio)}, of fp32 parameters "
+        f"| solved of {first.puzzles} ({first.steps} steps) | ms a step | against fp32 "
+        "| against PyTorch eager |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {row.precision} | {row.bytes:,} | {row.size_ratio:.3f}x | {row.solved:.1%} "
-        f"| {row.milliseconds:.3f} | {row.speed_ratio:.2f}x |"
+        f"| {row.precision} | {row.bytes['step']:,} | "
+        f"{' / '.join(f'{ratio:.3f}x' for ratio in row.size_ratio.values())} | {row.solved:.1%} "
+        f"| {row.milliseconds:.3f} | {row.speed_ratio:.2f}x | {row.eager_ratio:.2f}x |"
         for row in rows
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n\n" + losses(rows)
 
 
-def write_report(rows: list[Row], output: str | os.PathLike[str]) -> None:
+def losses(rows: Sequence[Row]) -> str:
+    """Which precisions lose more than half a point, in a sentence."""
+    lost = [
+        f"{row.precision} ({100 * (rows[0].solved - row.solved):.1f} points)"
+        for row in rows
+        if rows[0].solved - row.solved > NOTABLE_LOSS
+    ]
+    if not lost:
+        return "No precision loses more than 0.5 points of the solved puzzles."
+    return f"More than 0.5 points of the solved puzzles are lost by {', '.join(lost)}."
+
+
+def write_report(rows: Sequence[Row], output: str | os.PathLike[str]) -> None:
     """Write ``OUTPUT.md`` and ``OUTPUT.json``.
 
     Raises
@@ -161,8 +273,8 @@ def write_report(rows: list[Row], output: str | os.PathLike[str]) -> None:
     """
     path = Path(output)
     try:
-        path.with_suffix(".md").write_text(markdown(rows) + "\n", encoding="utf-8")
+        path.with_name(f"{path.name}.md").write_text(markdown(rows) + "\n", encoding="utf-8")
         data = json.dumps([asdict(row) for row in rows], indent=2)
-        path.with_suffix(".json").write_text(data + "\n", encoding="utf-8")
+        path.with_name(f"{path.name}.json").write_text(data + "\n", encoding="utf-8")
     except OSError as error:
         raise ExportError(f"{path} can't be written: {error.strerror}") from None

@@ -13,6 +13,7 @@ from onnx.inliner import inline_local_functions
 
 from export.bench import feeds
 from export.errors import ExportError
+from export.quantize import ROUNDS_ACTIVATIONS
 from export.verify import TOLERANCE, load_graph, metadata, session
 from trm_sdk.errors import MissingDependencyError
 
@@ -123,7 +124,7 @@ def _largest_difference(source: Path, converted: Path) -> float:
 
 def _checked(difference: float, source: Path) -> float:
     precision = metadata(load_graph(source))["precision"]
-    if precision != "int8" and not difference <= 10 * TOLERANCE:
+    if precision not in ROUNDS_ACTIVATIONS and not difference <= 10 * TOLERANCE:
         raise ExportError(
             f"{source} computes something else there: logits differ by {difference:.1e}"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ from export.builder import Array
 from export.errors import ExportError
 from export.graph import GRAPH_FORMAT
 from export.networks import read_weights
+from export.quantize import ROUNDS_ACTIVATIONS
 from trm_sdk.checkpoint import build
-from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError
-from trm_sdk.files import read_tasks
 from trm_sdk.model.recursion import TRM
+from trm_sdk.runtimes.onnx import check_providers, choose_providers
 from trm_sdk.spec import ModelSpec
 
 #: Logits may differ by this much where rounding is all that differs.
@@ -80,7 +79,7 @@ class Verification:
         ExportError
             Naming the largest difference.
         """
-        if self.precision == "int8":
+        if self.precision in ROUNDS_ACTIVATIONS:
             # Rounded activations are a difference by design: only nonsense can be told from here.
             if not np.isfinite(self.final_difference):
                 raise ExportError(f"the {self.mode} graph's logits are not finite")
@@ -130,14 +129,14 @@ class PuzzleCheck:
     precision: str
 
     def require(self) -> None:
-        """Refuse a graph that answers or halts differently; ``int8`` may.
+        """Refuse a graph that answers or halts differently; forms that round activations may.
 
         Raises
         ------
         ExportError
         """
         settled = self.puzzles - self.unsettled
-        if self.precision != "int8" and min(self.answers, self.halting) < settled:
+        if self.precision not in ROUNDS_ACTIVATIONS and min(self.answers, self.halting) < settled:
             raise ExportError(
                 f"of {settled} puzzles the graph answers {settled - self.answers} and halts on "
                 f"{settled - self.halting} otherwise than PyTorch"
@@ -229,53 +228,46 @@ def _drive(run: _Runner, model: TRM, steps: int, threshold: float) -> tuple[Arra
     return model.answer(torch.from_numpy(tokens), last).numpy(), halted
 
 
-def read_puzzles(path: str | Path, spec: ModelSpec, limit: int = 20) -> Array:
-    """The first puzzles of a file, encoded by the model's domain: int32 of shape (puzzles, N).
+def session(
+    graph: onnx.ModelProto | str | Path,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    spin: bool = False,
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session.
 
     Parameters
     ----------
-    path : path
-        Any text that `trm_sdk.files.read_tasks` reads; answers are not needed.
-
-    Raises
-    ------
-    ExportError
-        If the file can't be read.
-    TRMError
-        If the domain is not registered, or a puzzle is none.
-    """
-    tokens = []
-    try:
-        domain = get_domain(spec.domain)
-        with Path(path).open(encoding="utf-8") as lines:
-            for task in islice(read_tasks(lines, domain, str(path)), limit):
-                if isinstance(task, Exception):
-                    raise task
-                tokens.append(domain.encode(task))
-    except OSError as error:
-        raise ExportError(f"{path} can't be read: {error.strerror}") from None
-    return np.stack(tokens).astype(np.int32)
-
-
-def session(
-    graph: onnx.ModelProto | str | Path, *, threads: int | None = None
-) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU.
+    graph : ModelProto or path
+    threads : int, optional
+        Within one operator; default: onnxruntime's own choice.
+    device : {"cpu", "cuda", "tensorrt"}
+    spin : bool
+        Let threads spin between the operators of one call, as long as it lasts: faster on a
+        machine with nothing else to do, several times slower on any other. `OnnxRuntime` does not.
 
     Raises
     ------
     ExportError
         If onnxruntime does not take the graph.
+    InvalidInputError
+        If the device is not to be had.
     """
+    providers = choose_providers(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads:
         options.intra_op_num_threads = threads
     source: Any = graph.SerializeToString() if isinstance(graph, onnx.ModelProto) else str(graph)
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        made = onnxruntime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise ExportError(f"onnxruntime refuses the graph: {_first_line(error)}") from None
+    check_providers(device, providers, made.get_providers())
+    return made
 
 
 def load_graph(path: str | Path) -> onnx.ModelProto:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from export.calibrate import Ranges, calibrate
+from export.exporter import state_arrays
 from trm_sdk.domains import Sudoku
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
@@ -82,6 +84,13 @@ CONFIGS = {
         L_cycles=2,
     ),
 }
+
+
+def ranges_of(name: str) -> Ranges:
+    """Of a random model's activations, for ``int8s``."""
+    spec, model = model_of(name)
+    tokens = np.random.default_rng(1).integers(0, spec.model.vocab_size, (4, spec.model.seq_len))
+    return calibrate(spec, state_arrays(model), tokens.astype(np.int32), steps=2)
 
 
 def model_of(name: str, seed: int = 0) -> tuple[ModelSpec, TRM]:

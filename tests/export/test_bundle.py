@@ -13,11 +13,13 @@ def test_a_bundle_is_a_model_folder_with_its_own_defaults(tmp_path):
     folder = tmp_path / "mine"
     weights = str(resolve("sudoku-4x4") / "model.safetensors")
     result = CliRunner().invoke(
-        main, ["bundle", weights, "-o", str(folder), "--max-steps", "9", "--explore", "noise"]
+        main,
+        f"bundle {weights} -o {folder} --max-steps 9 --explore noise --width 3".split(),
     )
     assert result.exit_code == 0, result.output
     solver = Solver.from_pretrained(folder, runtime="onnx")
-    assert (solver.options.max_steps, solver.options.explore) == (9, "noise")
+    options = solver.options
+    assert (options.max_steps, options.explore, options.width) == (9, "noise", 3)
     assert solver.solve("1.....3..4.....2").verified
 
 

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from export_models import model_of
 
 from export import ExportError, export_onnx
-from export.bench import step_flops
+from export.bench import in_turn, step_flops
 from export.cli import main
 from export.exporter import less_deep, load_source, state_arrays
 from export.graph import build_graph
-from export.report import compare
+from export.quantize import PRECISIONS
+from export.report import Row, compare, losses
 from export.verify import verify_graph, verify_puzzles
 from trm_sdk.checkpoint import save_model
 
@@ -157,6 +159,12 @@ def test_another_models_graph_is_refused(folder: Path, tmp_path: Path) -> None:
         (["info", "{plain}"], "trm_format"),
         (["bench", "{junk}"], "junk.pt"),
         (["report", "sudoku-4x4", "--puzzles", "{out}"], "can't be read"),
+        (["report", "{model}"], "'test'"),
+        (["onnx", "{model}", "-o", "{out}", "--precision", "int8s"], "'test'"),
+        (
+            ["onnx", "sudoku-4x4", "-o", "{out}", "--precision", "int8s", "--calibration", "{out}"],
+            "can't be read",
+        ),
     ],
 )
 def test_bad_input(folder: Path, tmp_path: Path, arguments: list[str], named: str) -> None:
@@ -187,12 +195,54 @@ def test_report_judges_by_solved_puzzles(tmp_path: Path) -> None:
         "fp16",
         "int8w",
         "int8",
+        "int8s",
         "int4",
         "int4n",
     ]
     assert rows[0].solved == 1
     assert rows[0].puzzles == 2
-    assert all(row.bytes < rows[0].bytes for row in rows[1:])
+    for row in rows[1:]:
+        assert all(row.bytes[mode] < rows[0].bytes[mode] for mode in ("step", "loop", "unroll"))
+
+
+def test_a_report_on_generated_puzzles_is_written(tmp_path: Path) -> None:
+    output = tmp_path / "made" / "report.v1"
+    arguments = ["--limit", 3, "--max-steps", 2, "--seconds", 0.01, "--threads", 1, "-o", output]
+    assert call("report", "sudoku-4x4", *arguments).exit_code == 2  # no such folder
+    output.parent.mkdir()
+    result = call("report", "sudoku-4x4", *arguments)
+    assert result.exit_code == 0, result.output
+    assert "solved of 3 (2 steps)" in result.stdout
+    assert output.with_name("report.v1.md").read_text() == result.stdout
+    rows = json.loads(output.with_name("report.v1.json").read_text())
+    assert [row["precision"] for row in rows] == list(PRECISIONS)
+    assert all(row["puzzles"] == 3 and row["eager_ratio"] > 0 for row in rows)
+
+
+def test_a_loss_is_named() -> None:
+    row = Row("fp32", {}, {}, 0.9, 500, 16, 1.0, 2, 1.0, 1.0)
+    worse = replace(row, precision="int4", solved=0.894)
+    assert losses([row, replace(row, precision="int8", solved=0.896)]).startswith("No precision")
+    assert losses([row, worse]).endswith("are lost by int4 (0.6 points).")
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_device_that_is_not_there_is_refused(folder: Path, tmp_path: Path, device: str) -> None:
+    file = tmp_path / "model.onnx"
+    assert call("onnx", folder, "-o", file).exit_code == 0
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    result = call("bench", file, "--device", device)
+    assert result.exit_code == 2
+    assert f"device={device!r} is not to be had" in result.stderr
+
+
+def test_bench_takes_calls_in_turn() -> None:
+    order: list[str] = []
+    calls = {name: (lambda name=name: order.append(name)) for name in "ab"}
+    times = in_turn(calls, seconds=0, least=2)
+    assert "".join(order) == "aaaabbbb" * 2
+    assert [len(values) for values in times.values()] == [6, 6]
 
 
 def test_flops_of_the_papers_model() -> None:

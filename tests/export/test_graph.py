@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from export_models import CONFIGS, model_of
+from export_models import CONFIGS, model_of, ranges_of
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -33,6 +33,8 @@ MODES = {
 
 def graph_of(name: str, **options: object) -> onnx.ModelProto:
     spec, model = model_of(name)
+    if options.get("precision") == "int8s":
+        options["ranges"] = ranges_of(name)
     return build_graph(spec, state_arrays(model), **options)
 
 
@@ -127,7 +129,7 @@ def test_weights_are_stored_once(name: str, mode: str) -> None:
     assert not any(node.op_type == "Constant" for node in all_nodes(graph.graph))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int4n"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8s", "int4", "int4n"])
 def test_functions_compute_the_same(precision: str) -> None:
     options = {"mode": "unroll", "max_steps": 3, "precision": precision}
     plain = graph_of("structured-axes", functions="off", **options)
@@ -173,7 +175,7 @@ def test_metadata() -> None:
     assert (properties["max_steps"], properties["L_cycles"], properties["L_layers"]) == tuple("322")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8w", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8w", "int8", "int8s", "int4"])
 @pytest.mark.parametrize("mode", MODES)
 def test_only_standard_operators(mode: str, precision: str) -> None:
     graph = graph_of("mlp_t", precision=precision, **MODES[mode])

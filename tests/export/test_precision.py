@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from export_models import model_of
+import torch
+from export_models import model_of, ranges_of
 
 from export import ExportError, build_graph, export_onnx
-from export.exporter import rounded_model, state_arrays
+from export.bench import feeds
+from export.calibrate import _best_range
+from export.exporter import all_nodes, rounded_model, state_arrays
+from export.graph import observed_graph
 from export.quantize import Int4, Int8, rounded_weights
-from export.verify import verify_graph
+from export.verify import session, verify_graph
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
@@ -36,6 +41,69 @@ def test_int8_is_near(tmp_path: Path) -> None:
     assert any(node.op_type == "MatMulInteger" for node in graph.graph.node)
     stored = [tensor.data_type for tensor in graph.graph.initializer]
     assert onnx.TensorProto.INT8 in stored
+
+
+@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+def test_calibrated_int8_is_near(name: str) -> None:
+    spec, model = model_of(name)
+    weights = state_arrays(model)
+    rounded = rounded_model(spec, model, "int8s")
+    differences = {}
+    for kind, ranges in (("right", ranges_of(name)), ("wrong", defaultdict(lambda: (-0.1, 0.1)))):
+        graph = build_graph(spec, weights, "loop", precision="int8s", ranges=ranges)
+        assert {n.op_type for n in all_nodes(graph.graph)} >= {"QuantizeLinear", "DequantizeLinear"}
+        differences[kind] = verify_graph(graph, rounded, steps=1).final_difference
+    assert 1e-4 < differences["right"] < 0.3 * differences["wrong"]
+
+
+def test_ranges_must_be_given() -> None:
+    spec, model = model_of("mlp_t")
+    with pytest.raises(ExportError, match="needs the ranges"):
+        build_graph(spec, state_arrays(model), precision="int8s")
+    with pytest.raises(ExportError, match="no range is given"):
+        build_graph(spec, state_arrays(model), precision="int8s", ranges={})
+
+
+@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+def test_calibration_sees_what_goes_into_every_layer(name: str) -> None:
+    """Of every pass of the recursion, as PyTorch's own hooks see it."""
+    spec, model = model_of(name)
+    seen: dict[str, list[float]] = {}
+    for full, module in model.network.named_modules():
+        if full and "head" not in full and hasattr(module, "weight"):
+            peaks = seen.setdefault(full, [])
+            module.register_forward_pre_hook(
+                lambda _, inputs, peaks=peaks: peaks.append(float(inputs[0].abs().max()))
+            )
+    graph, inputs = observed_graph(spec, state_arrays(model))
+    assert set(inputs) == set(seen)
+    # Where PyTorch uses a layer's weights without calling it, its hook is silent.
+    checked = 0
+    feed = feeds(graph, 2, 1)
+    with torch.inference_mode():
+        model(torch.from_numpy(feed["tokens"]), model.initial_state(2))
+    run = session(graph)
+    for layer, values in inputs.items():
+        if not seen[layer]:
+            continue
+        checked += 1
+        found = run.run(list(dict.fromkeys(values)), feed)
+        assert len(found) >= spec.model.passes
+        peak = max(float(np.abs(array).max()) for array in found)
+        assert peak == pytest.approx(max(seen[layer]), rel=1e-4), layer
+    assert checked >= 2
+
+
+def test_a_range_leaves_out_what_is_rare_and_far() -> None:
+    rng = np.random.default_rng(0)
+    even = rng.uniform(-1, 1, 100_000)
+    low, high = _best_range(even, float(even.min()), float(even.max()))
+    assert low < -0.96
+    assert high > 0.96
+    odd = np.append(rng.normal(size=100_000), [9.0])
+    low, high = _best_range(odd, float(odd.min()), 9.0)
+    assert 2 < high < 8.5
+    assert _best_range(np.zeros(3), 0.0, 0.0) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (3, 97), (4, 7), (2, 2)])
@@ -75,7 +143,9 @@ def test_file_sizes(mode: str) -> None:
         model=config,
     )
     parameters = 4 * sum(array.size for array in weights.values())
-    bars = {"fp32": 1.02, "fp16": 0.53, "int8w": 0.27, "int8": 0.27, "int4": 0.16, "int4n": 0.16}
+    bars = {"fp32": 1.02, "fp16": 0.53, "int4": 0.16, "int4n": 0.16}
+    bars |= dict.fromkeys(("int8w", "int8", "int8s"), 0.27)
+    ranges = defaultdict(lambda: (-1.0, 1.0))
     for precision, bar in bars.items():
-        graph = build_graph(spec, weights, mode, max_steps=16, precision=precision)
+        graph = build_graph(spec, weights, mode, max_steps=16, precision=precision, ranges=ranges)
         assert graph.ByteSize() <= bar * parameters, precision

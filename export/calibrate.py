@@ -1,0 +1,94 @@
+"""Ranges of activations for ``int8s``, from the states that a model's recursion really visits.
+
+A recursive network's activations change from step to step: ranges taken from the first step alone
+would clip what the tenth one needs. So the float32 graph itself is run from the start, step after
+step, and what goes into each linear layer is looked at in every pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from export.builder import Array
+from export.graph import observed_graph
+from export.quantize import affine
+from export.verify import session
+from trm_sdk.spec import ModelSpec
+
+#: Numbers of each layer's input kept of each run of the graph, drawn at random.
+_KEPT = 2048
+#: Shares of the full range that are tried.
+_SHARES = np.linspace(0.2, 1.0, 33)
+
+Ranges = dict[str, tuple[float, float]]
+
+
+def calibrate(
+    spec: ModelSpec,
+    weights: Mapping[str, Array],
+    tokens: Array,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Ranges:
+    """The range of each linear layer's input that loses least when it is cut into 255 levels.
+
+    Parameters
+    ----------
+    weights : mapping from name to float32 array
+    tokens : int32 array of shape (puzzles, N)
+        Puzzles to solve; a few dozen are plenty.
+    steps : int, optional
+        Supervision steps of each; default the model's own, at most 16.
+    seed : int
+        Of the numbers that are kept to compare ranges by.
+
+    Returns
+    -------
+    dict from a layer's PyTorch name, without ``network.`` and ``.weight``, to (lowest, highest)
+
+    Raises
+    ------
+    ExportError
+        If the graph does not run.
+    """
+    graph, inputs = observed_graph(spec, weights)
+    run = session(graph)
+    state = ["next_y", "next_z"]
+    observed = list(dict.fromkeys(value for values in inputs.values() for value in values))
+    rng = np.random.default_rng(seed)
+    kept: dict[str, list[Array]] = {layer: [] for layer in inputs}
+    limits = dict.fromkeys(inputs, (0.0, 0.0))
+    for puzzle in tokens:
+        y = z = np.zeros((1, *spec.model.state_shape), np.float32)
+        feed = {"tokens": puzzle[None]}
+        if spec.model.num_puzzle_identifiers > 1:
+            feed["puzzle_identifiers"] = np.zeros(1, np.int32)
+        for _ in range(steps or min(spec.solve.max_steps, 16)):
+            y, z, *seen = run.run([*state, *observed], {**feed, "y": y, "z": z})
+            values = dict(zip(observed, seen, strict=True))
+            for layer, names in inputs.items():
+                share = max(_KEPT // len(names), 1)
+                for name in dict.fromkeys(names):
+                    flat = values[name].reshape(-1)
+                    low, high = limits[layer]
+                    limits[layer] = min(low, float(flat.min())), max(high, float(flat.max()))
+                    kept[layer].append(flat[rng.integers(0, len(flat), share)])
+    return {layer: _best_range(np.concatenate(kept[layer]), *limits[layer]) for layer in inputs}
+
+
+def _best_range(sample: Array, lowest: float, highest: float) -> tuple[float, float]:
+    """The share of the full range with the smallest squared error over a sample.
+
+    Clipping the rarest large numbers often costs less than coarser levels for all the others.
+    """
+    best, least = (lowest, highest), np.inf
+    for share in _SHARES:
+        scale, zero = affine(share * lowest, share * highest)
+        codes = np.clip(np.rint(sample / scale) + zero, 0, 255)
+        loss = float(np.square((codes - zero) * scale - sample).sum())
+        if loss < least:
+            best, least = (float(share * lowest), float(share * highest)), loss
+    return best

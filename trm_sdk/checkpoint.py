@@ -157,6 +157,10 @@ def _read_safetensors(
 
 
 def _torch_load(path: Path) -> Any:
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            f"{path} is a graph; here a checkpoint or a model folder with its weights is needed"
+        )
     try:
         import torch
     except ImportError:
@@ -166,9 +170,14 @@ def _torch_load(path: Path) -> Any:
     try:
         # weights_only: a checkpoint from somewhere else must not run code.
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever unpickling raises
+    except (RuntimeError, OSError) as error:
         raise CheckpointError(
             f"{path} is no readable PyTorch checkpoint: {str(error).splitlines()[0]}"
+        ) from None
+    except Exception:  # whatever unpickling raises, or the advice to switch its check off
+        raise CheckpointError(
+            f"{path} is no readable PyTorch checkpoint: it is not what torch.save writes, or holds "
+            "more than tensors and plain values"
         ) from None
 
 

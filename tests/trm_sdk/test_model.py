@@ -214,12 +214,16 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
     (tmp_path / "noise.safetensors").write_bytes(b"\x00" * 100)
     (tmp_path / "noise.pt").write_bytes(b"\x00" * 100)
     torch.save({"weights": 1}, tmp_path / "other.pt")
+    (tmp_path / "text.pt").write_text("hello", encoding="utf-8")
+    (tmp_path / "graph.onnx").write_bytes(b"\x08\x08")
     folder = tmp_path / "folder"
     folder.mkdir()
     for path, named in (
         (tmp_path / "none.pt", "no checkpoint at"),
         (tmp_path / "noise.safetensors", "no readable .safetensors"),
         (tmp_path / "noise.pt", "no readable PyTorch checkpoint"),
+        (tmp_path / "text.pt", "not what torch.save writes"),
+        (tmp_path / "graph.onnx", "is a graph; here a checkpoint"),
         (tmp_path / "other.pt", "no checkpoint of training.fit"),
         (folder, "no model folder"),
     ):

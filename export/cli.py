@@ -30,7 +30,7 @@ CALIBRATION = click.option(
 )
 
 
-@main.command()
+@main.command(short_help="Write a model as a verified ONNX graph.")
 @click.argument("checkpoint", metavar="CKPT|NAME")
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
 @click.option(
@@ -41,8 +41,15 @@ CALIBRATION = click.option(
     help="One supervision step, a loop that halts, or a chain of steps without control flow.",
 )
 @click.option("--max-steps", type=int, help="Supervision steps of 'unroll' [the model's own].")
-@click.option("--batch", callback=_batch, metavar="dynamic|N", default="dynamic", show_default=True)
-@click.option("--opset", type=int, default=17, show_default=True)
+@click.option(
+    "--batch",
+    callback=_batch,
+    metavar="dynamic|N",
+    default="dynamic",
+    show_default=True,
+    help="Any number of puzzles a call, or exactly N.",
+)
+@click.option("--opset", type=int, default=17, show_default=True, help="Of the standard operators.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"]),
@@ -142,13 +149,23 @@ def describe(check: Any) -> str:
     return ", ".join(parts)
 
 
-@main.command()
+@main.command(short_help="Check a graph file against PyTorch.")
 @click.argument("file", metavar="FILE")
 @click.option("--against", metavar="CKPT|NAME", help="Compare with this model's weights.")
-@click.option("--examples", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--puzzles", metavar="FILE", help="Also compare answers on puzzles of this file,")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="so many.")
+@click.option(
+    "--examples", type=click.IntRange(1), default=4, show_default=True, help="Random puzzles."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Supervision steps; 'unroll' has its own number.",
+)
+@click.option("--puzzles", metavar="FILE", help="Also compare answers on the puzzles of a file.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Of those, so many."
+)
 def verify(
     file: str, against: str | None, examples: int, steps: int, puzzles: str | None, limit: int
 ) -> None:
@@ -187,9 +204,11 @@ def verify(
         check.require()
 
 
-@main.command()
+@main.command(short_help="Time a graph file under onnxruntime.")
 @click.argument("file", metavar="FILE")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Puzzles a call."
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Supervision steps of 'loop' [the model's].")
 @click.option("--seconds", type=click.FloatRange(0.01), default=3.0, show_default=True)
@@ -236,7 +255,7 @@ def bench(
     )
 
 
-@main.command()
+@main.command(short_help="Compare the precisions of a model.")
 @click.argument("checkpoint", metavar="CKPT|NAME")
 @click.option(
     "--puzzles",
@@ -262,7 +281,7 @@ def report(checkpoint: str, output: str | None, **options: Any) -> None:
         write_report(rows, output)
 
 
-@main.command()
+@main.command(short_help="What a graph file is.")
 @click.argument("file", metavar="FILE")
 def info(file: str) -> None:
     """What a graph file is: its metadata, inputs, outputs and operators."""
@@ -297,15 +316,19 @@ def info(file: str) -> None:
     click.echo(f"matrix FLOPs a supervision step and puzzle: {flops:,}")
 
 
-@main.command()
+@main.command(short_help="Write a model folder for Solver.")
 @click.argument("checkpoint", metavar="CKPT|NAME")
 @click.option("-o", "--output", "folder", required=True, help="Folder.", metavar="FOLDER")
 @click.option("--max-steps", type=int, help="The model's default for solving, as are the rest.")
-@click.option("--attempts", type=int)
-@click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"]))
-@click.option("--noise", type=float)
-@click.option("--patience", type=int)
-@click.option("--width", type=int)
+@click.option("--attempts", type=int, help="Attempts a puzzle may take.")
+@click.option(
+    "--explore",
+    type=click.Choice(["none", "noise", "symmetry", "guess"]),
+    help="How attempts differ from the first.",
+)
+@click.option("--noise", type=float, help="Deviation of the noise that attempts add.")
+@click.option("--patience", type=int, help="Steps that the first attempt runs alone.")
+@click.option("--width", type=int, help="Attempts at one puzzle under way at a time.")
 def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
     """Write a model folder for Solver.from_pretrained: description, weights, graph."""
     from export.bundle import export_bundle
@@ -321,7 +344,7 @@ def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
     )
 
 
-@main.command()
+@main.command(short_help="Write a folder for the browser.")
 @click.argument("model", metavar="CKPT|NAME")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder.")
 @click.option(
@@ -339,7 +362,7 @@ def web(model: str, output: str, runtime: str | None) -> None:
     click.echo(report.next_steps)
 
 
-@main.command()
+@main.command(short_help="Convert a graph to the ORT format.")
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
 def ort(file: str, output: str) -> None:
@@ -349,7 +372,7 @@ def ort(file: str, output: str) -> None:
     _say_converted(to_ort(file, output))
 
 
-@main.command()
+@main.command(short_help="Convert a graph to OpenVINO's IR.")
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
 def openvino(file: str, output: str) -> None:

@@ -52,6 +52,8 @@ class Weights:
         self.precision = precision
         self.ranges = {} if ranges is None else ranges
         self.inputs: dict[str, list[str]] = {}
+        self._int8s: dict[str, Int8] = {}
+        self._int4s: dict[str, Int4] = {}
         self._restored: dict[str, str] = {}
         self._quantised: dict[tuple[int, str], list[str]] = {}
 
@@ -117,9 +119,9 @@ class Weights:
                 stored = to_half(name, matrix.T if turned else matrix)
                 value = g.op_top("Cast", g.weight(name, stored), name=f"{name}/fp32", to=FLOAT)
             elif self.precision == "int4":
-                value = self._from_int4(g, name, Int4.of(matrix), turned=turned)
+                value = self._from_int4(g, name, self._int4(name, matrix), turned=turned)
             else:
-                packed = Int8.of(matrix)
+                packed = self._int8(name, matrix)
                 values = packed.values.T if turned else packed.values
                 scale = packed.scale.T if turned else packed.scale
                 value = g.op_top("Cast", g.weight(name, values), name=f"{name}/wide", to=FLOAT)
@@ -127,6 +129,19 @@ class Weights:
                 value = g.op_top("Mul", value, scale_name, name=f"{name}/fp32")
             self._restored[name] = value
         return self._restored[name]
+
+    def _int8(self, name: str, matrix: Array) -> Int8:
+        """A layer's matrix in 8 bits, rounded once however often the layer is used."""
+        if name not in self._int8s:
+            self._int8s[name] = Int8.of(matrix)
+        return self._int8s[name]
+
+    def _int4(self, name: str, matrix: Array) -> Int4:
+        """A layer's matrix in 4 bits, rounded once."""
+        if name not in self._int4s:
+            whole = self.precision == "int4n"
+            self._int4s[name] = Int4.of(matrix, whole_blocks=whole)
+        return self._int4s[name]
 
     def _from_int4(self, g: GraphBuilder, name: str, packed: Int4, *, turned: bool) -> str:
         """Unpack with float operators alone, which every runtime has."""
@@ -156,7 +171,7 @@ class Weights:
 
     def _nbits_product(self, g: GraphBuilder, x: str, name: str, matrix: Array, short: str) -> str:
         """``x @ matrix.T`` by onnxruntime's operator for 4-bit weights."""
-        packed = Int4.of(matrix, whole_blocks=True)
+        packed = self._int4(name, matrix)
         codes = packed.codes().reshape(len(matrix), -1, packed.block // 2, 2)
         values = g.weight(name, codes[..., 0] | (codes[..., 1] << 4))
         stored = g.weight(f"{name}.scale", packed.scale.reshape(len(matrix), -1))
@@ -180,7 +195,7 @@ class Weights:
         self, g: GraphBuilder, x: str, name: str, matrix: Array, short: str
     ) -> str:
         """``x @ matrix.T`` in integers: x as uint8 by its own range, the weights as int8."""
-        packed = Int8.of(matrix)
+        packed = self._int8(name, matrix)
         values = g.weight(name, packed.values.T)
         scale = g.weight(f"{name}.scale", packed.scale[:, 0])
         key = (id(g), x)
@@ -212,7 +227,7 @@ class Weights:
             names = [g.op("DequantizeLinear", x_uint8, scale_name, zero_name, name="x_rounded")]
             self._quantised[key] = names
         (rounded,) = self._quantised[key]
-        packed = Int8.of(matrix)
+        packed = self._int8(name, matrix)
         values = g.weight(name, packed.values.T)
         scales = g.weight(f"{name}.scale", packed.scale[:, 0])
         key = (id(g), name)

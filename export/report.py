@@ -248,15 +248,20 @@ def markdown(rows: Sequence[Row]) -> str:
         f"| {row.milliseconds:.3f} | {row.speed_ratio:.2f}x | {row.eager_ratio:.2f}x |"
         for row in rows
     ]
-    return "\n".join(lines) + "\n\n" + losses(rows)
+    return "\n".join(lines) + "\n\n" + losses({row.precision: row.solved for row in rows})
 
 
-def losses(rows: Sequence[Row]) -> str:
-    """Which precisions lose more than half a point, in a sentence."""
+def losses(solved: Mapping[str, float]) -> str:
+    """Which precisions lose more than half a point against ``fp32``, in a sentence.
+
+    Parameters
+    ----------
+    solved : mapping from precision to the share of puzzles that it solves
+    """
     lost = [
-        f"{row.precision} ({100 * (rows[0].solved - row.solved):.1f} points)"
-        for row in rows
-        if rows[0].solved - row.solved > NOTABLE_LOSS
+        f"{precision} ({100 * (solved['fp32'] - share):.1f} points)"
+        for precision, share in solved.items()
+        if solved["fp32"] - share > NOTABLE_LOSS
     ]
     if not lost:
         return "No precision loses more than 0.5 points of the solved puzzles."

@@ -20,7 +20,7 @@ from export.cli import main
 from export.exporter import less_deep, load_source, state_arrays
 from export.graph import build_graph
 from export.quantize import PRECISIONS
-from export.report import Row, compare, losses
+from export.report import compare, losses
 from export.verify import verify_graph, verify_puzzles
 from trm_sdk.checkpoint import save_model
 
@@ -220,10 +220,8 @@ def test_a_report_on_generated_puzzles_is_written(tmp_path: Path) -> None:
 
 
 def test_a_loss_is_named() -> None:
-    row = Row("fp32", {}, {}, 0.9, 500, 16, 1.0, 2, 1.0, 1.0)
-    worse = replace(row, precision="int4", solved=0.894)
-    assert losses([row, replace(row, precision="int8", solved=0.896)]).startswith("No precision")
-    assert losses([row, worse]).endswith("are lost by int4 (0.6 points).")
+    assert losses({"fp32": 0.9, "int8": 0.896}).startswith("No precision")
+    assert losses({"fp32": 0.9, "int8": 0.91, "int4": 0.894}).endswith("lost by int4 (0.6 points).")
 
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])

@@ -8,6 +8,7 @@ A checkpoint also has a small form to travel in, from a machine whose time is up
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def pack(saved: dict[str, Any]) -> dict[str, Any]:
     Weights stay exact. Of the average, its distance from the weights is kept in bfloat16; of
     Adam's moments, the first in 8 bits with a scale every 256 numbers, and the second, whose
     smallest values matter since steps are divided by them, in bfloat16. The slots are left out, a
-    run that goes on starts them with new puzzles; data, schedule and random state are kept.
+    run that goes on starts them with new puzzles; data, schedule and random state are kept. So is
+    the recipe, but for `evaluation.files`, which lie on this machine.
 
     Raises
     ------
@@ -115,6 +117,9 @@ def pack(saved: dict[str, Any]) -> dict[str, Any]:
         }
         for one in saved["optimizers"]
     ]
+    recipe = json.loads(saved["recipe"])
+    recipe["evaluation"]["files"] = {}
+    packed["recipe"] = json.dumps(recipe)
     packed["packed"] = 1
     return packed
 

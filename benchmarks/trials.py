@@ -1,0 +1,108 @@
+"""Short runs of a recipe, one thing changed in each: ``python -m benchmarks.trials``.
+
+Every trial is `training.fit` on `sudoku-nano` with a few hundred steps, the same number for all,
+and ends with the exact accuracy on held-out puzzles. A trial that has been run is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from benchmarks.accuracy import RESULTS
+from benchmarks.machine import describe, sentence
+from trm_sdk.checkpoint import read_spec
+from trm_sdk.console import ErrorHandlingCommand
+
+RECIPE = "sudoku-nano"
+#: What is changed, and how that is called. Costs a step differ: the table says what a step takes.
+TRIALS = {
+    "as the recipe has it": (),
+    "32 channels": ("model.hidden_size=32", "model.ffn_size=64"),
+    "16 channels": ("model.hidden_size=16", "model.ffn_size=32"),
+    "two layers": ("model.L_layers=2",),
+    "n = 1": ("model.L_cycles=1",),
+    "n = 3": ("model.L_cycles=3",),
+    "T = 2, both cycles in the gradient": ("model.H_cycles=2", "objective.grad_cycles=2"),
+    "gradient through 1 step": ("objective.grad_steps=1",),
+    "gradient through 2 steps": ("objective.grad_steps=2",),
+    "gradient through 8 steps": ("objective.grad_steps=8",),
+    "at most 20 steps a puzzle": ("objective.max_steps=20",),
+    "no hard puzzles": (
+        "data=[{kind: generated, clues_added: [0, 14], end: 0.06}, "
+        "{kind: generated, clues_added: [0, 6], start: 0.06}]",
+    ),
+    "Muon, 0.02": ("optimizer.name=muon", "optimizer.muon_lr=0.02"),
+    "Muon, 0.005": ("optimizer.name=muon", "optimizer.muon_lr=0.005"),
+    "learning rate 6e-3": ("optimizer.lr=6e-3",),
+    "learning rate 1.5e-3": ("optimizer.lr=1.5e-3",),
+    "noise 0.05 in the latent": ("objective.noise=0.05",),
+    "halting weight 0": ("objective.halting_weight=0",),
+    "halting weight 1": ("objective.halting_weight=1",),
+}
+
+
+def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: Path) -> None:
+    """One trial, in a process of its own."""
+    slots = 16
+    # The same number of puzzles' supervision steps for all, however many a gradient spans.
+    grad = next((int(c.split("=")[1]) for c in changes if c.startswith("objective.grad_s")), 4)
+    command = [
+        sys.executable, "-m", "training.fit", RECIPE, "--threads", "1", "--out", str(folder),
+        f"steps={steps * 4 // grad}", f"batch_size={slots}",
+        f"evaluation.puzzles={puzzles // 10}", "evaluation.every=1e9", *changes,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What a trial that has ended left behind."""
+    notes = read_spec(folder / "model").notes
+    return {"seconds": notes["seconds"], "steps": notes["steps"], "accuracy": notes["accuracy"]}
+
+
+def table(result: dict[str, Any]) -> str:
+    """As Markdown."""
+    lines = [
+        "| changed | optimiser steps | minutes | minimal | 10 clues added |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in result["trials"].items():
+        accuracy = row["accuracy"]
+        lines.append(
+            f"| {name} | {row['steps']:,} | {row['seconds'] / 60:.1f} | "
+            f"{accuracy['minimal/last']:.1%} | {accuracy['plus-10/last']:.1%} |"
+        )
+    return "\n".join([*lines, "", sentence(result["machine"])])
+
+
+@click.command(cls=ErrorHandlingCommand)
+@click.option("--steps", default=700, show_default=True, help="With four steps in the gradient.")
+@click.option("--puzzles", default=400, show_default=True, help="Held-out puzzles of a set.")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/trials"))
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "trials.json")
+def main(steps: int, puzzles: int, folder: Path, out: Path) -> None:
+    """Run every trial that has not been run, and write the table."""
+    console = Console()
+    result: dict[str, Any] = {"recipe": RECIPE, "machine": describe(1), "trials": {}}
+    for name, changes in TRIALS.items():
+        own = folder / name.replace(" ", "-").replace(",", "").replace("=", "")
+        if not (own / "model").is_dir():
+            run(name, changes, steps, puzzles, own)
+        result["trials"][name] = read(own)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        console.print(table(result).splitlines()[-3], highlight=False)
+    out.with_suffix(".md").write_text(table(result) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

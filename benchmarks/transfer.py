@@ -35,16 +35,18 @@ BOARDS = (
 
 @click.command(cls=ErrorHandlingCommand)
 @click.argument("model", default="sudoku")
-@click.option("--puzzles", default=100, show_default=True)
-@click.option("--steps", default=64, show_default=True)
+@click.option("--puzzles", default=50, show_default=True)
+@click.option("--steps", default=32, show_default=True)
+@click.option("--attempts", default=16, show_default=True, help="With a guess in all but one.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "transfer.json")
-def main(model: str, puzzles: int, steps: int, out: Path) -> None:
-    """Run MODEL on Sudoku of other sizes, one attempt a puzzle."""
+def main(model: str, puzzles: int, steps: int, attempts: int, out: Path) -> None:
+    """Run MODEL on Sudoku of other sizes: one attempt a puzzle, and with guesses."""
     spec, network = load_source(model)
-    options = SolveOptions(max_steps=steps, attempts=1)
+    plain = SolveOptions(max_steps=steps, attempts=1)
+    guessing = SolveOptions(max_steps=steps, attempts=attempts, explore="guess")
     rows: list[dict[str, Any]] = []
-    click.echo("| board | clues added | givens | exact | mean steps |")
-    click.echo("| --- | ---: | ---: | ---: | ---: |")
+    click.echo(f"| board | clues added | givens | one attempt | mean steps | {attempts} attempts |")
+    click.echo("| --- | ---: | ---: | ---: | ---: | ---: |")
     for box, added in BOARDS:
         domain = Sudoku(*box)
         moved, weights = transfer(spec, network.state_dict(), domain)
@@ -54,12 +56,14 @@ def main(model: str, puzzles: int, steps: int, out: Path) -> None:
                 puzzles, box, seed=HELD_OUT_SEED, clues_added=(clues, clues)
             )
             tasks = as_tasks(domain, boards, solutions)
-            row = measure(solver, tasks, options, solver.runtime.batch_size)
+            row = measure(solver, tasks, plain, solver.runtime.batch_size)
+            more = measure(solver, tasks, guessing, solver.runtime.batch_size)
             givens = float((boards > 0).sum(1).mean())
             rows.append({"board": domain.name, "clues_added": clues, "givens": givens, **row})
+            rows[-1]["guesses"] = {"attempts": attempts, **more}
             click.echo(
                 f"| {domain.size}x{domain.size} | {clues} | {givens:.0f} | {row['exact']:.1%} | "
-                f"{row['mean_steps']:.1f} |"
+                f"{row['mean_steps']:.1f} | {more['exact']:.1%} |"
             )
     machine = describe()
     out.parent.mkdir(parents=True, exist_ok=True)

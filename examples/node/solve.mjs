@@ -12,7 +12,7 @@ if (!model || !puzzles.length) {
 try {
   const solver = await Solver.load(model, { ort, threads: 1 });
   for (const puzzle of puzzles) {
-    const { text, verified, steps, attempts, seconds } = await solver.solve(puzzle, { attempts: 8 });
+    const { text, verified, steps, attempts, seconds } = await solver.solve(puzzle);
     console.log(JSON.stringify({ puzzle, answer: text, verified, steps, attempts, seconds }));
     if (verified === false) process.exitCode = 1;
   }

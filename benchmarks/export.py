@@ -271,8 +271,8 @@ def _bundled_table(judged: dict[str, Any], times: dict[str, float]) -> str:
 def _paper_table(sizes: dict[str, Any], paper: dict[str, Any] | None) -> str:
     times = paper["ms"] if paper else {}
     lines = [
-        "| paper's 5M MLP-T | step / loop / unroll, of fp32 parameters | at most | ms a step | against "
-        "PyTorch eager | with spinning threads |",
+        "| paper's 5M MLP-T | step / loop / unroll, of fp32 parameters | at most | ms a step | "
+        "against PyTorch eager | with spinning threads |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for precision, files in sizes["bytes"].items():

@@ -36,7 +36,8 @@ from rich.console import Console
 from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample
 from benchmarks.curve import curve
 from benchmarks.machine import describe
-from benchmarks.solve_report import FIGURE, README, draw, fill, markdown
+from benchmarks.readme import README, fill
+from benchmarks.solve_report import FIGURE, draw, fragment, markdown
 from export import export_onnx
 from export.exporter import load_source
 from export.quantize import Precision
@@ -347,7 +348,7 @@ def main(
         draw(result, figure)
         console.print(f"drawn to {figure}", highlight=False)
     if readme:
-        fill(README, result)
+        fill(README, "solve", fragment(result))
     console.print(f"written to {out} and {out.with_suffix('.md')}", highlight=False)
 
 

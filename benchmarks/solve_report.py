@@ -16,15 +16,14 @@ import matplotlib as mpl
 from benchmarks.accuracy import RESULTS
 from benchmarks.curve import WAYS
 from benchmarks.machine import sentence
+from benchmarks.readme import README, fill
 from trm_sdk.console import ErrorHandlingCommand
-from trm_sdk.errors import InvalidInputError
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
-README, FIGURE = ROOT / "README.md", ROOT / "docs" / "solve.png"
-BEGIN, END = "<!-- solve -->", "<!-- end solve -->"
+FIGURE = ROOT / "docs" / "solve.png"
 #: Sets that the README's table shows; all are in results/solve.md and in the figure.
 SHOWN = ("34+ givens", "minimal", "clue17")
 #: Load average from which a machine was not quiet.
@@ -150,23 +149,6 @@ def _cell(rows: Rows, label: str) -> str:
     )
 
 
-def fill(readme: Path, result: dict[str, Any]) -> None:
-    """Replace what stands between the markers.
-
-    Raises
-    ------
-    InvalidInputError
-        If the file has no such markers.
-    """
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise InvalidInputError(f"{readme} has no lines {BEGIN} and {END} to write between")
-    new = f"{before}{BEGIN}\n{fragment(result)}\n{END}{after}"
-    readme.write_text(new, encoding="utf-8")
-
-
 def draw(result: dict[str, Any], path: Path) -> None:
     """Accuracy against milliseconds, a panel a set."""
     curves: dict[str, list[dict[str, Any]]] = result["curve"]
@@ -217,7 +199,7 @@ def main(file: Path, readme: Path, figure: Path) -> None:
     result = json.loads(file.read_text("utf-8"))
     if result.get("curve"):
         draw(result, figure)
-    fill(readme, result)
+    fill(readme, "solve", fragment(result))
 
 
 if __name__ == "__main__":

@@ -98,9 +98,12 @@ def test_guesses_solve_what_one_attempt_does_not(node: str, model: Path, solver:
     )
     assert not plain["steps"][-1]["verified"]
     assert more["steps"][-1]["verified"]
-    assert more["steps"][-1]["text"] == solver.solve(
-        HARD, SolveOptions(max_steps=16, attempts=100, explore="guess")
-    ).grid.to_line()
+    assert (
+        more["steps"][-1]["text"]
+        == solver.solve(
+            HARD, SolveOptions(max_steps=16, attempts=100, explore="guess")
+        ).grid.to_line()
+    )
 
 
 def test_options_come_from_the_model(node: str, model: Path, solver: Solver) -> None:

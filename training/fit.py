@@ -168,8 +168,8 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
                 progress.update(
                     task,
                     completed=run.step,
-                    note=f"loss {loss:.3f}  cells {cells:.1%}  solved {solved:.1%}  "
-                    f"{meter.rate:.0f} puzzle-steps/s  {meter.utilisation:.0%} of peak",
+                    note=f"loss {loss:.3f}  cells {cells:.0%}  solved {solved:.0%}  "
+                    f"{meter.rate:.0f}/s  {meter.utilisation:.0%} of peak",
                 )
             over = stop or (time_budget is not None and elapsed > time_budget)
             ending = over or run.step == recipe.steps
@@ -193,7 +193,7 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
                     with (out / "log.jsonl").open("a", encoding="utf-8") as file:
                         file.write(json.dumps(line) + "\n")
                     scalars.add(line)
-                progress.console.print(_sentence(line), highlight=False)
+                progress.console.print(_sentence(line), highlight=False, soft_wrap=True)
                 # Evaluation is no training: keep it out of the throughput.
                 last_evaluated, _ = world.agree(time.monotonic() - started, False)
                 meter.pause(last_evaluated)
@@ -282,21 +282,27 @@ def _sentence(line: dict[str, Any]) -> str:
     for key, value in line.items():
         if key.endswith("/last"):
             name = key.removesuffix("/last")
-            parts.append(f"{name} {value:.1%} (verified {line[name + '/verified']:.1%})")
-    parts.append(f"{line['puzzle_steps_per_second']:.0f} puzzle-steps/s")
+            on_the_way = line[name + "/verified"]
+            lost = "" if on_the_way == value else f" ({on_the_way:.1%} on the way)"
+            parts.append(f"{name} {value:.1%}{lost}")
+    if math.isfinite(line["puzzle_steps_per_second"]):  # not after the first step, which compiles
+        parts.append(f"{line['puzzle_steps_per_second']:.0f} puzzle-steps/s")
     return "  ".join(parts)
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(
+    """A line that fits into 80 columns; a log that is no terminal gets the evaluations alone."""
+    wide = console.width >= 110
+    columns = (
         TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=20),
+        *((BarColumn(bar_width=20),) if wide else ()),
         TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        *((TimeElapsedColumn(),) if wide else ()),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
-        console=console,
-        refresh_per_second=2,
+    )
+    return Progress(
+        *columns, console=console, refresh_per_second=2, disable=not console.is_terminal
     )
 
 

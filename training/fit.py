@@ -344,6 +344,11 @@ def seconds(text: str) -> float:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/NAME].")
 @click.option("--time-budget", metavar="TIME", help="Stop cleanly after this long (9m, 1.5h).")
 @click.option("--fresh", is_flag=True, help="Start over, even where a checkpoint is.")
+@click.option(
+    "--new-data",
+    is_flag=True,
+    help="Go on from a checkpoint whose data sources were others than the recipe's.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its size, and stop.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads a process [all].")
@@ -353,6 +358,7 @@ def main(
     out: Path | None,
     time_budget: str | None,
     fresh: bool,
+    new_data: bool,
     dry_run: bool,
     device: str,
     threads: int | None,
@@ -379,7 +385,7 @@ def main(
     try:
         out = out or Path("runs") / recipe.name
         out.mkdir(parents=True, exist_ok=True)
-        _train(recipe, out, place, world, budget, fresh=fresh)
+        _train(recipe, out, place, world, budget, fresh=fresh, new_data=new_data)
     finally:
         world.leave()
 
@@ -392,9 +398,10 @@ def _train(
     budget: float | None,
     *,
     fresh: bool,
+    new_data: bool,
 ) -> None:
     console = Console(quiet=not world.first)
-    run = open_run(recipe, out, device, fresh=fresh, world=world)
+    run = open_run(recipe, out, device, fresh=fresh, new_data=new_data, world=world)
     if run.step:
         console.print(f"going on from step {run.step:,} in {out}", highlight=False)
     if not fit(run, out, console, budget):

@@ -78,8 +78,8 @@ class Run:
             "noise": self.noise.get_state(),
         }
 
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+    def load_state_dict(self, saved: dict[str, Any], *, new_data: bool = False) -> None:
+        """Go on where `state_dict` was taken; `new_data`: with the recipe's puzzles, from the first."""
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.history = saved["history"]
         self.model.load_state_dict(saved["model"])
@@ -90,7 +90,8 @@ class Run:
             optimizer.load_state_dict(one)
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["peak"] = peak
-        self.carry.load_state_dict(saved["carry"])
+        if not new_data:
+            self.carry.load_state_dict(saved["carry"])
         self.noise.set_state(saved["noise"])
 
     def save(self, path: Path) -> None:
@@ -121,14 +122,29 @@ def depth_at(recipe: Recipe, step: int) -> Depth:
 
 
 def open_run(
-    recipe: Recipe, out: Path, device: torch.device, *, fresh: bool, world: World | None = None
+    recipe: Recipe,
+    out: Path,
+    device: torch.device,
+    *,
+    fresh: bool,
+    new_data: bool = False,
+    world: World | None = None,
 ) -> Run:
     """Start a run, or go on from its checkpoint in `out`.
+
+    Parameters
+    ----------
+    fresh : bool
+        Start over, even where a checkpoint is.
+    new_data : bool
+        Go on with the data sources of the recipe, whatever the checkpoint's were: weights,
+        optimiser and schedule stay, all puzzles are drawn anew.
 
     Raises
     ------
     ConfigError
-        If the checkpoint is of another model, domain or data, unless `fresh`.
+        If the checkpoint is of another model, domain or data, unless `fresh` or, as to the last,
+        `new_data`.
     """
     run = Run.start(recipe, device, world)
     path = out / state.LATEST
@@ -136,11 +152,13 @@ def open_run(
         return run
     saved = state.load(path)
     there = parse_recipe(json.loads(saved["recipe"]), str(path))
-    for name in ("domain", "model", "batch_size", "data"):
+    kept = ("domain", "model") if new_data else ("domain", "model", "batch_size", "data")
+    for name in kept:
         if getattr(there, name) != getattr(recipe, name):
+            going_on = "--new-data to go on with the recipe's, " if name == "data" else ""
             raise ConfigError(
                 f"{path} was trained with {name}={getattr(there, name)!r}, the recipe says "
-                f"{getattr(recipe, name)!r}; use --fresh to start over or another --out"
+                f"{getattr(recipe, name)!r}; use {going_on}--fresh to start over or another --out"
             )
-    run.load_state_dict(saved)
+    run.load_state_dict(saved, new_data=new_data)
     return run

@@ -34,10 +34,14 @@ class SudokuGenerated(_Strict):
     hard : bool
         Take the minimal puzzles from a pool that climbs in rating by clue swaps, instead of from
         random removal.
+    rating : {"guesses", "probing"}
+        ``hard`` only: what is climbed in, see `generator.rate` and `generator.probe`. By guesses
+        the pool gets as hard as collections for search programs; by probing, in 800 rounds or so,
+        as hard as the hardest puzzles known.
     pool, first_rounds, rounds : int
         ``hard`` only: puzzles in the pool, swaps tried on each before the first draw, and with
-        every 64 puzzles drawn. A random minimal 9x9 puzzle is rated about 2 (mean backtracks, see
-        `generator.rate`); after 50, 100 and 400 rounds the median is about 30, 80 and 600.
+        every 64 puzzles drawn. A random minimal 9x9 puzzle is rated about 2 by guesses (mean
+        backtracks); after 50, 100 and 400 rounds the median is about 30, 80 and 600.
     lifetime : int or None
         ``hard`` only: rounds after which a puzzle gives its place in the pool to a new random one.
         A pool whose puzzles stay is learned by heart. None: they stay.
@@ -50,6 +54,7 @@ class SudokuGenerated(_Strict):
     kind: Literal["generated"] = "generated"
     clues_added: tuple[int, int] = (0, 0)
     hard: bool = False
+    rating: Literal["guesses", "probing"] = "guesses"
     pool: int = Field(default=500, gt=0)
     first_rounds: int = Field(default=50, ge=0)
     rounds: int = Field(default=4, ge=0)

@@ -79,7 +79,7 @@ class Run:
         }
 
     def load_state_dict(self, saved: dict[str, Any], *, new_data: bool = False) -> None:
-        """Go on where `state_dict` was taken; `new_data`: with the recipe's puzzles, from the first."""
+        """Go on where `state_dict` was taken; `new_data`: with new puzzles, of the recipe's."""
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.history = saved["history"]
         self.model.load_state_dict(saved["model"])

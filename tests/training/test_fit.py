@@ -139,6 +139,21 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     assert open_run(_recipe("model.hidden_size=16"), tmp_path, CPU, fresh=True).step == 0
 
 
+def test_a_run_goes_on_with_new_data(tmp_path):
+    run, _ = _run(_recipe(), 3)
+    state.save(tmp_path / state.LATEST, run.state_dict())
+    other = "data=[{kind: generated, clues_added: [1, 2]}]"
+    with pytest.raises(ConfigError, match="--new-data"):
+        open_run(_recipe(other), tmp_path, CPU, fresh=False)
+    resumed = open_run(_recipe(other), tmp_path, CPU, fresh=False, new_data=True)
+    assert resumed.step == 3
+    assert all(torch.equal(a, b) for a, b in zip(
+        run.model.parameters(), resumed.model.parameters(), strict=True
+    ))  # fmt: skip
+    assert resumed.carry.fresh.all()
+    train_step(resumed)
+
+
 def test_a_corrupt_checkpoint_is_named(tmp_path):
     (tmp_path / state.LATEST).write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match=r"latest\.pt"):

@@ -12,6 +12,8 @@ from training.data.generator import HardPool
 
 BOXES = [(2, 2), (2, 3), (3, 3)]
 HARD = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..41.....7..7...3.."
+# No lookahead solves this one.
+HARDEST = "4..38.........5..4........7..7..21......579..9.68........7...2........5.8.3.....6"
 
 
 def parse(text: str) -> np.ndarray:
@@ -259,6 +261,85 @@ def test_rate_tells_hard_from_easy() -> None:
     assert twice[1] == hard[0]  # the place in the batch does not matter
 
 
+def slow_probe(board: np.ndarray) -> float:
+    """`generator.probe` of a 9x9 board, with sets and without haste."""
+    lines = [[9 * i + j for j in range(9)] for i in range(9)]
+    lines += [[9 * j + i for j in range(9)] for i in range(9)]
+    lines += [
+        [9 * (3 * band + r) + 3 * stack + c for r in range(3) for c in range(3)]
+        for band in range(3)
+        for stack in range(3)
+    ]
+
+    def singles(possible: list[set[int]]) -> bool:
+        while True:
+            before = [set(digits) for digits in possible]
+            for line in lines:
+                for cell in line:
+                    if len(possible[cell]) == 1:
+                        for other in line:
+                            if other != cell:
+                                possible[other] -= possible[cell]
+                for digit in range(1, 10):
+                    places = [cell for cell in line if digit in possible[cell]]
+                    if not places:
+                        return False
+                    if len(places) == 1:
+                        possible[places[0]] &= {digit}
+            if not all(possible):
+                return False
+            if possible == before:
+                return True
+
+    possible = [{int(value)} if value else set(range(1, 10)) for value in board]
+    assert singles(possible)
+    rounds, first = 0, 0.0
+    while surplus := sum(len(digits) - 1 for digits in possible):
+        refuted = []
+        for cell, digits in enumerate(possible):
+            for digit in digits if len(digits) > 1 else ():
+                trial = [set(other) for other in possible]
+                trial[cell] = {digit}
+                if not singles(trial):
+                    refuted.append((cell, digit))
+        if not refuted:
+            return 81 + surplus / 10
+        if not rounds:
+            first = len(refuted) / surplus
+        for cell, digit in refuted:
+            possible[cell].remove(digit)
+        assert singles(possible)
+        rounds += 1
+    return rounds - first
+
+
+def test_probe_agrees_with_the_slow_one() -> None:
+    puzzles, solutions = generator.generate(20, seed=15)
+    some = np.concatenate([puzzles, parse(HARD), parse(HARDEST)])
+    ratings = generator.probe(some)
+    assert ratings == pytest.approx([slow_probe(board) for board in some])
+    assert (ratings[:20] < 1).all()  # a random puzzle falls in the first round
+    assert ratings[-1] > 81
+    images, _ = generator.augment(puzzles, solutions, seed=3)
+    assert (generator.probe(images) == ratings[:20]).all()
+    assert (generator.rate(puzzles)[ratings[:20] == 0] == 0).all()
+    assert (generator.probe(solutions) == 0).all()
+
+
+def test_a_pool_climbs_by_probing_and_resumes() -> None:
+    pool = HardPool(20, seed=4, rating="probing")
+    start = pool.ratings.copy()
+    resumed = HardPool.from_state(pool.state())
+    pool.advance(60)
+    assert np.median(pool.ratings) > 1 > np.median(start)
+    assert pool.ratings == pytest.approx(generator.probe(pool.puzzles))
+    counts, _, answers = generator.solve_count(pool.puzzles)
+    assert (counts == 1).all()
+    assert (answers == pool.solutions).all()
+    resumed.advance(60)
+    assert (resumed.puzzles == pool.puzzles).all()
+
+
 def test_harden_climbs() -> None:
     puzzles, solutions = generator.generate(12, seed=13)
     start = puzzles.copy()
@@ -350,6 +431,7 @@ BOARD = np.zeros((1, 81), np.uint8)
         (lambda: HardPool(0, seed=0), "size must be"),
         (lambda: HardPool(5, seed=0, temperature=-1), "temperature must be"),
         (lambda: HardPool(5, seed=0, lifetime=0), "lifetime must be"),
+        (lambda: HardPool(5, seed=0, rating="luck"), "rating must be"),  # type: ignore[arg-type]
         (lambda: HardPool.from_state({}), "lacks"),
     ],
 )

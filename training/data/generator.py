@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import permutations, product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numba import njit
@@ -34,6 +34,7 @@ __all__ = [
     "fingerprint",
     "generate",
     "harden",
+    "probe",
     "rate",
     "solve_count",
 ]
@@ -1153,6 +1154,110 @@ def rate(
 
 
 @njit(cache=True, nogil=True)
+def _surplus(masks: Any, level: Any) -> Any:
+    """Digits still possible beyond one a cell."""
+    surplus = 0
+    for cell in range(masks.shape[1]):
+        rest = masks[level, cell]
+        rest &= rest - 1
+        while rest:
+            surplus += 1
+            rest &= rest - 1
+    return surplus
+
+
+@njit(cache=True, nogil=True)
+def _probe(board: Any, work: Any, geometry: Any) -> Any:
+    """See `probe`. Level 0 of `work` holds the round's start, level 1 a trial, level 2 its end."""
+    masks, _, queue, _ = work
+    units, unit_bits = geometry[1], geometry[2]
+    cells = board.shape[0]
+    n = units.shape[1]
+    queued = 0
+    for cell in range(cells):
+        masks[0, cell] = (1 << n) - 1
+        if board[cell] > 0:
+            masks[0, cell] = 1 << (np.int64(board[cell]) - 1)
+            queue[queued] = cell
+            queued += 1
+    every = (np.int64(1) << units.shape[0]) - 1
+    if not _propagate(masks, _ZERO, queue, queued, every, geometry):
+        return 0.0
+    rounds = 0
+    first = 0.0
+    while True:
+        surplus = _surplus(masks, _ZERO)
+        if surplus == 0:
+            return rounds - first
+        masks[2] = masks[0]
+        refuted = 0
+        for cell in range(cells):
+            rest = masks[0, cell]
+            if rest & (rest - 1) == 0:
+                continue
+            while rest:
+                bit = rest & -rest
+                rest ^= bit
+                masks[1] = masks[0]
+                masks[1, cell] = bit
+                queue[0] = cell
+                if not _propagate(masks, _ONE, queue, _ONE, unit_bits[cell], geometry):
+                    masks[2, cell] &= ~bit
+                    refuted += 1
+        if refuted == 0:
+            return cells + surplus / 10
+        if rounds == 0:
+            first = refuted / surplus
+        rounds += 1
+        queued = 0
+        for cell in range(cells):
+            mask = masks[2, cell]
+            if mask == 0:
+                return 0.0  # no solution at all
+            if mask != masks[0, cell] and mask & (mask - 1) == 0:
+                queue[queued] = cell
+                queued += 1
+            masks[0, cell] = mask
+        if not _propagate(masks, _ZERO, queue, queued, every, geometry):
+            return 0.0
+
+
+@njit(cache=True, nogil=True)
+def _probe_all(boards: Any, geometry: Any) -> Any:
+    ratings = np.empty(boards.shape[0], np.float64)
+    work = _workspace(geometry)
+    for i in range(boards.shape[0]):
+        ratings[i] = _probe(boards[i], work, geometry)
+    return ratings
+
+
+def probe(boards: Any, box: tuple[int, int] = (3, 3)) -> NDArray[np.float64]:
+    """How hard puzzles are for whoever looks one guess ahead, where `rate` counts guesses.
+
+    A round tries every digit that singles leave possible, one at a time, and strikes out those that
+    singles then refute. Puzzles that `rate` counts hundreds of guesses for mostly fall in the first
+    round; those collected as the hardest known do not fall at all. It is this that says which
+    puzzles a recursive network finds hard.
+
+    Args:
+        boards: (N, cells) integers; puzzles with one solution (0 where there is none).
+        box: shape of a box.
+
+    Returns:
+        (N,) float64. 0: singles solve the puzzle. Up to 1: one round does, less what it strikes
+        out, as a share of what is to be struck out. Up to 2: two rounds do; and so on. From the
+        number of cells on: no number of rounds does; that number plus a tenth of the digits left
+        beyond one a cell. Symmetric images are rated alike.
+
+    Raises:
+        ValueError: on a wrong shape, dtype, value or box.
+    """
+    box = _check_box(box)
+    ratings: NDArray[np.float64] = _probe_all(_check_boards(boards, box), _geometry(box))
+    return ratings
+
+
+@njit(cache=True, nogil=True)
 def _swap_clues(
     puzzle: Any,
     solution: Any,
@@ -1248,7 +1353,10 @@ def _harden_all(
     box_cols: Any,
     geometry: Any,
 ) -> None:
-    """See `harden` and `HardPool`; changes its arrays in place. A negative rating is not known."""
+    """See `harden` and `HardPool`; changes its arrays in place. A negative rating is not known.
+
+    0 repeats: rated by `_probe`, which needs none, instead of `_rate`.
+    """
     total, cells = puzzles.shape
     work = _workspace(geometry)
     rng = np.zeros(1, np.uint64)
@@ -1263,17 +1371,13 @@ def _harden_all(
     sums = np.empty(6 * geometry[1].shape[1] + 1, np.uint64)
     for i in range(total):
         if ratings[i] < 0:
-            ratings[i] = _rate(
-                puzzles[i],
-                image,
-                repeats,
-                seed,
-                box_rows,
-                box_cols,
-                work,
-                geometry,
-                rng,
+            ratings[i] = (
+                _rate(puzzles[i], image, repeats, seed, box_rows, box_cols, work, geometry, rng)
+                if repeats
+                else _probe(puzzles[i], work, geometry)
             )
+    # By probing they are as often harder: a parent two rounds short of its victim is worth a try.
+    slack = 0.0 if repeats else 2.0
     for k in range(first_round, first_round + rounds):
         for i in range(total):
             _start(rng, _mix(_mix(seed) + np.uint64(k)), i)
@@ -1284,7 +1388,7 @@ def _harden_all(
             bar = min(ratings[victim], ceiling) + 1.0
             if temperature > 0:
                 bar *= ((_below(rng, fine) + 1) / fine) ** temperature
-            if min(ratings[i], ceiling) + 1.0 < bar:
+            if min(ratings[i], ceiling) + 1.0 < bar - slack:
                 continue  # children are mostly easier than their parents
             puzzle[:] = puzzles[i]
             swaps = 1 + (_below(rng, np.int64(4)) == 0)
@@ -1294,20 +1398,17 @@ def _harden_all(
                 order[cell] = cell
             _shuffle(rng, order, cells)
             rate_seed = _mix(rng[0])
-            rating = _rate(puzzle, image, _ONE, rate_seed, box_rows, box_cols, work, geometry, rng)
-            if rating + 1.0 < 0.5 * bar:
-                continue  # a hopeless one is not worth the cost of making it minimal
+            if repeats:
+                rating = _rate(
+                    puzzle, image, _ONE, rate_seed, box_rows, box_cols, work, geometry, rng
+                )
+                if rating + 1.0 < 0.5 * bar:
+                    continue  # a hopeless one is not worth the cost of making it minimal
             _minimise(puzzle, solution, order, _NO_CAP, work, geometry, rng)
-            rating = _rate(
-                puzzle,
-                image,
-                repeats,
-                rate_seed,
-                box_rows,
-                box_cols,
-                work,
-                geometry,
-                rng,
+            rating = (
+                _rate(puzzle, image, repeats, rate_seed, box_rows, box_cols, work, geometry, rng)
+                if repeats
+                else _probe(puzzle, work, geometry)
             )
             if rating + 1.0 < bar:
                 continue
@@ -1325,14 +1426,18 @@ def _harden_all(
 
 
 def _check_climb(
-    temperature: float, ceiling: float, reach: int, repeats: int
+    temperature: float, ceiling: float, reach: int, repeats: int, rating: str
 ) -> tuple[float, float, int, int]:
+    """The four numbers, checked; no repeats stand for a rating by probing."""
     if not 0 <= temperature < float("inf"):
         raise ValueError(f"temperature must be finite and at least 0, got {temperature!r}")
     if not ceiling >= 0:
         raise ValueError(f"ceiling must be at least 0, got {ceiling!r}")
     reach = _check_at_least("reach", reach, 0)
-    return float(temperature), float(ceiling), reach, _check_at_least("repeats", repeats, 1)
+    if rating not in ("guesses", "probing"):
+        raise ValueError(f"rating must be 'guesses' or 'probing', got {rating!r}")
+    repeats = 0 if rating == "probing" else _check_at_least("repeats", repeats, 1)
+    return float(temperature), float(ceiling), reach, repeats
 
 
 def harden(
@@ -1346,6 +1451,7 @@ def harden(
     ceiling: float = float("inf"),
     reach: int = 0,
     repeats: int = 4,
+    rating: Literal["guesses", "probing"] = "guesses",
 ) -> tuple[Boards, Boards, NDArray[np.float64]]:
     """Climbs from puzzles to harder ones by moving clues.
 
@@ -1369,18 +1475,25 @@ def harden(
             child replaces a random neighbour at a distance of up to `reach`, if it is no easier
             than that one and no symmetric image of any puzzle there. This climbs much faster,
             since good puzzles spread, at the cost that neighbours are related.
-        repeats: how many random images the rating averages over; noise lets easy puzzles in.
+        repeats: how many random images a rating by guesses averages over; noise lets easy puzzles
+            in.
+        rating: what is climbed in: the ratings of `rate`, or those of `probe`. By guesses, a few
+            hundred rounds lead to what a plain search finds hard, and lookahead easy. By probing,
+            a pool reaches puzzles that no lookahead solves after some eight hundred.
 
     Returns:
         ``puzzles`` and ``solutions``, each (N, cells) uint8, and ``ratings`` (N,) float64 as seen
-        on the way (kept ratings were lucky draws: `rate` gives fair, somewhat lower ones).
+        on the way (kept ratings by guesses were lucky draws: `rate` gives fair, somewhat lower
+        ones).
 
     Raises:
         ValueError: on a wrong argument, or puzzles that don't have exactly the solution given.
     """
     box = _check_box(box)
     left, right = _check_pairs(puzzles, solutions, box)
-    temperature, ceiling, reach, repeats = _check_climb(temperature, ceiling, reach, repeats)
+    temperature, ceiling, reach, repeats = _check_climb(
+        temperature, ceiling, reach, repeats, rating
+    )
     counts, _, found = solve_count(left, box)
     wrong = np.flatnonzero((counts != 1) | (found != right).any(axis=1))
     if wrong.size:
@@ -1429,7 +1542,7 @@ class HardPool:
         seed: drives everything.
         lifetime: rounds after which a member gives its place to a new random minimal puzzle; the
             members' ages are spread evenly from the start. None: members stay.
-        temperature, ceiling, reach, repeats: see `harden`.
+        temperature, ceiling, reach, repeats, rating: see `harden`.
 
     Raises:
         ValueError: on a wrong argument.
@@ -1446,6 +1559,7 @@ class HardPool:
         ceiling: float = float("inf"),
         reach: int = 10,
         repeats: int = 4,
+        rating: Literal["guesses", "probing"] = "guesses",
     ) -> None:
         size = _check_at_least("size", size, 1)
         if lifetime is not None:
@@ -1454,7 +1568,7 @@ class HardPool:
         self.box = _check_box(box)
         self.seed = int(_check_seed(seed))
         self.temperature, self.ceiling, reach, self.repeats = _check_climb(
-            temperature, ceiling, reach, repeats
+            temperature, ceiling, reach, repeats, rating
         )
         self.reach = min(reach, (size - 1) // 2)
         self.rounds = 0
@@ -1615,7 +1729,7 @@ class HardPool:
         temperature, ceiling = (float(value) for value in state["climb"])
         reach, repeats, pool.rounds, pool.drawn = (int(value) for value in state["counters"])
         pool.temperature, pool.ceiling, pool.reach, pool.repeats = _check_climb(
-            temperature, ceiling, reach, repeats
+            temperature, ceiling, reach, repeats, "guesses" if repeats else "probing"
         )
         lifetime, pool.renewed = (int(value) for value in state["renewal"])
         pool.lifetime = lifetime or None

@@ -248,7 +248,9 @@ class _HardPool(_Part):
     def __init__(self, source: SudokuGenerated, domain: Sudoku, seed: int) -> None:
         super().__init__(domain, seed)
         self.clues_added, self.rounds = source.clues_added, source.rounds
-        self.pool = generator.HardPool(source.pool, domain.box, seed=seed, lifetime=source.lifetime)
+        self.pool = generator.HardPool(
+            source.pool, domain.box, seed=seed, lifetime=source.lifetime, rating=source.rating
+        )
         self.pool.advance(source.first_rounds)
 
     def make(self) -> tuple[Boards, Boards]:

@@ -1207,7 +1207,7 @@ def _probe(board: Any, work: Any, geometry: Any) -> Any:
         if refuted == 0:
             return cells + surplus / 10
         if rounds == 0:
-            first = refuted / surplus
+            first = refuted / (surplus + 1)  # below 1: no puzzle that takes a round is rated 0
         rounds += 1
         queued = 0
         for cell in range(cells):
@@ -1244,9 +1244,9 @@ def probe(boards: Any, box: tuple[int, int] = (3, 3)) -> NDArray[np.float64]:
         box: shape of a box.
 
     Returns:
-        (N,) float64. 0: singles solve the puzzle. Up to 1: one round does, less what it strikes
-        out, as a share of what is to be struck out. Up to 2: two rounds do; and so on. From the
-        number of cells on: no number of rounds does; that number plus a tenth of the digits left
+        (N,) float64. 0: singles solve the puzzle. Below 1: one round does, and the less it strikes
+        out of what is to be struck out, the closer to 1. From 1 on: two rounds do; and so on. From
+        the number of cells on: no number of rounds does; that number plus a tenth of the digits left
         beyond one a cell. Symmetric images are rated alike.
 
     Raises:

@@ -62,6 +62,13 @@ def generated_hard(domain: Sudoku, n: int) -> list[Task]:
     return as_tasks(domain, pool.puzzles, pool.solutions)
 
 
+def generated_hardest(domain: Sudoku, n: int) -> list[Task]:
+    """Held-out minimal puzzles that no single lookahead solves; see `generator.probe`."""
+    pool = generator.HardPool(n, domain.box, seed=HELD_OUT_SEED, rating="probing")
+    pool.advance(1200)
+    return as_tasks(domain, pool.puzzles, pool.solutions)
+
+
 def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list[Task]]:
     """The named sets: generated minimal puzzles, and each CSV of the folder."""
     sets = {"minimal": generated(domain, minimal)}
@@ -70,6 +77,7 @@ def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list
     sets["34+ givens"] = generated(domain, 1000, (34, 55))
     # What defaults are chosen on: the real sets are for the last look alone.
     sets["hard, generated"] = generated_hard(domain, 200)
+    sets["hardest, generated"] = generated_hardest(domain, 60)
     for path in sorted(data.glob("*.csv")) if data else ():
         sets[path.stem] = read_csv(path, domain)
     return sets
@@ -211,7 +219,11 @@ def main(
         for name, tasks in sets.items():
             times = latency(solver, sample(tasks, timed))
             result["latency"][name] = _percentiles(times)
-            if name not in ("34+ givens", "hard, generated"):  # minimal and real, by their sizes
+            if name not in (
+                "34+ givens",
+                "hard, generated",
+                "hardest, generated",
+            ):  # minimal and real, by their sizes
                 every += times
                 weights += [len(tasks) / len(times)] * len(times)
         result["latency"]["all"] = _percentiles(every, weights)

@@ -1,8 +1,9 @@
 """How hard the puzzles trained on are, beside real ones: ``python -m benchmarks.difficulty``.
 
-Givens and ratings (`training.data.generator.rate`: failed guesses of a plain search) of random
-minimal puzzles, of the hard pool that the `sudoku` recipe draws from, and of each CSV of
-``--data``. The real puzzles are looked at here and trained on nowhere.
+Givens and ratings (`training.data.generator`: failed guesses of a plain search by `rate`, what a
+lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that the
+`sudoku` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at here and
+trained on nowhere.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from matplotlib import pyplot as plt
 
 FIGURE = Path(__file__).parents[1] / "docs" / "models" / "sudoku-difficulty.png"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_HEADS = [f"{kind} {q:.0%}" for kind in ("guesses", "probing") for q in QUANTILES]
 
 
 def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
@@ -36,11 +38,15 @@ def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
     for source in load_recipe("sudoku").data:
         if isinstance(source, SudokuGenerated) and source.hard:
             pool = generator.HardPool(
-                source.pool, domain.box, seed=HELD_OUT_SEED, lifetime=source.lifetime
+                min(source.pool, n),
+                domain.box,
+                seed=HELD_OUT_SEED,
+                lifetime=source.lifetime,
+                rating=source.rating,
             )
-            # Two lifetimes: as it is for all but the start of a run.
-            pool.advance(2 * (source.lifetime or 50))
-            sets["hard pool"] = pool.puzzles[:n]
+            # As it is when the run has begun, or for all but the start of it.
+            pool.advance(max(source.first_rounds, 200))
+            sets[f"pool by {source.rating}"] = pool.puzzles
     for path in sorted(data.glob("*.csv")) if data else ():
         tokens, _ = examples(read_csv(path, domain), domain)
         chosen = np.random.default_rng(0).permutation(len(tokens))[:n]
@@ -48,20 +54,31 @@ def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
     return sets
 
 
-def draw(ratings: dict[str, npt.NDArray[np.float64]], path: Path) -> None:
-    """Share of each set that is rated at most so."""
-    figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
-    for name, values in ratings.items():
-        ordered = np.sort(np.maximum(values, 0.1))
-        share = np.arange(1, len(ordered) + 1) / len(ordered)
-        real = name not in ("random minimal", "hard pool")
-        axes.step(ordered, 100 * share, where="post", label=name, ls="-" if real else "--")
-    axes.set(
-        xscale="log", xlabel="rating (mean failed guesses)", ylabel="puzzles rated so or less, %"
-    )
-    axes.set_ylim(0, 100)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="upper left")
+def rate(rows: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float64]]:
+    """Both ratings of puzzles."""
+    return {"guesses": generator.rate(rows), "probing": generator.probe(rows)}
+
+
+def draw(ratings: dict[str, dict[str, npt.NDArray[np.float64]]], path: Path) -> None:
+    """Share of each set that is rated at most so, by either rating."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), layout="constrained")
+    for name, both in ratings.items():
+        generated = name == "random minimal" or name.startswith("pool")
+        share = 100 * np.arange(1, len(both["guesses"]) + 1) / len(both["guesses"])
+        style = {"where": "post", "label": name, "ls": "--" if generated else "-"}
+        left.step(np.sort(np.maximum(both["guesses"], 0.1)), share, **style)
+        # Nothing is rated between a few rounds and 95: that part of the scale is left out.
+        rounds = np.sort(both["probing"])
+        right.step(np.where(rounds < 81, np.minimum(rounds, 6), rounds - 87), share, **style)
+    left.set(xscale="log", xlabel="failed guesses of a plain search (mean)")
+    ticks = {0: "0", 1: "1", 2: "2", 4: "4", 6: "6+", 9: "96", 11: "98", 13: "100", 15: "102"}
+    right.set(xlabel="rounds of lookahead, or 81 + a tenth of the digits that none strikes out")
+    right.set_xticks(list(ticks), list(ticks.values()))
+    left.set_ylabel("puzzles rated so or less, %")
+    for axes in (left, right):
+        axes.set_ylim(0, 100)
+        axes.grid(alpha=0.3)
+    left.legend(frameon=False, loc="upper left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -75,23 +92,24 @@ def draw(ratings: dict[str, npt.NDArray[np.float64]], path: Path) -> None:
 def main(data: Path | None, puzzles: int, out: Path, figure: Path) -> None:
     """Print the distributions as a table, and write them and a figure."""
     sets = boards(data, puzzles)
-    ratings = {name: generator.rate(rows) for name, rows in sets.items()}
+    ratings = {name: rate(rows) for name, rows in sets.items()}
     result = {}
-    click.echo(
-        "| puzzles | number | givens | rating: " + " | ".join(f"{q:.0%}" for q in QUANTILES) + " |"
-    )
-    click.echo("| --- | ---: | ---: |" + " ---: |" * len(QUANTILES))
+    click.echo("| puzzles | number | givens | " + " | ".join(_HEADS) + " |")
+    click.echo("| --- | ---: | ---: |" + " ---: |" * len(_HEADS))
     for name, rows in sets.items():
         givens = (rows > 0).sum(1)
-        at = np.quantile(ratings[name], QUANTILES)
+        at = {kind: np.quantile(values, QUANTILES) for kind, values in ratings[name].items()}
         result[name] = {
             "puzzles": len(rows),
             "givens": {str(value): int((givens == value).sum()) for value in np.unique(givens)},
-            "rating": dict(zip(map(str, QUANTILES), at.round(2).tolist(), strict=True)),
+            "rating": {
+                kind: dict(zip(map(str, QUANTILES), values.round(2).tolist(), strict=True))
+                for kind, values in at.items()
+            },
         }
         click.echo(
             f"| {name} | {len(rows)} | {givens.mean():.1f} ({givens.min()} to {givens.max()}) | "
-            + " | ".join(f"{value:.1f}" for value in at)
+            + " | ".join(f"{value:.1f}" for values in at.values() for value in values)
             + " |"
         )
     out.parent.mkdir(parents=True, exist_ok=True)

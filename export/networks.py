@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from export.builder import FLOAT, Array, GraphBuilder
 from export.errors import ExportError
-from export.quantize import Int4, Int8, Precision, affine, is_head, to_half
+from export.quantize import Int4, Int8, Precision, affine, is_head, to_half, to_int8
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.structure import Relation
 
@@ -133,7 +133,7 @@ class Weights:
     def _int8(self, name: str, matrix: Array) -> Int8:
         """A layer's matrix in 8 bits, rounded once however often the layer is used."""
         if name not in self._int8s:
-            self._int8s[name] = Int8.of(matrix)
+            self._int8s[name] = to_int8(matrix, self.precision)
         return self._int8s[name]
 
     def _int4(self, name: str, matrix: Array) -> Int4:

@@ -8,7 +8,8 @@ the speed is float32's, and any runtime that has the standard operators can run 
 fp32       as they are
 fp16       half precision
 int8w      8 bits, one scale an output of the layer (weight-only)
-int8       the same weights, multiplied as integers with activations quantised on the fly
+int8       8 bits of which seven are used, multiplied as integers with activations quantised on
+           the fly
 int8s      the same weights and QuantizeLinear/DequantizeLinear pairs around every product, with
            ranges of the activations calibrated beforehand (see `export.calibrate`)
 int4       4 bits, one half-precision scale for each block of at most 32 inputs (weight-only)
@@ -33,6 +34,11 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 #: Forms that round activations too: what they lose is a matter of solved puzzles, not of logits.
 ROUNDS_ACTIVATIONS: tuple[str, ...] = ("int8", "int8s")
 
+#: Largest int8 weight of a product of integers. x86 processors without VNNI add up products of an
+#: uint8 and an int8 in pairs, in 16 bits: two of 255 x 127 saturate there, two of 255 x 64 fit.
+#: With larger weights a graph is right on one machine and wrong on the next.
+_LARGEST_FACTOR = 64
+
 #: Inputs that share a scale in int4, at most.
 BLOCK = 32
 
@@ -51,11 +57,11 @@ class Int8:
     scale: Array
 
     @classmethod
-    def of(cls, matrix: Array) -> Int8:
-        """Quantise symmetrically; rows of zeros get scale 1."""
-        scale = np.abs(matrix).max(1, keepdims=True) / 127
+    def of(cls, matrix: Array, largest: int = 127) -> Int8:
+        """Quantise symmetrically to -largest..largest; rows of zeros get scale 1."""
+        scale = np.abs(matrix).max(1, keepdims=True) / largest
         scale = np.where(scale > 0, scale, 1).astype(np.float32)
-        return cls(np.clip(np.rint(matrix / scale), -127, 127).astype(np.int8), scale)
+        return cls(np.clip(np.rint(matrix / scale), -largest, largest).astype(np.int8), scale)
 
     def restored(self) -> Array:
         """The float32 matrix that this stands for."""
@@ -161,7 +167,12 @@ def _rounded(name: str, array: Array, precision: Precision) -> Array:
         return to_half(name, array).astype(np.float32)
     if precision in {"int4", "int4n"}:
         return Int4.of(array, whole_blocks=precision == "int4n").restored()
-    return Int8.of(array).restored()
+    return to_int8(array, precision).restored()
+
+
+def to_int8(matrix: Array, precision: Precision) -> Int8:
+    """A matrix in 8 bits: all of them as storage, seven where it is multiplied so."""
+    return Int8.of(matrix, _LARGEST_FACTOR if precision in ROUNDS_ACTIVATIONS else 127)
 
 
 def to_half(name: str, array: Array) -> Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-from conftest import EXAMPLES, PUZZLES, run
+from programs import EXAMPLES, PUZZLES, run
 
 from export.exporter import export_onnx
 from trm_sdk import Solver

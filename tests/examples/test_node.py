@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES, PUZZLES, ROOT, run
+from programs import EXAMPLES, PUZZLES, ROOT, run
 
 from export.exporter import export_onnx
 from export.web import export_web
@@ -38,7 +38,7 @@ def spec_of(name: str) -> str:
 def test_every_step_is_python_s(node: str, model: Path, solver: Solver, puzzle: str) -> None:
     limit = {"maxSteps": 8, "attempts": 1}
     steps = ask(node, "steps", model / "model.onnx", puzzle, json.dumps(limit))["steps"]
-    expected = list(solver.stream(puzzle, SolveOptions(max_steps=8)))
+    expected = list(solver.stream(puzzle, SolveOptions(max_steps=8, attempts=1)))
     assert len(steps) == len(expected)
     for ours, step in zip(steps, expected, strict=True):
         assert (ours["index"], ours["attempt"]) == (step.index, 1)

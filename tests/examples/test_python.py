@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import EXAMPLES, PUZZLES, run_example
+from programs import EXAMPLES, PUZZLES, run_example
 
 from trm_sdk import AsyncSolver, Solver
 

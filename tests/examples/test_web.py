@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PACKAGES, PUZZLES, run
+from programs import PACKAGES, PUZZLES, run
 
 from export.errors import ExportError
 from export.exporter import export_onnx

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import small_config
+from small_models import small_config
 
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError

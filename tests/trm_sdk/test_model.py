@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import random_model, small_config
+from small_models import random_model, small_config
 
 from trm_sdk.checkpoint import build, load_model, save_model
 from trm_sdk.domains import Sudoku, get_domain

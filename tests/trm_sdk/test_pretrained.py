@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_puzzles, text_of
+from small_models import make_puzzles, text_of
 
 from trm_sdk.hub import BUNDLED, MODEL_FILES, describe, list_pretrained
 from trm_sdk.options import SolveOptions

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import random_model
+from small_models import random_model
 
 from export.exporter import export_onnx
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError

@@ -379,7 +379,7 @@ def votes(grids: str, confidences: list[float], options: SolveOptions) -> str:
 
 
 def _runtime_of_nothing() -> Any:
-    from conftest import random_model
+    from small_models import random_model
 
     from trm_sdk.runtimes.torch import TorchRuntime
 

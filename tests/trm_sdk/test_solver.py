@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import random_model, text_of
+from small_models import random_model, text_of
 
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import (

@@ -1246,7 +1246,7 @@ def probe(boards: Any, box: tuple[int, int] = (3, 3)) -> NDArray[np.float64]:
     Returns:
         (N,) float64. 0: singles solve the puzzle. Below 1: one round does, and the less it strikes
         out of what is to be struck out, the closer to 1. From 1 on: two rounds do; and so on. From
-        the number of cells on: no number of rounds does; that number plus a tenth of the digits left
+        the number of cells on: no number of rounds does; that, plus a tenth of the digits left
         beyond one a cell. Symmetric images are rated alike.
 
     Raises:

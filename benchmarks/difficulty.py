@@ -2,8 +2,8 @@
 
 Givens and ratings (`training.data.generator`: failed guesses of a plain search by `rate`, what a
 lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that the
-`sudoku` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at here and
-trained on nowhere.
+`sudoku-wide` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at here
+and trained on nowhere.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
     """At most n puzzles of each kind, (n, 81), 0 for a blank."""
     domain = Sudoku()
     sets = {"random minimal": generator.generate(n, domain.box, seed=HELD_OUT_SEED)[0]}
-    for source in load_recipe("sudoku").data:
+    for source in load_recipe("sudoku-wide").data:
         if isinstance(source, SudokuGenerated) and source.hard:
             pool = generator.HardPool(
                 min(source.pool, n),

@@ -1,6 +1,6 @@
 """Short runs of a recipe, one thing changed in each: ``python -m benchmarks.trials``.
 
-Every trial is `training.fit` on `sudoku-nano` with a few hundred steps, the same number for all,
+Every trial is `training.fit` on `sudoku` with a few hundred steps, the same number for all,
 and ends with the exact accuracy on held-out puzzles. A trial that has been run is not run again.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.machine import describe, sentence
 from trm_sdk.checkpoint import read_spec
 from trm_sdk.console import ErrorHandlingCommand
 
-RECIPE = "sudoku-nano"
+RECIPE = "sudoku"
 #: What is changed, and how that is called. Costs a step differ: the table says what a step takes.
 TRIALS = {
     "as the recipe has it": (),

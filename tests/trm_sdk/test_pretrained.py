@@ -18,7 +18,7 @@ from trm_sdk.solver import Solver
 
 EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
-NAMES = ("sudoku", "sudoku-nano", "sudoku-4x4")
+NAMES = ("sudoku", "sudoku-4x4")
 
 
 def test_the_promised_models_are_there() -> None:
@@ -29,7 +29,7 @@ def test_the_promised_models_are_there() -> None:
 def test_a_bundled_model_is_whole(name: str) -> None:
     assert {path.name for path in (BUNDLED / name).iterdir()} >= set(MODEL_FILES)
     facts = describe(name)
-    assert facts["domain"] == name.removesuffix("-nano")
+    assert facts["domain"] == name
     assert facts["graph"].startswith("step, ")
 
 
@@ -62,7 +62,7 @@ def test_sudoku_4x4_solves_nearly_all() -> None:
     assert right >= 0.99 * len(found)
 
 
-@pytest.mark.parametrize("name", ["sudoku", "sudoku-nano"])
+@pytest.mark.parametrize("name", ["sudoku"])
 def test_real_puzzles_of_seventeen_clues_are_solved(name: str) -> None:
     """The first of a published list, never trained on; more attempts solve more of them."""
     with (Path(__file__).parent / "clue17.csv").open(newline="", encoding="utf-8") as file:

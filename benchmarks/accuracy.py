@@ -34,6 +34,8 @@ from trm_sdk.domains import Sudoku
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("sets", "latency", "givens", "curve", "halting")
+#: Generated sets that are left out of the percentiles over all.
+BESIDE = ("34+ givens", "hard, generated", "hardest, generated")
 #: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
 
@@ -219,11 +221,7 @@ def main(
         for name, tasks in sets.items():
             times = latency(solver, sample(tasks, timed))
             result["latency"][name] = _percentiles(times)
-            if name not in (
-                "34+ givens",
-                "hard, generated",
-                "hardest, generated",
-            ):  # minimal and real, by their sizes
+            if name not in BESIDE:  # minimal and real, by their sizes
                 every += times
                 weights += [len(tasks) / len(times)] * len(times)
         result["latency"]["all"] = _percentiles(every, weights)

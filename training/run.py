@@ -137,14 +137,14 @@ def open_run(
     fresh : bool
         Start over, even where a checkpoint is.
     new_data : bool
-        Go on with the data sources of the recipe, whatever the checkpoint's were: weights,
-        optimiser and schedule stay, all puzzles are drawn anew.
+        Go on with the recipe's data sources and batch size, whatever the checkpoint's were:
+        weights, optimiser and schedule stay, all puzzles are drawn anew.
 
     Raises
     ------
     ConfigError
-        If the checkpoint is of another model, domain or data, unless `fresh` or, as to the last,
-        `new_data`.
+        If the checkpoint is of another model, domain, batch size or data, unless `fresh` or, as to
+        the last two, `new_data`.
     """
     run = Run.start(recipe, device, world)
     path = out / state.LATEST
@@ -152,8 +152,7 @@ def open_run(
         return run
     saved = state.load(path)
     there = parse_recipe(json.loads(saved["recipe"]), str(path))
-    kept = ("domain", "model") if new_data else ("domain", "model", "batch_size", "data")
-    for name in kept:
+    for name in ("domain", "model", *(() if new_data else ("batch_size", "data"))):
         if getattr(there, name) != getattr(recipe, name):
             going_on = "--new-data to go on with the recipe's, " if name == "data" else ""
             raise ConfigError(

@@ -257,6 +257,21 @@ def _propagate(masks: Any, level: Any, queue: Any, queued: Any, dirty: Any, geom
 
 
 @njit(cache=True, nogil=True)
+def _lay_out(board: Any, masks: Any, queue: Any, geometry: Any) -> Any:
+    """Writes a board's digits to level 0 and its clues to the queue; returns their number."""
+    full = (1 << geometry[1].shape[1]) - 1
+    queued = 0
+    for cell in range(board.shape[0]):
+        if board[cell] > 0:
+            masks[0, cell] = 1 << (np.int64(board[cell]) - 1)
+            queue[queued] = cell
+            queued += 1
+        else:
+            masks[0, cell] = full
+    return queued
+
+
+@njit(cache=True, nogil=True)
 def _search(
     board: Any,
     barred_cell: Any,
@@ -280,15 +295,7 @@ def _search(
     units, unit_bits = geometry[1], geometry[2]
     cells = board.shape[0]
     n = units.shape[1]
-    full = (1 << n) - 1
-    queued = 0
-    for cell in range(cells):
-        if board[cell] > 0:
-            masks[0, cell] = 1 << (np.int64(board[cell]) - 1)
-            queue[queued] = cell
-            queued += 1
-        else:
-            masks[0, cell] = full
+    queued = _lay_out(board, masks, queue, geometry)
     if barred_cell >= 0:
         masks[0, barred_cell] &= ~(1 << (np.int64(barred_digit) - 1))
     count = 0
@@ -1093,6 +1100,9 @@ def _rate(
     geometry: Any,
     rng: Any,
 ) -> Any:
+    """The rating of `rate`; with 0 repeats that of `probe`, which needs none."""
+    if repeats == 0:
+        return _probe(board, work, geometry)
     n = box_rows * box_cols
     rows = np.empty(n, np.int64)
     cols = np.empty(n, np.int64)
@@ -1172,14 +1182,7 @@ def _probe(board: Any, work: Any, geometry: Any) -> Any:
     masks, _, queue, _ = work
     units, unit_bits = geometry[1], geometry[2]
     cells = board.shape[0]
-    n = units.shape[1]
-    queued = 0
-    for cell in range(cells):
-        masks[0, cell] = (1 << n) - 1
-        if board[cell] > 0:
-            masks[0, cell] = 1 << (np.int64(board[cell]) - 1)
-            queue[queued] = cell
-            queued += 1
+    queued = _lay_out(board, masks, queue, geometry)
     every = (np.int64(1) << units.shape[0]) - 1
     if not _propagate(masks, _ZERO, queue, queued, every, geometry):
         return 0.0
@@ -1353,10 +1356,7 @@ def _harden_all(
     box_cols: Any,
     geometry: Any,
 ) -> None:
-    """See `harden` and `HardPool`; changes its arrays in place. A negative rating is not known.
-
-    0 repeats: rated by `_probe`, which needs none, instead of `_rate`.
-    """
+    """See `harden` and `HardPool`; changes its arrays in place. A negative rating is not known."""
     total, cells = puzzles.shape
     work = _workspace(geometry)
     rng = np.zeros(1, np.uint64)
@@ -1371,10 +1371,8 @@ def _harden_all(
     sums = np.empty(6 * geometry[1].shape[1] + 1, np.uint64)
     for i in range(total):
         if ratings[i] < 0:
-            ratings[i] = (
-                _rate(puzzles[i], image, repeats, seed, box_rows, box_cols, work, geometry, rng)
-                if repeats
-                else _probe(puzzles[i], work, geometry)
+            ratings[i] = _rate(
+                puzzles[i], image, repeats, seed, box_rows, box_cols, work, geometry, rng
             )
     # By probing they are as often harder: a parent two rounds short of its victim is worth a try.
     slack = 0.0 if repeats else 2.0
@@ -1405,10 +1403,8 @@ def _harden_all(
                 if rating + 1.0 < 0.5 * bar:
                     continue  # a hopeless one is not worth the cost of making it minimal
             _minimise(puzzle, solution, order, _NO_CAP, work, geometry, rng)
-            rating = (
-                _rate(puzzle, image, repeats, rate_seed, box_rows, box_cols, work, geometry, rng)
-                if repeats
-                else _probe(puzzle, work, geometry)
+            rating = _rate(
+                puzzle, image, repeats, rate_seed, box_rows, box_cols, work, geometry, rng
             )
             if rating + 1.0 < bar:
                 continue

@@ -248,12 +248,15 @@ class _HardPool(_Part):
     def __init__(self, source: SudokuGenerated, domain: Sudoku, seed: int) -> None:
         super().__init__(domain, seed)
         self.clues_added, self.rounds = source.clues_added, source.rounds
+        self.first_rounds = source.first_rounds
         self.pool = generator.HardPool(
             source.pool, domain.box, seed=seed, lifetime=source.lifetime, rating=source.rating
         )
-        self.pool.advance(source.first_rounds)
 
     def make(self) -> tuple[Boards, Boards]:
+        # Not before it is drawn from: it can take minutes, and a run that goes on has a pool.
+        if not self.made:
+            self.pool.advance(self.first_rounds)
         self.made += 1
         self.pool.advance(self.rounds)
         seed = self.seed * 1_000_003 + self.made

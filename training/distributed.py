@@ -9,13 +9,19 @@ used dozens of times a step, so that overlapping communication with the backward
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from trm_sdk.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 
 class World:
@@ -37,7 +43,13 @@ class World:
             return cls()
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        store, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=dist.PrefixStore(common_name(store, rank, size), store),  # type: ignore[attr-defined]
+            rank=rank,
+            world_size=size,
+        )
         return cls(dist.get_rank(), dist.get_world_size(), device)
 
     def leave(self) -> None:
@@ -100,3 +112,30 @@ class World:
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
+
+
+def common_name(store: Store, rank: int, size: int) -> str:
+    """A name that these processes share, and that none had before them.
+
+    torchrun hands the same store to the processes that it starts again, with the addresses of the
+    killed ones still in it; whoever reads those connects to nothing, or waits for ever. Behind a
+    new name nothing old is found. The number of restarts would not do: machines count their own.
+
+    The first process makes up the name. Every other one makes up a name for itself too, and is
+    answered under it, so that no answer to an earlier process is taken for its own.
+    """
+    mine = uuid.uuid4().hex
+    if rank:
+        store.set(f"here/{rank}", mine)
+        name = store.get(f"name/{mine}").decode()
+        store.set(f"taken/{name}/{rank}", "")
+        return name
+    missing = set(range(1, size))
+    while missing:
+        for other in sorted(missing):
+            # May still be the name of a process that is gone: then it is asked for again.
+            store.set(f"name/{store.get(f'here/{other}').decode()}", mine)
+            if store.check([f"taken/{mine}/{other}"]):
+                missing.remove(other)
+        time.sleep(0.01)
+    return mine

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
+from training import state
 from training.config import load_recipe
-from training.distributed import World
+from training.distributed import World, common_name
 from training.fit import train_step
 from training.run import Run
 from trm_sdk.errors import ConfigError
@@ -34,7 +40,7 @@ import json, sys
 from pathlib import Path
 import torch
 from training.config import load_recipe
-from training.distributed import World
+from training.distributed import World, common_name
 from training.evaluate import evaluate
 from training.fit import measure, train_step
 from training.run import Run
@@ -97,3 +103,71 @@ def test_a_batch_that_can_not_be_shared_is_named():
     with pytest.raises(ConfigError, match="batch_size 7 is not a multiple of 2"):
         World(0, 2).rows(7)
     assert [World(rank, 2).rows(8) for rank in range(2)] == [slice(0, 4), slice(4, 8)]
+
+
+def test_processes_started_again_do_not_meet_those_before_them():
+    """In one store, with what killed processes left there."""
+    store, names = dist.HashStore(), set()
+    for _ in range(3):
+        # One that was killed before anyone answered it, and one that nobody waits for any more.
+        store.set("here/1", "gone")
+        store.set("here/2", "gone too")
+        with ThreadPoolExecutor(3) as pool:
+            joined = list(pool.map(lambda rank: common_name(store, rank, 3), (0, 1, 2)))
+        assert len(set(joined)) == 1
+        names.update(joined)
+    assert len(names) == 3
+
+
+def _torchrun(out, *arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["--max-restarts=1", "-m", "training.fit", "sudoku-4x4", "--threads=1"]
+    changes = ("steps=60", "checkpoint_every=0.3", "evaluation.puzzles=3", "compile=false")
+    settings = ("batch_size=8", "evaluation.every=1000")
+    return subprocess.Popen(
+        [*command, f"--out={out}", *changes, *settings, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _workers(launcher):
+    """Processes that a torchrun has started, by rank."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == launcher.pid:
+            ranks = [int(item[5:]) for item in environment if item.startswith(b"RANK=")]
+            found.update({rank: int(entry.name) for rank in ranks})
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+def test_torchrun_starts_a_killed_process_again_from_the_last_checkpoint(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    launcher = _torchrun(broken)
+    deadline = time.monotonic() + 120
+    while not (broken / state.LATEST).exists():
+        assert launcher.poll() is None, launcher.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(_workers(launcher)[1], signal.SIGKILL)
+    said, _ = launcher.communicate(timeout=180)
+    assert launcher.returncode == 0, said
+    assert "going on from step" in said
+    launcher = _torchrun(whole)
+    said, _ = launcher.communicate(timeout=180)
+    assert launcher.returncode == 0, said
+    one, other = (
+        torch.load(folder / state.LATEST, weights_only=True) for folder in (whole, broken)
+    )
+    assert one["step"] == other["step"] == 60
+    for name, weight in one["model"].items():
+        assert torch.equal(weight, other["model"][name]), name
+    assert (broken / "report.md").is_file()

@@ -31,7 +31,9 @@ from training.config import load_recipe
 from training.data.sudoku import held_out_set
 from training.fit import train_step
 from training.run import Run
+from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
+from trm_sdk.runtimes.torch import choose_device
 
 RESULTS = Path(__file__).parent / "results"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -61,10 +63,9 @@ VARIANTS = tuple(
 
 
 def stepper(
-    variant: Variant, folder: Path, batch: int, micro: int, device: str
+    variant: Variant, folder: Path, batch: int, micro: int, place: torch.device
 ) -> Callable[[], float]:
     """Set a variant up in this process; the result takes one optimiser step and gives its loss."""
-    place = torch.device(device)
     if variant.kind == "reference":
         torch.manual_seed(0)
         puzzles = held_out_set(Sudoku(), (4, 4), PUZZLES)
@@ -124,15 +125,17 @@ class Worker:
         self.process.wait()
 
 
-def _work(index: int, folder: Path, batch: int, micro: int, device: str, clock: str) -> None:
-    step = stepper(VARIANTS[index], folder, batch, micro, device)
+def _work(
+    index: int, folder: Path, batch: int, micro: int, place: torch.device, clock: str
+) -> None:
+    step = stepper(VARIANTS[index], folder, batch, micro, place)
     for _ in sys.stdin:
         started = CLOCKS[clock]()
         step()  # gives a Python number, and so waits for a GPU
         print(CLOCKS[clock]() - started, flush=True)
 
 
-@click.command()
+@click.command(cls=ErrorHandlingCommand)
 @click.option("--batch", default=32, show_default=True)
 @click.option("--micro", type=int, help="Puzzles at once in training.fit [all].")
 @click.option("--threads", default=2, show_default=True)
@@ -144,7 +147,7 @@ def _work(index: int, folder: Path, batch: int, micro: int, device: str, clock: 
     help="cpu: processor time of one thread, for a machine that does other work too.",
 )
 @click.option("--rounds", default=3, show_default=True, help="Timed steps of each variant.")
-@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--only", default="", help="Only variants whose name this pattern finds.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
 @click.option("--note", default="", help="Written beside the table: what else the machine did.")
@@ -164,17 +167,17 @@ def main(
     folder: Path | None,
 ) -> None:
     """Measure training speed; writes training-DEVICE.json and .md."""
-    if clock == "cpu" and (threads > 1 or device != "cpu"):
+    place = choose_device(device)
+    if clock == "cpu" and (threads > 1 or place.type != "cpu"):
         raise click.UsageError("--clock cpu needs --threads 1 and --device cpu")
     torch.set_num_threads(threads)
     if worker is not None and folder is not None:
-        _work(worker, folder, batch, micro or batch, device, clock)
+        _work(worker, folder, batch, micro or batch, place, clock)
         return
     console = Console()
-    place = torch.device(device)
     with tempfile.TemporaryDirectory() as made:
         write_puzzles(Path(made))
-        common = ["--batch", str(batch), "--threads", str(threads), "--device", device]
+        common = ["--batch", str(batch), "--threads", str(threads), "--device", str(place)]
         common += ["--clock", clock]
         common += ["--micro", str(micro or batch), "--folder", made]
         chosen = [index for index, one in enumerate(VARIANTS) if re.search(only, one.name)]

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from export.builder import FLOAT, Array, GraphBuilder
 from export.errors import ExportError
-from export.quantize import Int4, Int8, Precision, affine, is_head, to_half, to_int8
+from export.quantize import Int4, Int8, Precision, affine, form_of, is_head, to_half, to_int8
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.structure import Relation
 
@@ -95,14 +95,15 @@ class Weights:
         short = part or name.split(".")[-1]
         if not is_head(stored):
             self.inputs.setdefault(name, []).append(x)
-        if self.precision == "int8s" and not left and not is_head(stored):
-            out = self._calibrated_product(g, x, name, stored, matrix, short)
-        elif self.precision == "int8" and not left and not is_head(stored):
-            out = self._integer_product(g, x, stored, matrix, short)
-        elif self.precision == "int4n" and not left and not is_head(stored):
-            out = self._nbits_product(g, x, stored, matrix, short)
-        elif left:
+        form = form_of(stored, matrix.shape[1], self.precision)
+        if left:
             return g.op("MatMul", self._matrix(g, stored, matrix, turned=False), x, name=short)
+        if form == "int8s":
+            out = self._calibrated_product(g, x, name, stored, matrix, short)
+        elif form == "int8":
+            out = self._integer_product(g, x, stored, matrix, short)
+        elif form == "int4n":
+            out = self._nbits_product(g, x, stored, matrix, short)
         else:
             out = g.op("MatMul", x, self._matrix(g, stored, matrix, turned=True), name=short)
         if bias:
@@ -112,13 +113,14 @@ class Weights:
 
     def _matrix(self, g: GraphBuilder, name: str, matrix: Array, *, turned: bool) -> str:
         """A layer's matrix as a float32 value, (outputs, inputs) or turned."""
-        if self.precision == "fp32":
+        form = form_of(name, matrix.shape[1], self.precision)
+        if form == "fp32":
             return g.weight(name, matrix.T if turned else matrix)
         if name not in self._restored:
-            if self.precision == "fp16" or is_head(name):
+            if form == "fp16":
                 stored = to_half(name, matrix.T if turned else matrix)
                 value = g.op_top("Cast", g.weight(name, stored), name=f"{name}/fp32", to=FLOAT)
-            elif self.precision == "int4":
+            elif form == "int4":
                 value = self._from_int4(g, name, self._int4(name, matrix), turned=turned)
             else:
                 packed = self._int8(name, matrix)
@@ -133,7 +135,7 @@ class Weights:
     def _int8(self, name: str, matrix: Array) -> Int8:
         """A layer's matrix in 8 bits, rounded once however often the layer is used."""
         if name not in self._int8s:
-            self._int8s[name] = to_int8(matrix, self.precision)
+            self._int8s[name] = to_int8(matrix, form_of(name, matrix.shape[1], self.precision))
         return self._int8s[name]
 
     def _int4(self, name: str, matrix: Array) -> Int4:

@@ -38,6 +38,7 @@ from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM, State
+from trm_sdk.runtimes.torch import choose_device
 
 __all__ = ["Run", "fit", "main", "measure", "open_run", "seconds", "train_step"]
 
@@ -347,10 +348,10 @@ def seconds(text: str) -> float:
 @click.option(
     "--new-data",
     is_flag=True,
-    help="Go on from a checkpoint whose data sources were others than the recipe's.",
+    help="Go on from the checkpoint in --out though its data sources were others than RECIPE's.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its size, and stop.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads a process [all].")
 def main(
     recipe_name: str,
@@ -368,6 +369,8 @@ def main(
     A run that stopped goes on where it was: call the same command again. Several processes, on one
     machine or more, train one model under torchrun.
     """
+    if fresh and new_data:
+        raise ConfigError("--fresh starts over, --new-data goes on: give one of them")
     recipe = load_recipe(recipe_name, overrides)
     budget = None if time_budget is None else seconds(time_budget)
     if dry_run:
@@ -375,11 +378,9 @@ def main(
         return
     if threads:
         torch.set_num_threads(threads)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and "LOCAL_RANK" in os.environ:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    place = torch.device(device)
+    place = choose_device(device)
+    if place.type == "cuda" and place.index is None and "LOCAL_RANK" in os.environ:
+        place = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
     machine.prepare(place)
     world = World.join(place)
     try:

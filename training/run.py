@@ -144,10 +144,12 @@ def open_run(
     ------
     ConfigError
         If the checkpoint is of another model, domain, batch size or data, unless `fresh` or, as to
-        the last two, `new_data`.
+        the last two, `new_data`; or if `new_data` finds no checkpoint to go on from.
     """
-    run = Run.start(recipe, device, world)
     path = out / state.LATEST
+    if new_data and not path.is_file():
+        raise ConfigError(f"--new-data goes on from a checkpoint, and there is none at {path}")
+    run = Run.start(recipe, device, world)
     if fresh or not path.is_file():
         return run
     saved = state.load(path)

@@ -86,16 +86,21 @@ CONFIGS = {
 }
 
 
-def ranges_of(name: str) -> Ranges:
+def ranges_of(name: str, *, wide: bool = False) -> Ranges:
     """Of a random model's activations, for ``int8s``."""
-    spec, model = model_of(name)
+    spec, model = model_of(name, wide=wide)
     tokens = np.random.default_rng(1).integers(0, spec.model.vocab_size, (4, spec.model.seq_len))
     return calibrate(spec, state_arrays(model), tokens.astype(np.int32), steps=2)
 
 
-def model_of(name: str, seed: int = 0) -> tuple[ModelSpec, TRM]:
-    """A random model whose halting head tells puzzles apart."""
+def model_of(name: str, seed: int = 0, *, wide: bool = False) -> tuple[ModelSpec, TRM]:
+    """A random model whose halting head tells puzzles apart.
+
+    With `wide`, over channels enough that the integer forms are not all stored as ``int8w``.
+    """
     config = CONFIGS[name]
+    if wide:
+        config = config.model_copy(update={"hidden_size": 64, "ffn_size": 96})
     torch.manual_seed(seed)
     model = TRM(config).eval()
     with torch.no_grad():

@@ -26,7 +26,7 @@ from trm_sdk.spec import ModelSpec
 @pytest.mark.parametrize("precision", ["fp16", "int8w", "int4", "int4n"])
 @pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
 def test_equals_pytorch_with_rounded_weights(name: str, precision: str) -> None:
-    spec, model = model_of(name)
+    spec, model = model_of(name, wide=True)
     graph = build_graph(spec, state_arrays(model), "loop", precision=precision)
     verify_graph(graph, rounded_model(spec, model, precision)).require()
     # And the rounding is real: against the weights as they were, the graph differs.
@@ -34,7 +34,7 @@ def test_equals_pytorch_with_rounded_weights(name: str, precision: str) -> None:
 
 
 def test_int8_is_near(tmp_path: Path) -> None:
-    source = model_of("attention-learned")
+    source = model_of("attention-learned", wide=True)
     report = export_onnx(source, tmp_path / "m.onnx", precision="int8")
     assert 1e-4 < report.max_difference < 0.5
     graph = onnx.load(report.path)
@@ -45,19 +45,30 @@ def test_int8_is_near(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
 def test_calibrated_int8_is_near(name: str) -> None:
-    spec, model = model_of(name)
+    spec, model = model_of(name, wide=True)
     weights = state_arrays(model)
     rounded = rounded_model(spec, model, "int8s")
     differences = {}
-    for kind, ranges in (("right", ranges_of(name)), ("wrong", defaultdict(lambda: (-0.1, 0.1)))):
+    wrong = defaultdict(lambda: (-0.1, 0.1))
+    for kind, ranges in (("right", ranges_of(name, wide=True)), ("wrong", wrong)):
         graph = build_graph(spec, weights, "loop", precision="int8s", ranges=ranges)
         assert {n.op_type for n in all_nodes(graph.graph)} >= {"QuantizeLinear", "DequantizeLinear"}
         differences[kind] = verify_graph(graph, rounded, steps=1).final_difference
     assert 1e-4 < differences["right"] < 0.3 * differences["wrong"]
 
 
+@pytest.mark.parametrize("precision", ["int8", "int8s", "int4", "int4n"])
+def test_layers_over_few_inputs_are_only_stored_in_8_bits(precision: str) -> None:
+    spec, model = model_of("structured-axes")
+    weights = state_arrays(model)
+    graph = build_graph(spec, weights, precision=precision, ranges={})
+    stored = build_graph(spec, weights, precision="int8w")
+    assert [node.op_type for node in graph.graph.node] == [n.op_type for n in stored.graph.node]
+    assert graph.graph.initializer == stored.graph.initializer
+
+
 def test_ranges_must_be_given() -> None:
-    spec, model = model_of("mlp_t")
+    spec, model = model_of("mlp_t", wide=True)
     with pytest.raises(ExportError, match="needs the ranges"):
         build_graph(spec, state_arrays(model), precision="int8s")
     with pytest.raises(ExportError, match="no range is given"):

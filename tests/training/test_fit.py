@@ -151,6 +151,8 @@ def test_a_run_goes_on_with_new_data(tmp_path):
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
     assert resumed.carry.fresh.all()
     train_step(resumed)
+    with pytest.raises(ConfigError, match="there is none at"):
+        open_run(_recipe(other), tmp_path / "empty", CPU, fresh=False, new_data=True)
 
 
 def test_a_corrupt_checkpoint_is_named(tmp_path):
@@ -168,7 +170,13 @@ def test_a_diverging_run_stops_with_advice(tmp_path):
 
 
 def test_the_command_line_answers_bad_input_in_one_line():
-    for arguments in (["no-such"], ["sudoku", "steps=-1"], ["sudoku", "--time-budget", "soon"]):
+    for arguments in (
+        ["no-such"],
+        ["sudoku", "steps=-1"],
+        ["sudoku", "--time-budget", "soon"],
+        ["sudoku", "--device", "gpu"],
+        ["sudoku", "--fresh", "--new-data"],
+    ):
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 2
         assert "Traceback" not in result.output

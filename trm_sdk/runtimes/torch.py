@@ -178,7 +178,7 @@ class TorchRuntime:
             torch.set_num_threads(threads)
         if precision not in ("float32", "bfloat16"):
             raise InvalidInputError(f"precision must be 'float32' or 'bfloat16'; got {precision!r}")
-        self._device = _choose_device(device)
+        self._device = choose_device(device)
         self.device = self._device.type
         self.spec = spec
         self.model = model.to(self._device).eval()
@@ -313,7 +313,14 @@ def _on_host(state: TorchState, logits: Tensor, halt_logit: Tensor) -> StepOutpu
     return StepOutput(state, both[:-rows].reshape(logits.shape), both[-rows:])
 
 
-def _choose_device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
+    """The device of a name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    InvalidInputError
+        If the name is another, or the device is not to be had.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":

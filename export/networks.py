@@ -77,8 +77,9 @@ class Weights:
         *,
         bias: bool = False,
         left: bool = False,
+        plus: str | None = None,
     ) -> str:
-        """``x @ weight.T (+ bias)`` over the last axis of x, or over its last but one.
+        """``x @ weight.T (+ bias or plus)`` over the last axis of x, or over its last but one.
 
         Parameters
         ----------
@@ -88,6 +89,9 @@ class Weights:
             Only these outputs of the layer, stored on their own under the name of `part`.
         left : bool
             ``weight @ x`` instead: the layer runs over the last axis but one. Takes no bias.
+        plus : str, optional
+            A value of shape (rows, outputs) to add, for an x of two axes. In float the product is
+            added up onto it, which saves an addition's reading and writing.
         """
         suffix = f".{part}" if part else ""
         stored = f"{name}{suffix}.weight"
@@ -104,8 +108,14 @@ class Weights:
             out = self._integer_product(g, x, stored, matrix, short)
         elif form == "int4n":
             out = self._nbits_product(g, x, stored, matrix, short)
+        elif plus is not None:
+            turned = self._matrix(g, stored, matrix, turned=True)
+            return g.op("Gemm", x, turned, plus, name=short)
         else:
             out = g.op("MatMul", x, self._matrix(g, stored, matrix, turned=True), name=short)
+        if plus is not None:
+            # In this order: inference of types knows nothing of what MatMulNBits gives.
+            return g.op("Add", plus, out, name=f"{short}_plus")
         if bias:
             values = self[f"{name}.bias"][rows if rows is not None else slice(None)]
             out = g.op("Add", out, g.weight(f"{name}{suffix}.bias", values), name=f"{short}_bias")
@@ -531,34 +541,38 @@ class StructuredGraph:
     def _block(self, g: GraphBuilder, x: str, name: str) -> str:
         config, size = self.config, self.config.hidden_size
         width = config.swiglu_size
+        # Products over all nodes work on (nodes, channels): with two axes, they add up onto what
+        # is to be added to them.
+        flat = g.reshape(x, -1, size, name="nodes")
+        heard = self._heard(g, x, name)
+        if heard is None:
+            total = self.weights.linear(g, flat, f"{name}.node", bias=True)
+        else:
+            heard = g.reshape(heard, -1, 2 * width, name="heard")
+            total = self.weights.linear(g, flat, f"{name}.node", plus=heard)
+        halves = g.ints("halves", width, width)
+        gate, up = g.op_many("Split", [total, halves], ["gate", "up"], axis=-1)
+        mixed = self.weights.linear(g, swiglu(g, gate, up), f"{name}.down", plus=flat)
+        mixed = rms_norm(g, mixed, size, config.rms_norm_eps)
+        return g.reshape(mixed, -1, *self.shape, name="shaped")
+
+    def _heard(self, g: GraphBuilder, x: str, name: str) -> str | None:
+        """The node term's bias and what all nodes hear of their groups, or None if of none."""
         pools = AxisPools(g, x)
-        pooled = {
-            relation.name: self._pool(g, x, relation, pools)
-            for relation in self.structure.relations
-        }
-        value = None
+        terms = []
+        for relation in self.structure.relations:
+            pooled = self._pool(g, x, relation, pools)
+            layer = f"{name}.relations.{relation.weights_key}"
+            heard = self.weights.linear(g, pooled, layer)
+            terms.append((self._heard_shape(relation), self._spread(g, heard, relation)))
         if self.by_value:
-            axis = len(self.cell_shape) + 1
-            value = pools.pool((axis,), self.values, "values")
-        halves = []
-        for half, rows in (("gate", slice(0, width)), ("up", slice(width, None))):
-            with g.scope(half):
-                terms = []
-                for relation in self.structure.relations:
-                    layer = f"{name}.relations.{relation.weights_key}"
-                    heard = self.weights.linear(g, pooled[relation.name], layer, rows, half)
-                    terms.append(
-                        (self._heard_shape(relation), self._spread(g, heard, relation, width))
-                    )
-                if value is not None:
-                    heard = self.weights.linear(g, value, f"{name}.value", rows, half)
-                    terms.append(((*self.cell_shape, 1), heard))
-                bias = g.weight(f"{name}.node.{half}.bias", self.weights[f"{name}.node.bias"][rows])
-                total = self.weights.linear(g, x, f"{name}.node", rows, half)
-                halves.append(add_terms(g, total, self.shape[:-1], bias, terms))
-        down = self.weights.linear(g, swiglu(g, *halves), f"{name}.down")
-        mixed = g.op("Add", x, down, name="residual")
-        return rms_norm(g, mixed, size, config.rms_norm_eps)
+            pooled = pools.pool((len(self.cell_shape) + 1,), self.values, "values")
+            heard = self.weights.linear(g, pooled, f"{name}.value")
+            terms.append(((*self.cell_shape, 1), heard))
+        if not terms:
+            return None
+        bias = self.weights.vector(g, f"{name}.node.bias")
+        return add_terms(g, self.shape[:-1], bias, terms)
 
     def _heard_shape(self, relation: Relation) -> tuple[int, ...]:
         """Shape, but for batch and channels, of what `_spread` gives."""
@@ -596,7 +610,7 @@ class StructuredGraph:
             peak = g.op("Mul", peak, none, name="max_or_zero")
         return g.op("Concat", total, peak, name="pool", axis=-1)
 
-    def _spread(self, g: GraphBuilder, heard: str, relation: Relation, width: int) -> str:
+    def _spread(self, g: GraphBuilder, heard: str, relation: Relation) -> str:
         """What each node hears of the projected groups."""
         if relation.name in self.axes:
             return heard  # broadcasting does it
@@ -613,7 +627,8 @@ class StructuredGraph:
                     mask = g.constant(f"{relation.name}/heard_present", present[:, :, None, None])
                     heard = g.op("Mul", heard, mask, name="heard_present")
                 heard = g.reduce("ReduceSum", heard, [2], keepdims=False, name="heard_sum")
-            return g.reshape(heard, -1, *self.cell_shape, self.values, width, name="spread")
+            outputs = 2 * self.config.swiglu_size
+            return g.reshape(heard, -1, *self.cell_shape, self.values, outputs, name="spread")
 
     def readout(self, g: GraphBuilder, y: str) -> tuple[str, str]:
         config = self.config
@@ -630,37 +645,39 @@ class StructuredGraph:
 
 
 def add_terms(
-    g: GraphBuilder,
-    total: str,
-    shape: tuple[int, ...],
-    bias: str,
-    terms: list[tuple[tuple[int, ...], str]],
+    g: GraphBuilder, shape: tuple[int, ...], bias: str, terms: list[tuple[tuple[int, ...], str]]
 ) -> str:
-    """``total + bias + terms`` with as few additions over the whole shape as can be.
+    """``bias + terms``, broadcast to the whole shape, with little addition over all of it.
 
     An addition over all nodes reads and writes more than the terms' own matrix products, so the
-    bias joins the smallest term, and terms whose sum is still smaller than the whole (Sudoku's rows
-    and boxes: a third) are added up before they are broadcast.
+    bias joins the smallest term, and of what is left the two with the smallest sum come first
+    (Sudoku's rows and boxes: a third of the whole).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the sum, but for batch and channels.
+    terms : list of (shape, value)
+        At least one; shapes broadcast to `shape`.
     """
     terms = sorted(terms, key=lambda term: math.prod(term[0]))
-    if not terms:
-        return g.op("Add", total, bias, name="bias")
     terms[0] = terms[0][0], g.op("Add", terms[0][1], bias, name="bias")
-    while True:
-        pairs = [
-            (tuple(map(max, terms[a][0], terms[b][0])), a, b)
-            for a in range(len(terms))
-            for b in range(a + 1, len(terms))
-        ]
-        small = [pair for pair in pairs if 2 * math.prod(pair[0]) <= math.prod(shape)]
-        if not small:
-            break
-        union, a, b = min(small, key=lambda pair: math.prod(pair[0]))
-        joined = g.op("Add", terms[a][1], terms[b][1], name="partial")
+    while len(terms) > 1:
+        union, a, b = min(
+            (
+                (tuple(map(max, terms[a][0], terms[b][0])), a, b)
+                for a in range(len(terms))
+                for b in range(a + 1, len(terms))
+            ),
+            key=lambda pair: math.prod(pair[0]),
+        )
+        joined = g.op("Add", terms[a][1], terms[b][1], name="total")
         terms = [term for number, term in enumerate(terms) if number not in (a, b)]
         terms.append((union, joined))
-    for _, term in terms:
-        total = g.op("Add", total, term, name="total")
+    ((found, total),) = terms
+    if found != shape:
+        zeros = g.constant("all_nodes", np.zeros((1, *shape, 1), np.float32))
+        total = g.op("Add", total, zeros, name="broadcast")
     return total
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -66,12 +66,9 @@ class Int8:
 
     @classmethod
     def of(cls, matrix: Array, largest: int = 127) -> Int8:
-        """Quantise symmetrically to -largest..largest, each row with the scale that loses least.
-
-        Rows of zeros get scale 1.
-        """
-        peak = np.abs(matrix).max(1, keepdims=True)
-        scale = _best_scale(matrix, peak / largest, (-largest, largest), np.float32)
+        """Quantise symmetrically to -largest..largest; rows of zeros get scale 1."""
+        scale = np.abs(matrix).max(1, keepdims=True) / largest
+        scale = np.where(scale > 0, scale, 1).astype(np.float32)
         return cls(np.clip(np.rint(matrix / scale), -largest, largest).astype(np.int8), scale)
 
     def restored(self) -> Array:
@@ -117,12 +114,22 @@ class Int4:
         padded = np.zeros((outputs, blocks * block), np.float32)
         padded[:, :inputs] = matrix
         cut = padded.reshape(outputs, blocks, block)
-        peak = np.abs(cut).max(2, keepdims=True)
-        scale = _best_scale(cut, peak / 7.5, (-8, 7), np.float16)
-        codes = np.clip(np.rint(cut / scale.astype(np.float32)), -8, 7) + 8
+        largest = np.abs(cut).max(2, keepdims=True)
+        best_scale = np.ones_like(largest, np.float16)
+        best_loss = np.full_like(largest, np.inf)
+        # Clipping the largest number a little often costs less than a coarser grid for the rest.
+        for share in np.linspace(0.7, 1.15, 19):
+            scale = (largest * share / 7.5).astype(np.float16)
+            scale = np.where(scale > 0, scale, np.float16(1))
+            wide = scale.astype(np.float32)
+            restored = np.clip(np.rint(cut / wide), -8, 7) * wide
+            loss = np.square(restored - cut).sum(2, keepdims=True)
+            best_scale = np.where(loss < best_loss, scale, best_scale)
+            best_loss = np.minimum(loss, best_loss)
+        codes = np.clip(np.rint(cut / best_scale.astype(np.float32)), -8, 7) + 8
         flat = codes.reshape(outputs, -1).astype(np.uint8)
         half = flat.shape[1] // 2
-        return cls(flat[:, :half] | (flat[:, half:] << 4), scale, inputs)
+        return cls(flat[:, :half] | (flat[:, half:] << 4), best_scale, inputs)
 
     def codes(self) -> Array:
         """The numbers 0..15, uint8 of shape (outputs, width)."""
@@ -135,31 +142,6 @@ class Int4:
         blocks = codes.reshape(len(codes), -1, self.block) - 8
         restored = blocks * self.scale.astype(np.float32)
         return restored.reshape(len(codes), -1)[:, : self.inputs]
-
-
-def _best_scale(
-    numbers: Array, full: Array, levels: tuple[int, int], dtype: type[np.floating[Any]]
-) -> Array:
-    """The scale of each last-axis block with the smallest squared error, near that of its peak.
-
-    Clipping the largest number a little often costs less than a coarser grid for the rest.
-
-    Parameters
-    ----------
-    full : array that broadcasts to `numbers`
-        The scales at which no number is clipped.
-    """
-    best = np.ones_like(full, dtype)
-    least = np.full_like(full, np.inf)
-    for share in np.linspace(0.7, 1.15, 46):
-        scale = (full * share).astype(dtype)
-        scale = np.where(scale > 0, scale, dtype(1))
-        wide = scale.astype(np.float32)
-        restored = np.clip(np.rint(numbers / wide), *levels) * wide
-        loss = np.square(restored - numbers).sum(-1, keepdims=True)
-        best = np.where(loss < least, scale, best)
-        least = np.minimum(loss, least)
-    return best
 
 
 def affine(lowest: float, highest: float) -> tuple[Array, Array]:

@@ -86,7 +86,8 @@ def test_examples_halt_on_their_own() -> None:
     out = run(graph, {**inputs, "halt_threshold": np.array(threshold, np.float32)})
     assert (out["steps"] == np.array(expected) + 1).all()
     for row, step in enumerate(expected):
-        np.testing.assert_allclose(out["logits"][row], seen[step][0][row], atol=1e-4)
+        # A random network multiplies rounding from step to step.
+        np.testing.assert_allclose(out["logits"][row], seen[step][0][row], atol=1e-3)
 
 
 def test_loop_stops_when_all_have_halted() -> None:

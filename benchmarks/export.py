@@ -35,7 +35,7 @@ from benchmarks.readme import README, fill
 from export.bench import feeds, in_turn, step_flops
 from export.exporter import load_source, state_arrays
 from export.puzzles import calibration, held_out
-from export.quantize import PRECISIONS
+from export.quantize import FEW_INPUTS, alike
 from export.report import Graphs, losses
 from export.verify import session
 from trm_sdk.console import ErrorHandlingCommand
@@ -86,18 +86,17 @@ def judge(name: str, puzzles: int, steps: int) -> dict[str, Any]:
     graphs = Graphs.of(spec, model)
     tokens, answers = held_out(spec, puzzles)
     sizes = graphs.sizes(16)
+    rows: dict[str, dict[str, Any]] = {}
+    for group in alike(graphs.weights):
+        first = group[0]
+        solved = graphs.solved(first, tokens, answers, steps)
+        rows[first] = {"bytes": sizes[first], "solved": solved, "as": group}
     return {
         "model": name,
         "puzzles": puzzles,
         "steps": steps,
         "parameter_bytes": graphs.parameter_bytes,
-        "rows": {
-            precision: {
-                "bytes": sizes[precision],
-                "solved": graphs.solved(precision, tokens, answers, steps),
-            }
-            for precision in PRECISIONS
-        },
+        "rows": rows,
     }
 
 
@@ -223,8 +222,9 @@ def fragment(result: dict[str, Any]) -> str:
         solved = {precision: row["solved"] for precision, row in judged["rows"].items()}
         parts.append(
             "Held-out minimal puzzles, one attempt, no halting; one puzzle is "
-            f"{100 / judged['puzzles']:.1f} points. {losses(solved)} A graph this small "
-            "runs its operators on one thread, as in `Solver`; PyTorch takes all."
+            f"{100 / judged['puzzles']:.1f} points. {losses(solved)} Layers over fewer than "
+            f"{FEW_INPUTS} inputs are stored as in `int8w` in every integer form. A graph this "
+            "small runs its operators on one thread, as in `Solver`; PyTorch takes all."
         )
     if sizes := result.get("sizes"):
         parts.append(_paper_table(sizes, result.get("paper")))
@@ -256,7 +256,7 @@ def _bundled_table(judged: dict[str, Any], times: dict[str, float]) -> str:
     for precision, row in judged["rows"].items():
         size = row["bytes"]["step"]
         line = (
-            f"| {precision} | {size:,} | {size / judged['parameter_bytes']:.3f}x | "
+            f"| {', '.join(row['as'])} | {size:,} | {size / judged['parameter_bytes']:.3f}x | "
             f"{row['solved']:.1%} | "
         )
         if ms := times.get(precision):

@@ -19,11 +19,10 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.accuracy import RESULTS, generated
+from benchmarks.accuracy import RESULTS, generated, sudoku_of
 from benchmarks.machine import describe, sentence
 from trm_sdk import Grid, SolveOptions, Solver, Task
 from trm_sdk.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
 
 
 def resident_mb() -> float:
@@ -75,8 +74,7 @@ def work(
 def main(model: str, minutes: float, workers: int, threads: int, out: Path) -> None:
     """Let WORKERS threads share one Solver of MODEL."""
     solver = Solver.from_pretrained(model, threads=threads)
-    assert isinstance(solver.domain, Sudoku)
-    tasks = generated(solver.domain, 500)
+    tasks = generated(sudoku_of(solver), 500)
     deadline = time.monotonic() + 60 * minutes
     counts: list[dict[str, int]] = [
         dict.fromkeys(("puzzles", "verified", "wrong", "errors"), 0) for _ in range(workers)

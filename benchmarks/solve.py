@@ -33,14 +33,14 @@ import onnxruntime
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample
+from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample, sudoku_of
 from benchmarks.curve import curve
 from benchmarks.machine import describe
 from benchmarks.readme import README, fill
 from benchmarks.solve_report import FIGURE, draw, fragment, markdown
 from export import export_onnx
-from export.exporter import load_source
-from export.quantize import Precision
+from export.exporter import load_source, state_arrays
+from export.quantize import Precision, alike
 from training.data import generator
 from trm_sdk import SolveOptions, Solver, Task
 from trm_sdk.console import ErrorHandlingCommand
@@ -253,10 +253,10 @@ def make_ways(
     yield "PyTorch runtime", solver(eager, once), None
     exported = export_onnx((spec, network), folder / "fp32.onnx")
     yield "ONNX step", solver(onnx, once), exported.bytes
-    for precision in ROUNDED:
-        exported = export_onnx((spec, network), folder / f"{precision}.onnx", precision=precision)
+    for group in alike(state_arrays(network), ROUNDED):
+        exported = export_onnx((spec, network), folder / "rounded.onnx", precision=group[0])
         rounded = Solver(OnnxRuntime(exported.path, "cpu", threads), domain)
-        yield f"ONNX step, {precision}", solver(rounded, once), exported.bytes
+        yield f"ONNX step, {', '.join(group)}", solver(rounded, once), exported.bytes
     exported = export_onnx((spec, network), folder / "loop.onnx", mode="loop")
     loop = loop_graph(exported.path, domain, steps, threads)
     yield "ONNX loop (halting head)", loop, exported.bytes
@@ -296,8 +296,7 @@ def main(
     torch.set_num_threads(threads)
     console = Console()
     onnx = Solver.from_pretrained(model, runtime="onnx", threads=threads)
-    domain = onnx.domain
-    assert isinstance(domain, Sudoku)
+    domain = sudoku_of(onnx)
     result: dict[str, Any] = json.loads(out.read_text("utf-8")) if out.is_file() else {}
     result |= {"model": Path(model).name, "steps": steps, "batch": batch}
     result |= {"machine": describe(threads), "defaults": onnx.options.model_dump()}

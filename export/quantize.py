@@ -23,7 +23,7 @@ int4n      4 bits, blocks of 32, multiplied from 4 bits by onnxruntime's own Mat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -48,7 +48,7 @@ BLOCK = 32
 #: Layers over fewer inputs are stored as in ``int8w``. Rounding activations for so short products
 #: saves 7% of a step's time (two cores with AVX2, the bundled `sudoku`), and four bits save less
 #: than the operators that unpack them take; either costs a recursive network puzzles.
-_FEW_INPUTS = 64
+FEW_INPUTS = 64
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,26 @@ def form_of(name: str, inputs: int, precision: Precision) -> Precision:
         return "fp32"
     if precision == "fp16" or is_head(name):
         return "fp16"
-    return precision if inputs >= _FEW_INPUTS else "int8w"
+    return precision if inputs >= FEW_INPUTS else "int8w"
+
+
+def alike(
+    weights: Mapping[str, Array], precisions: Sequence[Precision] = get_args(Precision)
+) -> list[tuple[Precision, ...]]:
+    """Precisions in groups that store every layer of a model alike, and so are one in effect.
+
+    Parameters
+    ----------
+    weights : mapping from name to float32 array
+    precisions : sequence, optional
+        Those to look at; default all.
+    """
+    matrices = {name: a for name, a in weights.items() if name.endswith(".weight") and a.ndim == 2}
+    groups: dict[tuple[Precision, ...], list[Precision]] = {}
+    for precision in precisions:
+        forms = tuple(form_of(name, a.shape[1], precision) for name, a in matrices.items())
+        groups.setdefault(forms, []).append(precision)
+    return [tuple(group) for group in groups.values()]
 
 
 def is_head(name: str) -> bool:

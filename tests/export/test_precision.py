@@ -16,7 +16,7 @@ from export.bench import feeds
 from export.calibrate import _best_range
 from export.exporter import all_nodes, rounded_model, state_arrays
 from export.graph import observed_graph
-from export.quantize import Int4, Int8, rounded_weights
+from export.quantize import Int4, Int8, alike, rounded_weights
 from export.verify import session, verify_graph
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
@@ -65,6 +65,13 @@ def test_layers_over_few_inputs_are_only_stored_in_8_bits(precision: str) -> Non
     stored = build_graph(spec, weights, precision="int8w")
     assert [node.op_type for node in graph.graph.node] == [n.op_type for n in stored.graph.node]
     assert graph.graph.initializer == stored.graph.initializer
+
+
+def test_precisions_are_grouped_by_what_they_store() -> None:
+    few, many = (state_arrays(model_of("structured-axes", wide=wide)[1]) for wide in (False, True))
+    assert alike(few) == [("fp32",), ("fp16",), ("int8w", "int8", "int8s", "int4", "int4n")]
+    assert alike(few, ["int4", "fp16"]) == [("int4",), ("fp16",)]
+    assert len(alike(many)) == 7
 
 
 def test_ranges_must_be_given() -> None:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from benchmarks.accuracy import RESULTS
 from training.config import SudokuGenerated, load_recipe
 from training.data import generator
-from training.data.sudoku import HELD_OUT_SEED, examples, read_csv
+from training.data.files import examples, read_csv
+from training.data.sudoku import HELD_OUT_SEED
 from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,13 +18,29 @@ from trm_sdk.spec import ModelSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 Fraction = Annotated[float, Field(ge=0, le=1)]
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Infinity would be lost on the way through a checkpoint's JSON, and means nothing anywhere.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SudokuGenerated(_Strict):
+class Source(_Strict):
+    """What all data sources have: their share of the mixture, and when they are in use."""
+
+    weight: float = Field(default=1.0, gt=0)
+    start: Fraction = 0.0
+    end: Fraction = 1.0
+
+    @model_validator(mode="after")
+    def _has_a_time(self) -> Source:
+        if self.start > self.end:
+            raise ValueError(f"start {self.start} is after end {self.end}")
+        return self
+
+
+class SudokuGenerated(Source):
     """Puzzles made on the fly: unique solutions, minimal, then with clues added back.
 
     Attributes
@@ -59,33 +75,43 @@ class SudokuGenerated(_Strict):
     first_rounds: int = Field(default=50, ge=0)
     rounds: int = Field(default=4, ge=0)
     lifetime: int | None = Field(default=100, ge=1)
-    weight: float = Field(default=1.0, gt=0)
-    start: Fraction = 0.0
-    end: Fraction = 1.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SudokuGenerated:
+        _check_clues("clues_added", self.clues_added)
+        if not self.hard:
+            for name in ("rating", "pool", "first_rounds", "rounds", "lifetime"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is of pools: it needs hard: true")
+        return self
 
 
-class SudokuFile(_Strict):
-    """Puzzles of a file in Sudoku-Extreme's form, ``source,question,answer,rating``.
+class PuzzleFile(Source):
+    """Puzzles of a CSV file with the columns ``question`` and ``answer``, of any domain.
 
     Attributes
     ----------
     path : str
+        Sudoku-Extreme's files, for example: ``source,question,answer,rating``.
     limit : int or None
         Use only so many puzzles, drawn with `seed` (the paper: 1,000).
     augment : bool
-        Draw every puzzle under a random symmetry (relabelling, permutations, transposition).
+        Draw every puzzle under a random symmetry of its domain (Sudoku: relabelling, permutations,
+        transposition).
     """
 
     kind: Literal["file"]
     path: str
     limit: int | None = Field(default=None, gt=0)
     augment: bool = True
-    weight: float = Field(default=1.0, gt=0)
-    start: Fraction = 0.0
-    end: Fraction = 1.0
 
 
-DataSource = Annotated[SudokuGenerated | SudokuFile, Field(discriminator="kind")]
+def _check_clues(name: str, clues: tuple[int, int]) -> None:
+    if not 0 <= clues[0] <= clues[1]:
+        raise ValueError(f"{name} must be (low, high) with 0 <= low <= high; got {clues}")
+
+
+DataSource = Annotated[SudokuGenerated | PuzzleFile, Field(discriminator="kind")]
 
 
 class Depth(_Strict):
@@ -141,7 +167,8 @@ class Objective(_Strict):
         the supervision steps of an optimiser step, history and differentiated ones together, are
         drawn from this range.
     linger : int
-        Most supervision steps that a solved puzzle stays on (drawn uniformly from 0).
+        Most supervision steps that a solved puzzle stays on. After every stretch in which it is
+        solved a stay is drawn uniformly from 0 to this, and the earliest end counts.
     exploration : float
         ``halting`` only: probability that a puzzle must stay for a random number of steps.
     noise : float
@@ -165,7 +192,8 @@ class Objective(_Strict):
 
     @model_validator(mode="after")
     def _ordered(self) -> Objective:
-        if self.min_steps > self.max_steps:
+        by_halting = self.scheme == "deep" and self.refill == "halting"
+        if self.min_steps > self.max_steps and not by_halting:
             raise ValueError(f"min_steps {self.min_steps} is above max_steps {self.max_steps}")
         if self.scheme == "last-step" and self.min_steps < self.grad_steps:
             raise ValueError(
@@ -176,9 +204,10 @@ class Objective(_Strict):
         if starts != sorted(set(starts)):
             raise ValueError(f"depth must have ascending starts; got {starts}")
         for milestone in self.depth:
-            if milestone.max_steps is not None and milestone.max_steps < self.min_steps:
+            most = milestone.max_steps
+            if most is not None and most < self.min_steps and not by_halting:
                 raise ValueError(
-                    f"depth from {milestone.start} has max_steps {milestone.max_steps}, below "
+                    f"depth from {milestone.start} has max_steps {most}, below "
                     f"min_steps {self.min_steps}"
                 )
         return self
@@ -218,7 +247,7 @@ class Optimizer(_Strict):
     name: Literal["adamw", "muon", "adam_atan2"] = "adamw"
     lr: float = Field(default=3e-3, gt=0)
     muon_lr: float = Field(default=0.01, gt=0)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.95)
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float | None = Field(default=1.0, gt=0)
     puzzle_lr: float = Field(default=1e-4, gt=0)
@@ -227,7 +256,7 @@ class Optimizer(_Strict):
     schedule: Literal["cosine", "constant", "trapezoid"] = "cosine"
     cooldown: Fraction = 0.3
     floor: Fraction = 0.02
-    ema: Fraction = 0.995
+    ema: _Decay = 0.995
     ema_warmup: bool = True
 
 
@@ -241,18 +270,29 @@ class Evaluation(_Strict):
     puzzles : int
         Held-out puzzles a set while training (ten times as many at the end).
     sets : mapping from name to (low, high)
-        Generated sets by clues added back to minimal puzzles.
+        Generated sets by clues added back to minimal puzzles; of Sudoku alone.
     files : mapping from name to path
-        Sets from files in Sudoku-Extreme's form, for the end of the run.
+        Sets from CSV files, for the end of the run; for domains other than Sudoku, `puzzles` of
+        each are also measured during the run.
     steps : int
         Supervision steps.
     """
 
     every: float = Field(default=120.0, gt=0)
     puzzles: int = Field(default=100, gt=0)
-    sets: dict[str, tuple[int, int]] = Field(default_factory=lambda: {"minimal": (0, 0)})
+    sets: dict[str, tuple[int, int]] = Field(
+        default_factory=lambda: {"minimal": (0, 0)}, min_length=1
+    )
     files: dict[str, str] = Field(default_factory=dict)
     steps: int = Field(default=16, gt=0)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Evaluation:
+        for name, clues in self.sets.items():
+            _check_clues(f"sets.{name}", clues)
+        if both := sorted(self.sets.keys() & self.files.keys()):
+            raise ValueError(f"{both[0]!r} names both a generated set and a file")
+        return self
 
 
 class ModelChoice(_Strict):
@@ -312,7 +352,7 @@ class Recipe(_Strict):
     steps: int = Field(default=10_000, gt=0)
     batch_size: int = Field(default=32, gt=0)
     micro_batch: int | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     compile: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
     solve: SolveOptions | None = None
@@ -333,8 +373,42 @@ class Recipe(_Strict):
         if last and (last[0].H_cycles, last[0].L_cycles) != own:
             raise ValueError(
                 f"objective.depth ends at H_cycles, L_cycles = "
-                f"{last[0].H_cycles, last[0].L_cycles}; it must end at the model's own, {own}"
+                f"{last[0].H_cycles, last[0].L_cycles}; it must end at the model's own, {own} "
+                "(objective.depth=[] for no curriculum)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _differentiates_what_there_is(self) -> Recipe:
+        if self.objective.grad_cycles > self.model.H_cycles:
+            raise ValueError(
+                f"objective.grad_cycles {self.objective.grad_cycles} is above model.H_cycles "
+                f"{self.model.H_cycles}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_data_throughout(self) -> Recipe:
+        covered = 0.0
+        for source in sorted(self.data, key=lambda source: source.start):
+            if source.start <= covered:
+                covered = max(covered, source.end)
+        if covered < 1:
+            raise ValueError(f"no data source covers the run from {covered:.0%} on")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_board(self) -> Recipe:
+        cells = get_domain(self.domain).seq_len
+        named = [(f"evaluation.sets.{name}", clues) for name, clues in self.evaluation.sets.items()]
+        named += [
+            (f"data.{number}.clues_added", source.clues_added)
+            for number, source in enumerate(self.data)
+            if isinstance(source, SudokuGenerated)
+        ]
+        for name, clues in named:
+            if clues[1] > cells:
+                raise ValueError(f"{name} puts back {clues[1]} clues on a board of {cells} cells")
         return self
 
     def spec(self, domain: Domain | None = None) -> ModelSpec:
@@ -373,14 +447,16 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     if path.suffix not in {".yaml", ".yml"}:
         path = RECIPES / f"{name_or_path}.yaml"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
         names = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
         close = difflib.get_close_matches(name_or_path, names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f" (there are {names})"
         raise ConfigError(f"no recipe {name_or_path!r}{hint}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no valid YAML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"recipe {path} can't be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+        raise ConfigError(f"{path} is no valid YAML: {_problem(error)}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold keys and values; got {type(data).__name__}")
     data.setdefault("name", path.stem)
@@ -397,14 +473,43 @@ def parse_recipe(data: dict[str, Any], source: str) -> Recipe:
         raise ConfigError(explain(error, f"recipe {source}", _keys(Recipe))) from None
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    """All keys of a model and of the models in it, for suggestions."""
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """All keys of a model and of the models in it, dotted, for suggestions."""
     keys: list[str] = []
     for name, field in model.model_fields.items():
-        keys.append(name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _keys(field.annotation)
-    return keys
+        keys.append(prefix + name)
+        for inner in _models(field.annotation):
+            keys += _keys(inner, f"{prefix}{name}.")
+    return list(dict.fromkeys(keys))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models in an annotation such as ``tuple[A | B, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key may be given twice: the first one would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value!r} is given twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a YAML text, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
+    return str(error).splitlines()[0]
 
 
 def _set(data: dict[str, Any], override: str) -> None:
@@ -412,9 +517,9 @@ def _set(data: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"an override is key=value (optimizer.lr=1e-3); got {override!r}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: {text!r} is no valid YAML: {error}") from None
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{key}: {text!r} is no valid YAML: {_problem(error)}") from None
     if isinstance(value, str):
         with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3, which people write, as text
             value = float(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,9 @@ from trm_sdk.domains import get_domain
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.runtimes.torch import choose_device
+
+#: A line of JSON an evaluation, in the folder of a run.
+LOG = "log.jsonl"
 
 __all__ = ["Run", "fit", "main", "measure", "open_run", "seconds", "train_step"]
 
@@ -137,31 +141,31 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
     recipe, world = run.recipe, run.world
     meter = Meter(run)
     if recipe.compile:
+        machine.check_compiler(next(run.model.parameters()).device)
         run.supervision.compiled()
     started = time.monotonic()
     last_saved = last_evaluated = 0.0
     before = run.seconds
-    # Averages for the log, over about fifty steps.
-    loss = cells = norm = math.nan
+    if world.first:  # a killed run may have logged more than it saved
+        lines = [json.dumps(line) + "\n" for line in run.history]
+        (out / LOG).write_text("".join(lines), encoding="utf-8")
     with (
         _stopping() as stopped,
         _progress(console) as progress,
-        report.Scalars(out if world.first else None) as scalars,
+        report.Scalars(out if world.first else None, run.step) as scalars,
     ):
         task = progress.add_task(recipe.name, total=recipe.steps, completed=run.step, note="")
         while run.step < recipe.steps:
             new = train_step(run)
             # One clock for all processes, so that all evaluate, save and stop at the same step.
             elapsed, stop = world.agree(time.monotonic() - started, stopped())
-            loss, cells, norm = (
-                value if math.isnan(old) else old + 0.02 * (value - old)
-                for old, value in zip((loss, cells, norm), new, strict=True)
-            )
-            if not math.isfinite(new[0]):
+            # The weights are what this step's gradient has made of them: before they are saved.
+            if not all(map(math.isfinite, new)):
                 raise ConfigError(
-                    f"the loss is {new[0]} at step {run.step}: lower optimizer.lr "
-                    f"(now {recipe.optimizer.lr})"
+                    f"loss {new[0]}, gradient norm {new[2]} at step {run.step}: the run diverges; "
+                    f"lower optimizer.lr (now {recipe.optimizer.lr})"
                 )
+            run.averages = loss, cells, norm = _averaged(run.averages, new)
             meter.count(elapsed)
             run.seconds = before + elapsed
             if run.step % 10 == 0:
@@ -185,13 +189,12 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
                     "solved_in_training": round(solved, 4),
                     "grad_norm": round(norm, 3),
                     "learning_rate": run.optimizers[0].param_groups[0]["lr"],
-                    "puzzle_steps_per_second": round(meter.rate, 1),
-                    "utilisation": round(meter.utilisation, 4),
+                    **meter.figures(),
                     **measure(run, run.held_out),
                 }
                 run.history.append(line)
                 if world.first:
-                    with (out / "log.jsonl").open("a", encoding="utf-8") as file:
+                    with (out / LOG).open("a", encoding="utf-8") as file:
                         file.write(json.dumps(line) + "\n")
                     scalars.add(line)
                 progress.console.print(_sentence(line), highlight=False, soft_wrap=True)
@@ -204,6 +207,16 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
             if over:
                 break
     return run.step >= recipe.steps
+
+
+def _averaged(
+    old: tuple[float, float, float] | None, new: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Running averages over about fifty steps."""
+    if old is None:
+        return new
+    loss, cells, norm = (was + 0.02 * (value - was) for was, value in zip(old, new, strict=True))
+    return loss, cells, norm
 
 
 class Meter:
@@ -253,6 +266,15 @@ class Meter:
         """Model FLOPs over the measured peak, 0..1."""
         return self.work / (self.elapsed - self.since) / self.peak if self.work else math.nan
 
+    def figures(self) -> dict[str, float]:
+        """Both for the log; nothing before a step has been timed."""
+        if not self.puzzle_steps:
+            return {}
+        return {
+            "puzzle_steps_per_second": round(self.rate, 1),
+            "utilisation": round(self.utilisation, 4),
+        }
+
 
 def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
     """Accuracy of the averaged weights: after the last step, and by the rules along the way."""
@@ -286,7 +308,7 @@ def _sentence(line: dict[str, Any]) -> str:
             on_the_way = line[name + "/verified"]
             lost = "" if on_the_way == value else f" ({on_the_way:.1%} on the way)"
             parts.append(f"{name} {value:.1%}{lost}")
-    if math.isfinite(line["puzzle_steps_per_second"]):  # not after the first step, which compiles
+    if "puzzle_steps_per_second" in line:  # not after the first step, which compiles
         parts.append(f"{line['puzzle_steps_per_second']:.0f} puzzle-steps/s")
     return "  ".join(parts)
 
@@ -385,10 +407,20 @@ def main(
     world = World.join(place)
     try:
         out = out or Path("runs") / recipe.name
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out, fresh=fresh)
         _train(recipe, out, place, world, budget, fresh=fresh, new_data=new_data)
     finally:
         world.leave()
+
+
+def _make_folder(out: Path, *, fresh: bool) -> None:
+    """Make the folder of a run; `fresh`: without what an earlier one has left there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            shutil.rmtree(out / report.SCALARS, ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out} is no folder to write to: {error.strerror}") from None
 
 
 def _train(

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import torch
 
+from trm_sdk.errors import ConfigError
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -41,6 +43,28 @@ def prepare(device: torch.device) -> None:
         torch.set_float32_matmul_precision("high")
     else:
         keep_freed_memory()
+
+
+def check_compiler(device: torch.device) -> None:
+    """See to it that ``torch.compile`` finds what it needs.
+
+    Raises
+    ------
+    ConfigError
+        On a CPU without a C++ compiler.
+    """
+    if device.type != "cpu":
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        raise ConfigError(
+            "compile: no C++ compiler is found (install g++, or name one in CXX); compile=false "
+            "trains without, several times slower"
+        ) from None
 
 
 def matmul_peak(

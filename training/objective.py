@@ -114,8 +114,9 @@ class Supervision(nn.Module):
                 state = State(state.y, state.z + noise[step].to(self.dtype))
             state = model.recurse(x, state, self.H_cycles, self.L_cycles, self.grad_cycles)
             logits, halt_logit = model.network.readout(state.y)
-            right = ((logits.argmax(-1) == targets).float() * share).sum(1)
-            solved = right > 1 - 0.5 / tokens.shape[1]
+            hits = logits.argmax(-1) == targets
+            right = (hits.float() * share).sum(1)
+            solved = (hits | (wanted == 0)).all(1)
             loss = loss + (entropy(logits, targets.long()) * share).sum()
             loss = loss + objective.halting_weight * F.binary_cross_entropy_with_logits(
                 halt_logit, solved.float(), reduction="sum"
@@ -159,6 +160,8 @@ class Carry:
     supervision steps, and the state is carried over, detached, until the puzzle leaves its slot.
     With ``last-step`` every puzzle leaves at once.
 
+    The slots are empty until `begin` or `load_state_dict`.
+
     In a distributed run every process draws all puzzles and decides about all slots, alike, and
     holds the states of its own rows alone: the run is the same whatever the number of processes.
 
@@ -191,20 +194,29 @@ class Carry:
         self.rng = np.random.default_rng(seed)
         #: Most supervision steps of a puzzle at present; a curriculum changes it.
         self.max_steps = objective.max_steps
-        first = stream.draw(batch_size, 0.0)
         self.mine = self.world.rows(batch_size)
         device = next(model.parameters()).device
-        self.tokens = torch.from_numpy(first.tokens).to(device)
-        self.answers = torch.from_numpy(first.answers).to(device)
+        blank = torch.zeros(batch_size, model.config.seq_len, dtype=torch.int32, device=device)
+        self.tokens, self.answers = blank, blank
         shape = (self.mine.stop - self.mine.start, *model.config.state_shape)
         self.y = torch.zeros(shape, device=device, dtype=dtype)
         self.z = torch.zeros(shape, device=device, dtype=dtype)
         self.fresh = torch.ones(batch_size, dtype=torch.bool, device=device)
         self.age = np.zeros(batch_size, dtype=np.int64)
-        self.limit = self._limits(batch_size)
+        self.limit = np.zeros(batch_size, dtype=np.int64)
         #: Puzzles that have left their slots, and how many of those were solved.
         self.finished = 0
         self.finished_solved = 0
+
+    def begin(self, progress: float) -> None:
+        """Put a new puzzle into every slot; `progress` in 0..1 is how much of the run is done."""
+        slots = len(self.age)
+        new, device = self.stream.draw(slots, progress), self.tokens.device
+        self.tokens = torch.from_numpy(new.tokens).to(device)
+        self.answers = torch.from_numpy(new.answers).to(device)
+        self.fresh = torch.ones(slots, dtype=torch.bool, device=device)
+        self.age = np.zeros(slots, dtype=np.int64)
+        self.limit = self._limits(slots)
 
     def _limits(self, n: int) -> np.ndarray:
         """Ages at which n new puzzles leave at the latest."""
@@ -276,7 +288,7 @@ class Carry:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken, with any number of processes.
 
-        A travelled checkpoint (see `training.state`) has no slots: all start with new puzzles.
+        A travelled checkpoint (see `training.state`) has no slots: `begin` must follow.
         """
         self.rng.bit_generator.state = state["rng"]
         self.stream.load_state_dict(state["stream"])

@@ -180,5 +180,5 @@ class EMA:
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Go on from saved averages."""
-        for name, value in weights.items():
-            self.weights[name].copy_(value)
+        for name, average in self.weights.items():
+            average.copy_(weights[name])

@@ -20,27 +20,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+#: TensorBoard's folder in that of a run.
+SCALARS = "tensorboard"
 #: Puzzles pictured of each kind.
 _PICTURED = 3
 _BLUE, _GREEN, _RED = "#2563ab", "#2f855a", "#c53030"
 
 
 class Scalars:
-    """TensorBoard's scalars of a run, in ``tensorboard/``; nothing without a folder or the package.
+    """TensorBoard's scalars of a run, in `SCALARS`; nothing without a folder or the package.
 
     Parameters
     ----------
     folder : Path or None
+    step : int
+        At which the run goes on; what an earlier process has written from there on is hidden.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, step: int = 0) -> None:
         self.writer: Any = None
         if folder is not None:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return  # a convenience: log.jsonl holds the same
-            self.writer = SummaryWriter(str(folder / "tensorboard"))
+            purged = step + 1 if step else None
+            self.writer = SummaryWriter(str(folder / SCALARS), purge_step=purged)
 
     def __enter__(self) -> Scalars:
         return self
@@ -94,17 +99,21 @@ def write(
     pictures.mkdir(exist_ok=True)
     _save(_curves(history), pictures / "curves.png")
     _save(_by_steps(accuracies), pictures / "steps.png")
-    _save(_by_givens(sets, accuracies), pictures / "difficulty.png")
+    _save(_by_givens(sets, accuracies, domain.answer_offset), pictures / "difficulty.png")
     last = history[-1] if history else {}
     lines = [f"# {recipe.name}", ""]
     if recipe.expected:
         lines += [f"Expected: {recipe.expected.strip()}", ""]
     if last:
+        speed = ""
+        if "utilisation" in last:  # not where no step could be timed
+            speed = (
+                f"; {last['puzzle_steps_per_second']:.0f} puzzle-steps a second, "
+                f"{last['utilisation']:.0%} of the measured matrix-product peak"
+            )
         lines += [
             f"{last['step']:,} steps of {recipe.batch_size} puzzles in "
-            f"{last['seconds'] / 60:.1f} minutes; last loss {last['loss']:.4f}; "
-            f"{last['puzzle_steps_per_second']:.0f} puzzle-steps a second, "
-            f"{last['utilisation']:.0%} of the measured matrix-product peak.",
+            f"{last['seconds'] / 60:.1f} minutes; last loss {last['loss']:.4f}{speed}.",
             "",
         ]
     lines += [
@@ -193,14 +202,16 @@ def _by_steps(accuracies: dict[str, Accuracy]) -> Figure:
     return figure
 
 
-def _by_givens(sets: dict[str, Examples], accuracies: dict[str, Accuracy]) -> Figure:
+def _by_givens(
+    sets: dict[str, Examples], accuracies: dict[str, Accuracy], first_value: int
+) -> Figure:
     """Fewer givens are harder within a set; sets of named puzzles are told apart by name."""
     from matplotlib.ticker import MaxNLocator
 
     figure, (axis,) = _figure(1, 6.4)
     for number, (name, one) in enumerate(accuracies.items()):
         tokens = sets[name].tokens
-        givens = (tokens > tokens.min()).sum(1)
+        givens = (tokens >= first_value).sum(1)
         values = np.unique(givens)
         shares = [100 * one.confirmed[givens == value].mean() for value in values]
         counts = np.array([(givens == value).sum() for value in values])

@@ -17,7 +17,7 @@ from training.objective import Carry, Supervision
 from training.optim import EMA, make_optimizers
 from trm_sdk.checkpoint import build
 from trm_sdk.domains import get_domain
-from trm_sdk.errors import ConfigError
+from trm_sdk.errors import CheckpointError, ConfigError, TRMError
 from trm_sdk.model.recursion import TRM
 
 
@@ -37,16 +37,28 @@ class Run:
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    #: Loss, share of right cells and gradient norm, averaged over about fifty steps.
+    averages: tuple[float, float, float] | None = None
 
     @classmethod
     def start(cls, recipe: Recipe, device: torch.device, world: World | None = None) -> Run:
         """A run at its first step; with a `World`, this process's part of it."""
+        run = cls._made(recipe, device, world, recipe.seed)
+        run.carry.begin(0.0)
+        return run
+
+    @classmethod
+    def _made(
+        cls, recipe: Recipe, device: torch.device, world: World | None, data_seed: int
+    ) -> Run:
+        """A run whose slots are still empty."""
         world = world or World()
         torch.manual_seed(recipe.seed)  # equal weights in every process
         domain = get_domain(recipe.domain)
         model = TRM(recipe.spec(domain).model).to(device)
         held_out = make_held_out(recipe, domain)
-        stream = make_stream(recipe, domain, make_held_out(recipe, domain, whole=True))
+        whole = make_held_out(recipe, domain, whole=True)
+        stream = make_stream(recipe, domain, whole, data_seed)
         noise = torch.Generator(device)
         noise.manual_seed(recipe.seed)
         dtype = torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
@@ -76,6 +88,7 @@ class Run:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "carry": self.carry.state_dict(),
             "noise": self.noise.get_state(),
+            "averages": self.averages,
         }
 
     def load_state_dict(self, saved: dict[str, Any], *, new_data: bool = False) -> None:
@@ -85,14 +98,25 @@ class Run:
         self.model.load_state_dict(saved["model"])
         self.ema.load(saved["ema"])
         for optimizer, one in zip(self.optimizers, saved["optimizers"], strict=True):
-            # The recipe's peaks win over the file's, so that a rate can be changed on the way.
-            peaks = [group["peak"] for group in optimizer.param_groups]
+            # The recipe's rates, decays and betas win over the file's: they may be changed on the
+            # way, and the checkpoints that follow hold this recipe.
+            own = [
+                {key: value for key, value in group.items() if key != "params"}
+                for group in optimizer.param_groups
+            ]
             optimizer.load_state_dict(one)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["peak"] = peak
+            for group, settings in zip(optimizer.param_groups, own, strict=True):
+                group.update(settings)
         if not new_data:
             self.carry.load_state_dict(saved["carry"])
-        self.noise.set_state(saved["noise"])
+        if new_data or "tensors" not in saved["carry"]:  # it has travelled: see `training.state`
+            self.carry.begin(self.step / self.recipe.steps)
+        if saved["noise"].shape == self.noise.get_state().shape:
+            self.noise.set_state(saved["noise"])
+        else:  # another kind of device, which draws in its own way
+            self.noise.manual_seed(self.recipe.seed + self.step)
+        # Checkpoints of earlier versions have none.
+        self.averages = saved.get("averages")
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; every process takes part, the first one writes."""
@@ -143,23 +167,70 @@ def open_run(
     Raises
     ------
     ConfigError
-        If the checkpoint is of another model, domain, batch size or data, unless `fresh` or, as to
-        the last two, `new_data`; or if `new_data` finds no checkpoint to go on from.
+        If the checkpoint is of another domain, model, scheme or optimiser, or of another batch
+        size or data, unless `fresh` or, as to the last two, `new_data`; or if `new_data` finds no
+        checkpoint to go on from. Whatever else a recipe says may change on the way.
+    CheckpointError
+        If the checkpoint can't be read.
     """
     path = out / state.LATEST
     if new_data and not path.is_file():
         raise ConfigError(f"--new-data goes on from a checkpoint, and there is none at {path}")
-    run = Run.start(recipe, device, world)
     if fresh or not path.is_file():
-        return run
+        return Run.start(recipe, device, world)
     saved = state.load(path)
-    there = parse_recipe(json.loads(saved["recipe"]), str(path))
-    for name in ("domain", "model", *(() if new_data else ("batch_size", "data"))):
-        if getattr(there, name) != getattr(recipe, name):
-            going_on = "--new-data to go on with the recipe's, " if name == "data" else ""
-            raise ConfigError(
-                f"{path} was trained with {name}={getattr(there, name)!r}, the recipe says "
-                f"{getattr(recipe, name)!r}; use {going_on}--fresh to start over or another --out"
-            )
-    run.load_state_dict(saved, new_data=new_data)
+    if "packed" in saved:
+        raise CheckpointError(
+            f"{path} is in the form to travel in: python -m training.state import turns it back"
+        )
+    try:
+        there = parse_recipe(json.loads(saved["recipe"]), str(path))
+        step = int(saved["step"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has no recipe or step that can be read: {error}") from None
+    _check_same(there, recipe, path, new_data=new_data)
+    # With new data other seeds than the run began with, or it would see its first puzzles again.
+    run = Run._made(recipe, device, world, recipe.seed + (step if new_data else 0))
+    try:
+        run.load_state_dict(saved, new_data=new_data)
+    except TRMError:
+        raise
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint that this run can go on from: {state.first_line(error)}"
+        ) from None
     return run
+
+
+def _check_same(there: Recipe, here: Recipe, path: Path, *, new_data: bool) -> None:
+    """Refuse to go on with a recipe that the checkpoint's tensors don't fit, or mean no more."""
+    before, now = _flat(there.model_dump()), _flat(here.model_dump())
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) == now.get(key):
+            continue
+        if key == "domain" or key.startswith("model.") or key in _FIXED:
+            way = ""
+        elif key in ("batch_size", "data") and not new_data:
+            way = "--new-data to go on with the recipe's, "
+        else:
+            continue
+        if key == "data":
+            what = "other data than the recipe's"
+        else:
+            what = f"{key}={before.get(key)!r}, the recipe says {now.get(key)!r}"
+        raise ConfigError(
+            f"{path} was trained with {what}; use {way}--fresh to start over or another --out"
+        )
+
+
+#: Beside domain and model, what can't change within a run.
+_FIXED = ("objective.scheme", "objective.cells", "optimizer.name")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= (
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return flat

@@ -8,8 +8,11 @@ A checkpoint also has a small form to travel in, from a machine whose time is up
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +25,28 @@ from trm_sdk.console import ErrorHandlingCommand
 from trm_sdk.errors import CheckpointError
 
 LATEST = "latest.pt"
+#: Parts without which nothing can go on.
+_PARTS = frozenset(("recipe", "step", "model", "ema", "optimizers", "carry", "noise"))
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, then rename it: a killed run keeps the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint under a temporary name, then rename it: a killed run keeps the old one.
+
+    Raises
+    ------
+    CheckpointError
+        If it can't be written there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(_to_tensors(state), temporary)
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+        raise CheckpointError(f"{path} can't be written: {first_line(error)}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -44,15 +58,24 @@ def load(path: Path) -> dict[str, Any]:
         If it is no checkpoint of a training run.
     """
     try:
+        with zipfile.ZipFile(path) as file:  # torch itself never looks at the checksums
+            broken = file.testzip()
+        if broken is not None:
+            raise CheckpointError(f"{path} is damaged: {broken} has another checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # torch.load raises whatever unpickling raises
-        raise CheckpointError(
-            f"{path} is no readable checkpoint: {str(error).splitlines()[0]}"
-        ) from None
-    if not isinstance(state, dict) or not {"recipe", "step", "model", "optimizers"} <= set(state):
+        raise CheckpointError(f"{path} is no readable checkpoint: {first_line(error)}") from None
+    if not isinstance(state, dict) or not set(state) >= _PARTS:
         raise CheckpointError(f"{path} is no checkpoint that a run can go on from")
     restored: dict[str, Any] = _to_arrays(state)
     return restored
+
+
+def first_line(error: Exception) -> str:
+    """What an error says in its first line, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _to_tensors(value: Any) -> Any:
@@ -173,6 +196,15 @@ def _grow(value: Any) -> Any:
     return flat[: shape.numel()].view(shape).clone()
 
 
+def _converted(convert: Callable[[dict[str, Any]], dict[str, Any]], path: Path) -> dict[str, Any]:
+    try:
+        return convert(load(path))
+    except CheckpointError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} lacks parts of a checkpoint: {first_line(error)}") from None
+
+
 @click.group()
 def main() -> None:
     """Turn checkpoints of training runs into a small form and back."""
@@ -183,7 +215,7 @@ def main() -> None:
 @click.argument("travel", type=click.Path(path_type=Path))
 def _export(checkpoint: Path, travel: Path) -> None:
     """Write the small form of CHECKPOINT to TRAVEL."""
-    save(travel, pack(load(checkpoint)))
+    save(travel, _converted(pack, checkpoint))
     click.echo(f"{travel}: {travel.stat().st_size / 2**20:.1f} MiB")
 
 
@@ -192,7 +224,7 @@ def _export(checkpoint: Path, travel: Path) -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 def _import(travel: Path, checkpoint: Path) -> None:
     """Write TRAVEL as CHECKPOINT, from which training.fit goes on."""
-    saved = unpack(load(travel))
+    saved = _converted(unpack, travel)
     save(checkpoint, saved)
     click.echo(f"{checkpoint}: step {saved['step']:,}")
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import difflib
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from trm_sdk.errors import ConfigError, InvalidInputError
+from trm_sdk.grid import shown
+
+
+def _no_stand_in(value: object) -> object:
+    if isinstance(value, (bool, str)):
+        raise ValueError("Input should be an integer")
+    return value
+
+
+#: Pydantic's, less the booleans and texts that it would turn into numbers.
+_Int = Annotated[int, BeforeValidator(_no_stand_in)]
 
 
 class SolveOptions(BaseModel):
     """Test-time compute. Every field left out takes the model's own default (see its card).
+
+    Options can't be changed once made; ``options.model_copy(update={...})`` makes others, and
+    checks nothing.
 
     Attributes
     ----------
@@ -53,28 +68,41 @@ class SolveOptions(BaseModel):
         Stop after so many seconds of wall-clock time and give the best answer so far.
     seed : int
         Of noise, symmetries and guesses. Equal seeds give equal answers, in whatever batch.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field, the value and what is accepted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_steps: int = Field(default=16, ge=1, le=100_000)
-    attempts: int = Field(default=1, ge=1, le=100_000)
+    max_steps: _Int = Field(default=16, ge=1, le=100_000)
+    attempts: _Int = Field(default=1, ge=1, le=100_000)
     explore: Literal["none", "noise", "symmetry", "guess"] = "none"
     noise: float = Field(default=0.1, ge=0, le=100)
     noise_spread: float = Field(default=2.5, ge=1, le=100)
-    patience: int | None = Field(default=None, ge=0)
-    width: int | None = Field(default=None, ge=1)
+    patience: _Int | None = Field(default=None, ge=0)
+    width: _Int | None = Field(default=None, ge=1)
     choose: Literal["auto", "confidence", "majority"] = "auto"
     halt_threshold: float = Field(default=1.0, ge=0, le=1)
-    verify: bool = True
+    verify: bool = Field(default=True, strict=True)
     seconds: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
+    seed: _Int = Field(default=0, ge=0)
 
     def __init__(self, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise ConfigError(explain(error, "SolveOptions", type(self).model_fields)) from None
+
+    @classmethod
+    def model_validate(cls, obj: Any, **settings: Any) -> SolveOptions:
+        """Options of a mapping, refused as by the constructor."""
+        try:
+            return super().model_validate(obj, **settings)
+        except ValidationError as error:
+            raise ConfigError(explain(error, "SolveOptions", cls.model_fields)) from None
 
     def over(self, defaults: SolveOptions) -> SolveOptions:
         """These options, with `defaults` for every field that was not given."""
@@ -109,20 +137,40 @@ def check_on_error(on_error: str) -> None:
         raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
 
 
+def _closest(path: list[str], accepted: list[str]) -> str:
+    """What someone may have meant by an unknown key: one beside it, else one anywhere."""
+    known = {part for key in accepted for part in key.split(".")}
+    # Numbers of items and names of alternatives are no keys.
+    *parents, last = (*(part for part in path[:-1] if part in known), path[-1])
+    beside = [key for key in accepted if key.split(".")[:-1] == parents]
+    for keys in (beside, accepted):
+        names = {key.rpartition(".")[2]: key for key in reversed(keys)}
+        if close := difflib.get_close_matches(last, names, n=1):
+            return f"; did you mean {names[close[0]]!r}?"
+    return f" (there are {[key.rpartition('.')[2] for key in beside or accepted]})"
+
+
 def explain(error: ValidationError, what: str, accepted: Any) -> str:
     """A validation error of pydantic's in one sentence: field, value, what is accepted."""
-    import difflib
-
     parts = []
-    for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"])
+    items = error.errors(include_url=False)
+    for item in items:
+        loc = item["loc"]
+        if item["type"] == "too_short" and any(
+            len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in items
+        ):
+            continue  # too short for want of an item that has an error of its own
+        name = ".".join(str(part) for part in loc)
         if item["type"] == "extra_forbidden":
-            last = str(item["loc"][-1])
-            close = difflib.get_close_matches(last, list(accepted), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f" (there are {list(accepted)})"
+            hint = _closest([str(part) for part in item["loc"]], list(accepted))
             parts.append(f"unknown key {name!r}{hint}")
         else:
-            value = "" if item["type"] == "missing" else f"; got {item['input']!r}"
-            message = item["msg"].removeprefix("Value error, ")
-            parts.append(f"{name}: {message}{value}" if name else message)
+            message = item["msg"].removeprefix("Value error, ").removeprefix(f"{what}: ")
+            # What a model says of itself as a whole names the value, where that is of use.
+            named = item["type"] == "missing" or (
+                item["type"] == "value_error"
+                and ("; got " in message or isinstance(item["input"], (dict, BaseModel)))
+            )
+            value = "" if named else f"; got {shown(item['input'])}"
+            parts.append(f"{name}: {message}{value}" if name else f"{message}{value}")
     return f"{what}: " + "; ".join(parts)

@@ -38,6 +38,23 @@ def test_overrides_reach_nested_keys_and_keep_their_types():
         ("model.mixer=attention", None),
         ("domain=sudoku-5x5", "sudoku-4x4"),
         ("data=[{kind: downloaded}]", "downloaded"),
+        ("lr=1", r"did you mean 'optimizer\.lr'"),
+        ("objective.loss_weight=1", "there are|did you mean"),
+        ("data=[{kind: generated, clues_addd: [0, 1]}]", r"did you mean 'data\.clues_added'"),
+        ("data=[{kind: generated, clues_added: [5, 2]}]", r"low <= high; got \(5, 2\)"),
+        ("data=[{kind: generated, clues_added: [0, 99]}]", "99 clues on a board of 81"),
+        ("data=[{kind: generated, pool: 9}]", "needs hard: true"),
+        ("data=[{kind: generated, end: 0.5}]", "no data source covers the run from 50%"),
+        ("data=[{kind: generated, start: 0.9, end: 0.1}]", "start 0.9 is after end 0.1"),
+        ("data=[{a: 1, a: 2}]", "'a' is given twice"),
+        ("evaluation.sets={}", "at least 1"),
+        ("evaluation.sets={a: [9, 1]}", r"sets\.a must be"),
+        ("evaluation.files={minimal: x.csv}", "both a generated set and a file"),
+        ("checkpoint_every=.inf", "finite"),
+        ("optimizer.betas=[1.0, 0.9]", "less than 1"),
+        ("objective.grad_cycles=2", r"above model\.H_cycles 1"),
+        ("seed=100000000000000", "4294967295"),
+        ("steps=2024-13-45", "month must be in 1..12"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override, fault):
@@ -63,3 +80,24 @@ def test_times_are_read(text, value):
 def test_other_times_are_refused(text):
     with pytest.raises(ConfigError, match="number with s, m or h"):
         seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"steps: [1", r"no valid YAML: .*line 1"),
+        (b"steps: 3\nsteps: 4", r"'steps' is given twice \(line 2, column 1\)"),
+        ("domain: sudoku # \u00e9".encode("latin-1"), "no valid YAML"),
+        (b"- sudoku", "must hold keys and values"),
+        (b"", "must hold keys and values"),
+    ],
+)
+def test_a_faulty_file_is_answered_in_one_line(tmp_path, content, fault):
+    path = tmp_path / "own.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=fault) as caught:
+        load_recipe(str(path))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(ConfigError, match="can't be read: Is a directory"):
+        load_recipe(str(tmp_path / "folder.yaml"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import SudokuFile, SudokuGenerated
+from training.config import PuzzleFile, SudokuGenerated
 from training.data import generator
 from training.data.base import Examples
-from training.data.sudoku import SudokuStream, held_out_set, read_csv
+from training.data.files import read_csv
+from training.data.sudoku import SudokuStream, held_out_set
 from trm_sdk.domains import Sudoku
 from trm_sdk.errors import ConfigError, InvalidInputError
 
@@ -60,7 +61,7 @@ def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
         np.concatenate((tokens, fresh.tokens)), np.concatenate((answers, fresh.answers))
     )
     path = _csv(tmp_path / "mixed.csv", both, NINE)
-    stream = SudokuStream((SudokuFile(kind="file", path=str(path)),), NINE, 1, (held,))
+    stream = SudokuStream((PuzzleFile(kind="file", path=str(path)),), NINE, 1, (held,))
     drawn = stream.draw(100, 0.0)
     prints = generator.fingerprint((drawn.tokens - 1).astype(np.uint8))
     allowed = generator.fingerprint((fresh.tokens - 1).astype(np.uint8))
@@ -106,18 +107,19 @@ def test_a_curriculum_takes_its_sources_by_progress():
 
 def test_sudoku_extreme_files_are_read_with_their_metadata(tmp_path):
     held = held_out_set(NINE, (2, 2), 3)
-    tasks = read_csv(_csv(tmp_path / "three.csv", held, NINE))
+    tasks = read_csv(_csv(tmp_path / "three.csv", held, NINE), NINE)
     assert [NINE.encode(task).tolist() for task in tasks] == held.tokens.tolist()
     assert tasks[0].metadata == {"source": "made", "rating": "12"}
     assert tasks[1].name is not None
-    assert "line 3" in tasks[1].name
+    assert tasks[1].name.endswith("three.csv:3")
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a,b\n1,2\n", "question"),
-        ("question,answer\n12,34\n", "line 2"),
+        ("puzzle\n" + "." * 81 + "\n", r"faulty\.csv:2: no answer"),
+        ("question,answer\n", "holds no puzzle"),
+        ("question,answer\n12,34\n", r"faulty\.csv:2"),
         ("question,answer\n" + "1" * 81 + "," + "1" * 81 + "\n", "contradicting"),
         ("question,answer\n" + "." * 81 + "," + "1" * 81 + "\n", "does not solve"),
     ],
@@ -126,9 +128,19 @@ def test_a_faulty_file_is_answered_with_its_line(tmp_path, text, fault):
     path = tmp_path / "faulty.csv"
     path.write_text(text)
     with pytest.raises(InvalidInputError, match=fault):
-        read_csv(path)
+        read_csv(path, NINE)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InvalidInputError, match=r"absent\.csv"):
-        read_csv(tmp_path / "absent.csv")
+        read_csv(tmp_path / "absent.csv", NINE)
+
+
+def test_a_few_of_many_puzzles_are_drawn_without_a_look_at_the_others(tmp_path):
+    held = held_out_set(NINE, (2, 2), 8)
+    path = _csv(tmp_path / "eight.csv", held, NINE)
+    path.write_text(path.read_text() + "no,puzzle,at,all\n")
+    chosen = [read_csv(path, NINE, limit=3, seed=seed) for seed in (1, 1, 2)]
+    assert [task.name for task in chosen[0]] == [task.name for task in chosen[1]]
+    assert [task.name for task in chosen[0]] != [task.name for task in chosen[2]]
+    assert len(chosen[0]) == 3

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
-from training import state
+from training import machine, state
 from training.config import load_recipe
 from training.fit import Run, fit, main, open_run, train_step
 from trm_sdk.checkpoint import load_model
@@ -134,9 +134,26 @@ def test_an_interrupt_stops_with_a_checkpoint(tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     run, _ = _run(_recipe(), 1)
     state.save(tmp_path / state.LATEST, run.state_dict())
-    with pytest.raises(ConfigError, match="model"):
-        open_run(_recipe("model.hidden_size=16"), tmp_path, CPU, fresh=False)
+    for other, named in (
+        ("model.hidden_size=16", r"model\.hidden_size=8, the recipe says 16;"),
+        ("optimizer.name=muon", r"optimizer\.name='adamw', the recipe says 'muon'"),
+        ("objective.scheme=last-step", r"objective\.scheme"),
+        ("batch_size=4", "batch_size=8, the recipe says 4; use --new-data"),
+    ):
+        with pytest.raises(ConfigError, match=named):
+            open_run(_recipe(other), tmp_path, CPU, fresh=False)
     assert open_run(_recipe("model.hidden_size=16"), tmp_path, CPU, fresh=True).step == 0
+
+
+def test_settings_of_the_optimiser_may_change_on_the_way(tmp_path):
+    run, _ = _run(_recipe(), 1)
+    run.save(tmp_path / state.LATEST)
+    other = _recipe("optimizer.weight_decay=0.5", "optimizer.betas=[0.8, 0.7]", "optimizer.lr=1e-5")
+    resumed = open_run(other, tmp_path, CPU, fresh=False)
+    for group in resumed.optimizers[0].param_groups:
+        assert group["betas"] == (0.8, 0.7)
+        assert group["peak"] == 1e-5
+    assert {g["weight_decay"] for g in resumed.optimizers[0].param_groups} >= {0.5}
 
 
 def test_a_run_goes_on_with_new_data(tmp_path):
@@ -151,6 +168,16 @@ def test_a_run_goes_on_with_new_data(tmp_path):
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
     assert resumed.carry.fresh.all()
     train_step(resumed)
+    # The same sources, but not the puzzles that the run began with; and those of its time.
+    again = open_run(_recipe(), tmp_path, CPU, fresh=False, new_data=True)
+    assert not torch.equal(again.carry.tokens, Run.start(_recipe(), CPU).carry.tokens)
+    early, late = (
+        "{kind: generated, end: 0.3}",
+        "{kind: generated, start: 0.3, clues_added: [9, 9]}",
+    )
+    timed = _recipe(f"data=[{early}, {late}]", "steps=6")
+    givens = (open_run(timed, tmp_path, CPU, fresh=False, new_data=True).carry.tokens > 1).sum(1)
+    assert givens.min() > 11
     with pytest.raises(ConfigError, match="there is none at"):
         open_run(_recipe(other), tmp_path / "empty", CPU, fresh=False, new_data=True)
 
@@ -167,6 +194,26 @@ def test_a_diverging_run_stops_with_advice(tmp_path):
         run.model.network.lm_head.weight.fill_(float("nan"))
     with pytest.raises(ConfigError, match=r"lower optimizer\.lr"):
         fit(run, tmp_path, Console(quiet=True))
+    assert not (tmp_path / state.LATEST).exists()
+
+
+def test_the_log_of_a_run_that_goes_on_is_its_own(tmp_path):
+    """Without what a killed process logged and never saved; with averages that go on."""
+    recipe = _recipe("steps=6", "evaluation.every=1e-9", "checkpoint_every=1e9")
+    short = _recipe("steps=3", "evaluation.every=1e-9")
+    log = tmp_path / "log.jsonl"
+    run = Run.start(short, CPU)
+    fit(run, tmp_path, Console(quiet=True))
+    with log.open("a") as file:
+        file.write('{"step": 99}\n')
+    resumed = open_run(recipe, tmp_path, CPU, fresh=False)
+    assert resumed.averages == run.averages
+    fit(resumed, tmp_path, Console(quiet=True))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert "NaN" not in log.read_text()
+    fit(Run.start(short, CPU), tmp_path, Console(quiet=True))
+    assert len(log.read_text().splitlines()) == 3
 
 
 def test_the_command_line_answers_bad_input_in_one_line():
@@ -176,6 +223,7 @@ def test_the_command_line_answers_bad_input_in_one_line():
         ["sudoku", "--time-budget", "soon"],
         ["sudoku", "--device", "gpu"],
         ["sudoku", "--fresh", "--new-data"],
+        ["sudoku-4x4", "--out", "/dev/null/x"],
     ):
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 2
@@ -186,3 +234,9 @@ def test_the_command_line_answers_bad_input_in_one_line():
     assert "parameters" in dry.output
     assert "GFLOP" in dry.output
     assert "MiB optimiser" in dry.output
+
+
+def test_a_missing_compiler_is_named(monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+    with pytest.raises(ConfigError, match="compile=false"):
+        machine.check_compiler(CPU)

@@ -122,6 +122,7 @@ def test_slots_are_refilled_when_solved_or_too_old():
     model = _model()
     objective = Objective(min_steps=3, max_steps=3)
     carry = Carry(model, objective, SudokuStream((SudokuGenerated(),), FOUR, 1, ()), 4, 0)
+    carry.begin(0.0)
     before = carry.tokens.clone()
     carry.advance(_outcome(model, [True, False, False, False], [9.0] * 4), 0.0)
     assert carry.fresh.tolist() == [True, False, False, False]
@@ -137,8 +138,24 @@ def test_slots_are_refilled_by_the_halting_head_as_in_the_reference():
     model = _model()
     objective = Objective(refill="halting", max_steps=4, exploration=0.0)
     carry = Carry(model, objective, SudokuStream((SudokuGenerated(),), FOUR, 1, ()), 3, 0)
+    carry.begin(0.0)
     carry.advance(_outcome(model, [True, False, False], [-1.0, 0.5, -2.0]), 0.0)
     assert carry.fresh.tolist() == [False, True, False]
     for _ in range(3):
         carry.advance(_outcome(model, [True] * 3, [-1.0] * 3), 0.0)
     assert carry.fresh.tolist() == [True, False, True]
+
+
+def test_a_puzzle_without_empty_cells_is_solved():
+    model = _model()
+    answers = torch.from_numpy(held_out_set(FOUR, (0, 0), 2).answers)
+    tokens = answers.clone()
+    tokens[1, 3] = 1
+    supervision = Supervision(model, Objective(cells="empty"))
+    outcome = supervision(
+        tokens, answers, *model.initial_state(2), torch.ones(2, dtype=torch.bool), torch.empty(0)
+    )
+    assert outcome.solved[0]
+    right = outcome.cells_right.tolist()
+    assert right[0] == 0  # nothing was asked
+    assert outcome.solved[1] == (right[1] == 1)

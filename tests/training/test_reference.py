@@ -119,6 +119,7 @@ def test_last_step_draws_its_depth_and_refills_every_slot():
     _, model = _paper()
     objective = Objective(scheme="last-step", min_steps=2, max_steps=5, extra_cycle=0.3)
     carry = Carry(model, objective, SudokuStream((SudokuGenerated(),), FOUR, 1, ()), 4, 0)
+    carry.begin(0.0)
     histories = {carry.history() for _ in range(100)}
     assert histories == {1, 2, 3, 4}
     share = np.mean([carry.extra_cycle() for _ in range(1000)])

@@ -40,6 +40,7 @@ def test_five_million_parameters_travel_in_48_mib(tmp_path):
         "ema": ema.weights,
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "carry": {"rng": {}, "stream": {}, "tensors": {"y": torch.zeros(768, 97, 16)}},
+        "noise": torch.Generator().get_state(),
     }
     path = tmp_path / "run.travel"
     state.save(path, state.pack(saved))
@@ -67,6 +68,8 @@ def test_a_run_goes_on_from_where_it_has_travelled(tmp_path):
     assert (tmp_path / "t").stat().st_size < 0.75 * here.stat().st_size
     resumed = open_run(recipe, there.parent, CPU, fresh=False)
     assert resumed.step == 150
+    # Not the puzzles that the run began with.
+    assert not torch.equal(resumed.carry.tokens, Run.start(recipe, CPU).carry.tokens)
     later = [train_step(resumed)[0] for _ in range(50)]
     early, before, after = (sum(part[:20]) / 20 for part in (losses, losses[130:], later[30:]))
     assert before < 0.8 * early
@@ -108,3 +111,56 @@ def test_a_killed_run_loses_no_more_than_the_interval(tmp_path):
     resumed = open_run(recipe, tmp_path, CPU, fresh=False)
     assert resumed.step >= steps[-1] > steps[0]
     assert torch.isfinite(torch.tensor(train_step(resumed)[0]))
+
+
+@pytest.mark.parametrize("part", ["ema", "carry", "noise"])
+def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, part):
+    recipe = load_recipe("sudoku-4x4", SMALL)
+    saved = Run.start(recipe, CPU).state_dict()
+    del saved[part]
+    state.save(tmp_path / state.LATEST, saved)
+    with pytest.raises(CheckpointError, match="no checkpoint that a run can go on from"):
+        open_run(recipe, tmp_path, CPU, fresh=False)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("optimizers", []), ("ema", {}), ("carry", {"rng": 3}), ("recipe", "{"), ("step", "x")],
+)
+def test_a_checkpoint_with_a_spoilt_part_is_refused(tmp_path, part, value):
+    recipe = load_recipe("sudoku-4x4", SMALL)
+    state.save(tmp_path / state.LATEST, {**Run.start(recipe, CPU).state_dict(), part: value})
+    with pytest.raises(CheckpointError, match=r"latest\.pt"):
+        open_run(recipe, tmp_path, CPU, fresh=False)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    path = tmp_path / state.LATEST
+    Run.start(load_recipe("sudoku-4x4", SMALL), CPU).save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"latest\.pt"):
+        state.load(path)
+
+
+def test_a_checkpoint_in_travelling_form_is_not_gone_on_from(tmp_path):
+    recipe = load_recipe("sudoku-4x4", SMALL)
+    state.save(tmp_path / state.LATEST, state.pack(Run.start(recipe, CPU).state_dict()))
+    with pytest.raises(CheckpointError, match=r"training\.state import"):
+        open_run(recipe, tmp_path, CPU, fresh=False)
+
+
+def test_a_checkpoint_from_another_kind_of_device_is_gone_on_from(tmp_path):
+    """CUDA's generators have a state of 16 bytes."""
+    recipe = load_recipe("sudoku-4x4", (*SMALL, "objective.noise=0.1"))
+    saved = Run.start(recipe, CPU).state_dict() | {"noise": torch.zeros(16, dtype=torch.uint8)}
+    state.save(tmp_path / state.LATEST, saved)
+    train_step(open_run(recipe, tmp_path, CPU, fresh=False))
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_where_nothing_can_be_written_is_named(tmp_path, path):
+    (tmp_path / "file").mkdir() if path == "file" else (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="can't be written"):
+        state.save(tmp_path / path, {})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from training.config import Recipe
+from training.config import PuzzleFile, Recipe, Source
 from trm_sdk.domains import Domain, Sudoku
 from trm_sdk.errors import ConfigError
 
@@ -37,32 +38,72 @@ class Stream(Protocol):
         ...
 
 
-def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples]) -> Stream:
+def weights_at(sources: Sequence[Source], progress: float) -> npt.NDArray[np.float64]:
+    """Probabilities of the sources at this point of the run.
+
+    Raises
+    ------
+    ConfigError
+        If none is in use there.
+    """
+    weights: npt.NDArray[np.float64] = np.array(
+        [source.weight * (source.start <= progress <= source.end) for source in sources]
+    )
+    if not weights.any():
+        raise ConfigError(f"no data source covers {progress:.0%} of the run")
+    weights /= weights.sum()
+    return weights
+
+
+def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples], seed: int) -> Stream:
     """The stream that a recipe describes, without anything that is in `held_out`.
 
     Raises
     ------
     ConfigError
-        If there is no data for that domain.
+        If it asks for generated puzzles of a domain that has no generator.
     """
     if isinstance(domain, Sudoku):
         from training.data.sudoku import SudokuStream
 
-        return SudokuStream(recipe.data, domain, recipe.seed, held_out.values())
-    raise ConfigError(f"there is no training data for the domain {domain.name!r}")
+        return SudokuStream(recipe.data, domain, seed, held_out.values())
+    from training.data.files import FileStream
+
+    files = [source for source in recipe.data if isinstance(source, PuzzleFile)]
+    if len(files) < len(recipe.data):
+        raise ConfigError(
+            f"data: puzzles of {domain.name!r} can't be generated, only Sudoku's; give files "
+            "({kind: file, path: PUZZLES.csv})"
+        )
+    return FileStream(files, domain, seed, held_out.values())
 
 
 def make_held_out(recipe: Recipe, domain: Domain, *, whole: bool = False) -> dict[str, Examples]:
-    """The recipe's generated evaluation sets; `whole`: ten times their size, and the files."""
-    if isinstance(domain, Sudoku):
-        from training.data.sudoku import examples, held_out_set, read_csv
+    """The recipe's evaluation sets, during a run or, ten times their size, at its end (`whole`).
 
-        sets = {
-            name: held_out_set(domain, clues, recipe.evaluation.puzzles * (10 if whole else 1))
-            for name, clues in recipe.evaluation.sets.items()
-        }
-        if whole:
-            for name, path in recipe.evaluation.files.items():
-                sets[name] = examples(read_csv(path, domain), domain)
-        return sets
-    raise ConfigError(f"there is no evaluation data for the domain {domain.name!r}")
+    During a run Sudoku has its generated sets alone; other domains have the files' first puzzles.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to evaluate on.
+    """
+    from training.data.files import examples, read_csv
+
+    evaluation = recipe.evaluation
+    most = evaluation.puzzles * (10 if whole else 1)
+    sets: dict[str, Examples] = {}
+    if isinstance(domain, Sudoku):
+        from training.data.sudoku import held_out_set
+
+        sets = {name: held_out_set(domain, clues, most) for name, clues in evaluation.sets.items()}
+    elif not evaluation.files:
+        raise ConfigError(
+            f"evaluation.files: puzzles of {domain.name!r} can't be generated, only Sudoku's; name "
+            "a file to evaluate on ({SET: PUZZLES.csv})"
+        )
+    if whole or not sets:
+        for name, path in evaluation.files.items():
+            one = examples(read_csv(path, domain), domain)
+            sets[name] = one if whole else Examples(one.tokens[:most], one.answers[:most])
+    return sets

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from training.config import DataSource, SudokuFile, SudokuGenerated
+from training.config import DataSource, PuzzleFile, SudokuGenerated
 from training.data import generator
-from training.data.base import Examples
+from training.data.base import Examples, weights_at
+from training.data.files import examples, read_csv
 from trm_sdk.domains import Sudoku
-from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
-from trm_sdk.grid import Grid
-from trm_sdk.task import Task
+from trm_sdk.errors import ConfigError
 
 Boards = npt.NDArray[np.uint8]
 
@@ -27,55 +24,6 @@ _CHUNK = 64
 #: Chunks in a row without an example that may be used, after which a source is given up. There are
 #: only 36 minimal 4x4 puzzles up to symmetry: a source can be held out as a whole.
 _FRUITLESS = 100
-
-
-def read_csv(path: str | Path, domain: Sudoku | None = None) -> list[Task]:
-    """Read puzzles in Sudoku-Extreme's form, ``source,question,answer,rating``.
-
-    Parameters
-    ----------
-    path : path
-        CSV with a header; ``question`` and ``answer`` are needed, other columns become metadata.
-    domain : Sudoku
-        Default: 9x9.
-
-    Raises
-    ------
-    InvalidInputError
-        Naming file and line of whatever can't be read or is no solution.
-    """
-    domain = domain or Sudoku()
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = set(reader.fieldnames or ())
-            if not {"question", "answer"} <= columns:
-                raise InvalidInputError(
-                    f"{path} needs the columns 'question' and 'answer'; it has {sorted(columns)}"
-                )
-            return [_task(row, domain, f"{path}, line {reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInputError(f"{path} can't be read as CSV: {error}") from None
-
-
-def _task(row: dict[str, str], domain: Sudoku, where: str) -> Task:
-    try:
-        puzzle = domain.parse(row["question"])
-        answer = Grid.parse(row["answer"], domain.shape)
-        if not domain.verify(puzzle, answer):
-            raise InvalidInputError(f"{row['answer']!r} does not solve {row['question']!r}")
-    except TRMError as error:
-        raise InvalidInputError(f"{where}: {error}") from None
-    metadata = {key: value for key, value in row.items() if key not in ("question", "answer")}
-    return Task(puzzle.inputs, answers=(answer,), name=where, metadata=metadata)
-
-
-def examples(tasks: Sequence[Task], domain: Sudoku) -> Examples:
-    """Tasks with answers as tokens."""
-    return Examples(
-        np.stack([domain.encode(task) for task in tasks]),
-        np.stack([domain.encode_grid(task.answer) for task in tasks if task.answer is not None]),
-    )
 
 
 def held_out_set(domain: Sudoku, clues_added: tuple[int, int], n: int) -> Examples:
@@ -119,21 +67,16 @@ class SudokuStream:
         self.dropped = 0
         self.parts: list[_Part] = [
             _File(source, domain, seed, self)
-            if isinstance(source, SudokuFile)
+            if isinstance(source, PuzzleFile)
             else (_HardPool if source.hard else _Generated)(source, domain, seed + 7919 * number)
             for number, source in enumerate(sources, start=1)
         ]
 
     def draw(self, n: int, progress: float) -> Examples:
         """The next n examples of the sources that are in use at this point of the run."""
-        weights = np.array(
-            [source.weight * (source.start <= progress <= source.end) for source in self.sources]
-        )
-        if not weights.any():
-            raise ConfigError(f"no data source covers {progress:.0%} of the run")
         rng = np.random.default_rng((self.seed, self.draws))
         self.draws += 1
-        chosen = rng.choice(len(self.parts), size=n, p=weights / weights.sum())
+        chosen = rng.choice(len(self.parts), size=n, p=weights_at(self.sources, progress))
         pairs = np.empty((n, 2, self.domain.seq_len), dtype=np.uint8)
         for index, part in enumerate(self.parts):
             rows = np.flatnonzero(chosen == index)
@@ -211,14 +154,10 @@ class _Generated(_Part):
 
 
 class _File(_Part):
-    def __init__(self, source: SudokuFile, domain: Sudoku, seed: int, stream: SudokuStream) -> None:
+    def __init__(self, source: PuzzleFile, domain: Sudoku, seed: int, stream: SudokuStream) -> None:
         super().__init__(domain, seed)
         self.augment = source.augment
-        tasks = read_csv(source.path, domain)
-        if not tasks:
-            raise ConfigError(f"{source.path} holds no puzzle")
-        order = np.random.default_rng(seed).permutation(len(tasks))[: source.limit]
-        tokens, answers = examples([tasks[index] for index in order], domain)
+        tokens, answers = examples(read_csv(source.path, domain, source.limit, seed), domain)
         puzzles = (tokens - 1).astype(np.uint8)
         # Once for all: no symmetry turns a puzzle into one that is held out and was not before.
         held = np.isin(generator.fingerprint(puzzles, domain.box), stream.excluded)

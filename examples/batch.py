@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from trm_sdk import Solution, Solver, TRMError
+from trm_sdk.errors import InvalidInputError
 from trm_sdk.files import read_tasks
 
 COLUMNS = ("name", "puzzle", "answer", "verified", "confidence", "steps", "attempts", "error")
@@ -29,9 +30,11 @@ def main() -> int:
     arguments = parser.parse_args()
     solved = total = 0
     try:
+        if arguments.answers.exists() and arguments.answers.samefile(arguments.puzzles):
+            raise InvalidInputError(f"{arguments.answers} is the file that is read from")
         solver = Solver.from_pretrained(arguments.model)
         with (
-            arguments.puzzles.open(encoding="utf-8") as lines,
+            arguments.puzzles.open(encoding="utf-8", errors="surrogateescape") as lines,
             arguments.answers.open("w", encoding="utf-8", newline="") as file,
         ):
             writer = csv.DictWriter(file, COLUMNS)

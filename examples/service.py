@@ -30,7 +30,7 @@ class RefusedError(Exception):
 async def solve(solver: AsyncSolver, body: bytes) -> Reply:
     try:
         request = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
     if not isinstance(request, dict) or "puzzle" not in request:
         raise RefusedError(HTTPStatus.BAD_REQUEST, 'the body must be an object with a "puzzle"')

@@ -14,7 +14,7 @@ import torch
 from export.builder import Array
 from export.errors import ExportError
 from export.quantize import ROUNDS_ACTIVATIONS
-from export.verify import metadata, session
+from export.verify import fixed_batch, metadata, run_session, session
 from trm_sdk.model.config import ModelConfig, rounded_swiglu
 from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
@@ -83,7 +83,8 @@ def bench_graph(
         Of any mode and precision.
     batch, threads : int
     steps : int, optional
-        Supervision steps of a ``loop`` graph; default the model's own. No example halts early.
+        Supervision steps of a ``loop`` graph; default the model's own. No example halts early. The
+        other modes take the number they were made for.
     seconds : float
         Call for about so long, and at least five times after a warm-up of two.
     device, spin
@@ -93,30 +94,32 @@ def bench_graph(
     Raises
     ------
     ExportError
-        If the graph was made for another batch size.
+        If the graph was made for another batch size or number of steps, or does not run.
     InvalidInputError
         If the device is not to be had.
     """
+    check_seconds(seconds)
     properties = metadata(graph)
     mode = properties["trm_mode"]
-    fixed = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    fixed = fixed_batch(graph)
     if fixed and fixed != batch:
         raise ExportError(f"the graph is made for batches of {fixed}; got {batch}")
-    if mode == "step":
-        steps = 1
-    elif mode == "unroll":
-        steps = int(properties["max_steps"])
+    own = {"step": 1, "unroll": int(properties.get("max_steps", 1))}.get(mode)
+    if own is not None and steps not in (None, own):
+        raise ExportError(f"a call of this {mode} graph takes steps={own}; got steps={steps}")
+    if own is not None:
+        steps = own
     elif steps is None:
         steps = ModelSpec.from_json(properties["trm_spec"], "the graph").solve.max_steps
     run = session(graph, threads=threads, device=device, spin=spin)
     inputs = feeds(graph, batch, steps)
     for _ in range(2):
-        run.run(None, inputs)
+        run_session(run, inputs)
     times: list[float] = []
     start = time.perf_counter()
     while len(times) < 5 or time.perf_counter() - start < seconds:
         before = time.perf_counter()
-        run.run(None, inputs)
+        run_session(run, inputs)
         times.append(1000 * (time.perf_counter() - before))
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     return Timing(
@@ -131,6 +134,17 @@ def bench_graph(
         p99=p99,
         fastest=min(times),
     )
+
+
+def check_seconds(seconds: float) -> None:
+    """Refuse a time that never ends, or is none.
+
+    Raises
+    ------
+    ExportError
+    """
+    if not 0 <= seconds <= 86_400:  # nan is neither
+        raise ExportError(f"seconds must be from 0 to 86400; got {seconds}")
 
 
 def in_turn(

@@ -14,7 +14,7 @@ import numpy as np
 from export.builder import Array
 from export.graph import observed_graph
 from export.quantize import affine
-from export.verify import session
+from export.verify import run_session, session
 from trm_sdk.spec import ModelSpec
 
 #: Numbers of each layer's input kept of each run of the graph, drawn at random.
@@ -67,7 +67,7 @@ def calibrate(
         if spec.model.num_puzzle_identifiers > 1:
             feed["puzzle_identifiers"] = np.zeros(1, np.int32)
         for _ in range(steps or min(spec.solve.max_steps, 16)):
-            y, z, *seen = run.run([*state, *observed], {**feed, "y": y, "z": z})
+            y, z, *seen = run_session(run, {**feed, "y": y, "z": z}, [*state, *observed])
             values = dict(zip(observed, seen, strict=True))
             for layer, names in inputs.items():
                 share = max(_KEPT // len(names), 1)

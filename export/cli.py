@@ -8,6 +8,14 @@ from typing import Any
 import click
 
 from trm_sdk.console import ErrorHandlingGroup
+from trm_sdk.runtimes.base import MAX_THREADS
+
+#: Puzzles a call; `export.graph.BATCHES` says so too, but takes seconds to import.
+MAX_BATCH = 4096
+#: Supervision steps, as `SolveOptions` has them.
+MAX_STEPS = 100_000
+MAX_PUZZLES = 1_000_000
+THREADS = click.IntRange(1, MAX_THREADS)
 
 
 @click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,8 +26,11 @@ def main() -> None:
 def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     if value == "dynamic":
         return None
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither 'dynamic' nor a positive number")
+    # Nine digits: Python refuses to read numbers of thousands.
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value[:9]) <= MAX_BATCH):
+        raise click.BadParameter(
+            f"{value!r} is neither 'dynamic' nor a number from 1 to {MAX_BATCH}"
+        )
     return int(value)
 
 
@@ -153,21 +164,30 @@ def describe(check: Any) -> str:
 @click.argument("file", metavar="FILE")
 @click.option("--against", metavar="CKPT|NAME", help="Compare with this model's weights.")
 @click.option(
-    "--examples", type=click.IntRange(1), default=4, show_default=True, help="Random puzzles."
+    "--examples",
+    type=click.IntRange(1, MAX_BATCH),
+    help="Random puzzles [4, or the graph's own batch].",
 )
 @click.option(
     "--steps",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="Supervision steps; 'unroll' has its own number.",
+    type=click.IntRange(1, MAX_STEPS),
+    help="Supervision steps [3, or those of 'unroll'].",
 )
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on the puzzles of a file.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Of those, so many."
+    "--limit",
+    type=click.IntRange(1, MAX_PUZZLES),
+    default=20,
+    show_default=True,
+    help="Of those, so many.",
 )
 def verify(
-    file: str, against: str | None, examples: int, steps: int, puzzles: str | None, limit: int
+    file: str,
+    against: str | None,
+    examples: int | None,
+    steps: int | None,
+    puzzles: str | None,
+    limit: int,
 ) -> None:
     """Check a graph file: valid, its weights intact, and equal to PyTorch."""
     from export.errors import ExportError
@@ -176,6 +196,7 @@ def verify(
     from export.puzzles import read_puzzles
     from export.verify import (
         check_weights,
+        fixed_batch,
         load_graph,
         metadata,
         model_of,
@@ -194,6 +215,8 @@ def verify(
     weights = state_arrays(model)
     check_weights(graph, weights_sha256(weights), file)
     model = rounded_model(spec, model, precision)
+    if examples is None and not fixed_batch(graph):
+        examples = 4
     result = verify_graph(graph, model, examples=examples, steps=steps)
     result = less_deep(result, graph, spec, weights, model)
     click.echo(f"{file}: {result.mode}, {result.precision}; {describe(result)}")
@@ -207,10 +230,14 @@ def verify(
 @main.command(short_help="Time a graph file under onnxruntime.")
 @click.argument("file", metavar="FILE")
 @click.option(
-    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Puzzles a call."
+    "--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True, help="Puzzles."
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--steps", type=click.IntRange(1), help="Supervision steps of 'loop' [the model's].")
+@click.option("--threads", type=THREADS, default=1, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, MAX_STEPS),
+    help="Supervision steps of 'loop' [the model's]; the other modes have their own number.",
+)
 @click.option("--seconds", type=click.FloatRange(0.01), default=3.0, show_default=True)
 @click.option(
     "--device",
@@ -262,9 +289,13 @@ def bench(
     metavar="FILE",
     help="CSV: question and answer [generated puzzles that are held out, for Sudoku].",
 )
-@click.option("--limit", type=click.IntRange(1), default=500, show_default=True, help="Puzzles.")
-@click.option("--max-steps", type=click.IntRange(1), help="Supervision steps [the model's own].")
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_PUZZLES), default=500, show_default=True, help="Puzzles."
+)
+@click.option(
+    "--max-steps", type=click.IntRange(1, MAX_STEPS), help="Supervision steps [the model's own]."
+)
+@click.option("--threads", type=THREADS, default=2, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.01), default=10.0, show_default=True)
 @CALIBRATION
 @click.option("-o", "--output", type=click.Path(), help="Also write OUTPUT.md and OUTPUT.json.")
@@ -273,11 +304,13 @@ def report(checkpoint: str, output: str | None, **options: Any) -> None:
 
     Speed is a supervision step's at batch 1, all precisions and PyTorch eager in turn.
     """
-    from export.report import compare, markdown, write_report
+    from export.report import compare, markdown, report_files, write_report
 
+    if output is not None:
+        report_files(output)  # refused now, rather than after minutes of measuring
     rows = compare(checkpoint, **options)
     click.echo(markdown(rows))
-    if output:
+    if output is not None:
         write_report(rows, output)
 
 

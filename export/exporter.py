@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import onnx
 import torch
 
@@ -22,10 +23,12 @@ from export.verify import (
     TOLERANCE,
     PuzzleCheck,
     Verification,
+    fixed_batch,
     verify_graph,
     verify_puzzles,
 )
 from trm_sdk.checkpoint import build, load_model
+from trm_sdk.hub import resolve
 from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
 
@@ -75,26 +78,59 @@ class ExportReport:
 
 
 def load_source(source: Source) -> tuple[ModelSpec, TRM]:
-    """A model by name or path, or as given.
+    """A model by name or path, as `trm_sdk.hub.resolve` finds it, or as given.
 
     Raises
     ------
     ModelNotFoundError, CheckpointError
     """
-    if isinstance(source, tuple):
-        return source
-    if Path(source).exists():
-        return load_model(source)
-    from trm_sdk.hub import resolve
+    return source if isinstance(source, tuple) else load_model(resolve(source))
 
-    return load_model(resolve(str(source)))
+
+def output_path(output: str | os.PathLike[str]) -> Path:
+    """Where to write, from outside; without a name it would be the current folder.
+
+    Raises
+    ------
+    ExportError
+    """
+    text = os.fspath(output)
+    if not text or "\0" in text:
+        raise ExportError(f"an output needs the name of a file or folder; got {text!r}")
+    return Path(text)
+
+
+def output_file(output: str | os.PathLike[str]) -> Path:
+    """A file to write, refused before the work is done where it can't be one.
+
+    Raises
+    ------
+    ExportError
+        If it is a folder, or its own folder is not there.
+    """
+    path = output_path(output)
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder; the name of a file is needed")
+    if not path.parent.is_dir():
+        raise ExportError(f"{path} can't be written: there is no folder {path.parent}")
+    return path
 
 
 def state_arrays(model: TRM) -> dict[str, Array]:
-    """A model's state dict as float32 arrays."""
-    return {
+    """A model's state dict as float32 arrays.
+
+    Raises
+    ------
+    ExportError
+        If a number in it is not finite: no graph could be compared with such a model.
+    """
+    arrays: dict[str, Array] = {
         name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()
     }
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ExportError(f"weight {name!r} has numbers that are not finite")
+    return arrays
 
 
 def rounded_model(spec: ModelSpec, model: TRM, precision: Precision) -> TRM:
@@ -140,7 +176,7 @@ def export_onnx(
         steps compared.
     calibration : path, optional
         A file of puzzles, of which the first 16 are solved to find the ranges that ``int8s``
-        needs; by default they are generated, where the domain is Sudoku.
+        needs; by default they are generated, where the domain is Sudoku. For ``int8s`` alone.
 
     Raises
     ------
@@ -149,6 +185,7 @@ def export_onnx(
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
     """
+    path = output_file(output)
     spec, model = load_source(source)
     weights = state_arrays(model)
     ranges = ranges_for(precision, spec, weights, calibration)
@@ -179,7 +216,6 @@ def export_onnx(
     if puzzles is not None:
         check = verify_puzzles(graph, model, read_puzzles(Path(puzzles), spec))
         check.require()
-    path = Path(output)
     size = write(graph, path)
     return ExportReport(
         path=path,
@@ -206,9 +242,11 @@ def ranges_for(
     Raises
     ------
     ExportError
-        If there are no puzzles to be had.
+        If there are no puzzles to be had, or some are named that the precision has no use for.
     """
     if precision != "int8s":
+        if puzzles is not None:
+            raise ExportError(f"calibration is for precision 'int8s' alone; got {precision!r}")
         return None
     if puzzles is None:
         return calibrate(spec, weights, generated(spec, _CALIBRATE))
@@ -242,7 +280,7 @@ def less_deep(
     shallow = spec.model.model_copy(update={"H_cycles": 1, "L_cycles": 1})
     short_spec = spec.model_copy(update={"model": shallow})
     opset = next(entry.version for entry in graph.opset_import if not entry.domain)
-    batch = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
+    batch = fixed_batch(graph) or None
     short = build_graph(short_spec, weights, batch=batch, opset=opset, precision=precision)
     one = verify_graph(short, build(short_spec, model.state_dict(), "the model"), steps=1)
     return replace(verification, max_difference=one.max_difference, passes=2)

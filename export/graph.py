@@ -30,6 +30,8 @@ GRAPH_FORMAT = "1"
 DEFAULT_OPSET = 17
 #: Opsets that the graphs are valid in, as far as tried.
 OPSETS = range(14, 22)
+#: Fixed batch sizes and unrolled steps that are worth a graph.
+BATCHES, STEPS = range(1, 4097), range(1, 100_001)
 #: ``functions="auto"`` keeps an unrolled graph plain while its nodes take no more than this share
 #: of its weights' bytes, or no more than so many bytes.
 _PLAIN_SHARE, _PLAIN_BYTES = 0.01, 128 * 1024
@@ -74,7 +76,7 @@ def build_graph(
     max_steps : int, optional
         Supervision steps of ``unroll``; default the model's own ``spec.solve.max_steps``.
     batch : int, optional
-        A fixed batch size; default dynamic.
+        A fixed batch size, at most 4096; default dynamic.
     opset : int
         Of the standard operators; default 17.
     cycles : {"auto", "loop", "unroll"}
@@ -95,7 +97,7 @@ def build_graph(
     Raises
     ------
     ExportError
-        If an argument is out of range.
+        If an argument is out of range, or for another mode.
     """
     if precision not in PRECISIONS:
         raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
@@ -103,15 +105,27 @@ def build_graph(
         raise ExportError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
     if opset not in OPSETS:
         raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}; got {opset}")
-    if batch is not None and batch < 1:
-        raise ExportError(f"batch must be positive, or None for a dynamic one; got {batch}")
-    if functions not in get_args(Functions):
+    if batch is not None and batch not in BATCHES:
         raise ExportError(
-            f"functions must be one of {', '.join(get_args(Functions))}; got {functions!r}"
+            f"batch must be from {BATCHES[0]} to {BATCHES[-1]}, or None for a dynamic one; "
+            f"got {batch}"
+        )
+    for name, value, accepted, of in (
+        ("functions", functions, get_args(Functions), "unroll"),
+        ("cycles", cycles, get_args(Cycles), "loop"),
+    ):
+        if value not in accepted:
+            raise ExportError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
+        if value not in ("auto", "off") and mode != of:
+            raise ExportError(f"{name}={value!r} is for mode {of!r} alone; got mode {mode!r}")
+    if max_steps is not None and mode != "unroll":
+        raise ExportError(
+            f"max_steps={max_steps} is for mode 'unroll' alone; got mode {mode!r}, whose host "
+            "decides at every call"
         )
     steps = spec.solve.max_steps if max_steps is None else max_steps
-    if steps < 1:
-        raise ExportError(f"max_steps must be positive; got {steps}")
+    if steps not in STEPS:
+        raise ExportError(f"max_steps must be from {STEPS[0]} to {STEPS[-1]}; got {steps}")
     if precision == "int8s" and ranges is None:
         raise ExportError("precision 'int8s' needs the ranges that export.calibrate finds")
 
@@ -133,8 +147,7 @@ def build_graph(
         graph.loop(nested=cycles == "loop")
     else:
         graph.unroll(steps, as_function=functions == "on")
-    metadata = _metadata(spec, weights, mode)
-    metadata["precision"] = precision
+    metadata = _metadata(spec, weights, mode, precision)
     if mode == "unroll":
         metadata["max_steps"] = str(steps)
     return graph.g.model(metadata)
@@ -156,7 +169,7 @@ def observed_graph(
     graph.step()
     for value in dict.fromkeys(value for values in stored.inputs.values() for value in values):
         graph.g.output(value, FLOAT, None)
-    return graph.g.model(_metadata(spec, weights, "step")), stored.inputs
+    return graph.g.model(_metadata(spec, weights, "step", "fp32")), stored.inputs
 
 
 class _ModelGraph:
@@ -401,7 +414,9 @@ def weights_sha256(weights: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def _metadata(spec: ModelSpec, weights: Mapping[str, Array], mode: Mode) -> dict[str, str]:
+def _metadata(
+    spec: ModelSpec, weights: Mapping[str, Array], mode: Mode, precision: Precision
+) -> dict[str, str]:
     return {
         "trm_format": GRAPH_FORMAT,
         "trm_mode": mode,
@@ -414,4 +429,5 @@ def _metadata(spec: ModelSpec, weights: Mapping[str, Array], mode: Mode) -> dict
         "L_cycles": str(spec.model.L_cycles),
         "L_layers": str(spec.model.L_layers),
         "weights_sha256": weights_sha256(weights),
+        "precision": precision,
     }

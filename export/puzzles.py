@@ -36,7 +36,7 @@ def read_puzzles(path: str | os.PathLike[str], spec: ModelSpec, limit: int = 20)
     tokens = []
     try:
         domain = get_domain(spec.domain)
-        with Path(path).open(encoding="utf-8") as lines:
+        with Path(path).open(encoding="utf-8", errors="surrogateescape") as lines:
             for task in islice(read_tasks(lines, domain, os.fspath(path)), limit):
                 if isinstance(task, Exception):
                     raise task

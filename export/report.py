@@ -14,14 +14,21 @@ import numpy as np
 import onnx
 import torch
 
-from export.bench import feeds, in_turn
+from export.bench import check_seconds, feeds, in_turn
 from export.builder import Array
 from export.errors import ExportError
-from export.exporter import Source, load_source, ranges_for, state_arrays
+from export.exporter import (
+    Source,
+    load_source,
+    output_file,
+    output_path,
+    ranges_for,
+    state_arrays,
+)
 from export.graph import Mode, build_graph
 from export.puzzles import held_out, read_answered
 from export.quantize import PRECISIONS, Precision
-from export.verify import session
+from export.verify import run_session, session
 from trm_sdk.domains import get_domain
 from trm_sdk.model.recursion import TRM
 from trm_sdk.runtimes.onnx import SMALL_GRAPH
@@ -97,8 +104,10 @@ def compare(
     Raises
     ------
     ExportError
-        If the file can't be read, has no answers, or puzzles can't be generated.
+        If the file can't be read, has no answers, or puzzles can't be generated; or if `seconds`
+        is out of range.
     """
+    check_seconds(seconds)
     spec, model = load_source(source)
     if puzzles is None:
         tokens, answers = held_out(spec, limit)
@@ -163,12 +172,12 @@ class Graphs:
         return 4 * sum(array.size for array in self.weights.values())
 
     def build(self, precision: str, mode: Mode, max_steps: int | None = None) -> onnx.ModelProto:
-        """One of them."""
+        """One of them; `max_steps` is heeded for ``unroll``."""
         return build_graph(
             self.spec,
             self.weights,
             mode,
-            max_steps=max_steps,
+            max_steps=max_steps if mode == "unroll" else None,
             precision=cast("Precision", precision),
             ranges=self.ranges,
         )
@@ -194,7 +203,7 @@ class Graphs:
         right = 0
         for start in range(0, len(tokens), _BATCH):
             part = tokens[start : start + _BATCH]
-            (found,) = run.run(["answer"], feeds(graph, len(part), steps, part))
+            (found,) = run_session(run, feeds(graph, len(part), steps, part), ["answer"])
             right += int((found == answers[start : start + _BATCH]).all(1).sum())
         return right / len(tokens)
 
@@ -220,7 +229,7 @@ class Graphs:
             inputs = feeds(graph, 1, 1)
             small = graph.ByteSize() < SMALL_GRAPH
             run = session(graph, threads=1 if small else threads)
-            calls[precision] = partial(run.run, None, inputs)
+            calls[precision] = partial(run_session, run, inputs)
         tokens, state = torch.from_numpy(inputs["tokens"]), model.initial_state(1)
 
         @torch.inference_mode()
@@ -272,6 +281,20 @@ def losses(solved: Mapping[str, float]) -> str:
     return f"More than 0.5 points of the solved puzzles are lost by {', '.join(lost)}."
 
 
+def report_files(output: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """The files of a report, ``OUTPUT.md`` and ``OUTPUT.json``.
+
+    Raises
+    ------
+    ExportError
+        If they can't be: ask before measuring.
+    """
+    path = output_path(output)
+    if not path.name:
+        raise ExportError(f"{output} is a folder; the name of a report is needed")
+    return output_file(f"{path}.md"), output_file(f"{path}.json")
+
+
 def write_report(rows: Sequence[Row], output: str | os.PathLike[str]) -> None:
     """Write ``OUTPUT.md`` and ``OUTPUT.json``.
 
@@ -280,10 +303,10 @@ def write_report(rows: Sequence[Row], output: str | os.PathLike[str]) -> None:
     ExportError
         If they can't be written.
     """
-    path = Path(output)
+    text, data = report_files(output)
     try:
-        path.with_name(f"{path.name}.md").write_text(markdown(rows) + "\n", encoding="utf-8")
-        data = json.dumps([asdict(row) for row in rows], indent=2)
-        path.with_name(f"{path.name}.json").write_text(data + "\n", encoding="utf-8")
+        text.write_text(markdown(rows) + "\n", encoding="utf-8")
+        rows_as_json = json.dumps([asdict(row) for row in rows], indent=2)
+        data.write_text(rows_as_json + "\n", encoding="utf-8")
     except OSError as error:
-        raise ExportError(f"{path} can't be written: {error.strerror}") from None
+        raise ExportError(f"{output} can't be written: {error.strerror}") from None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import shutil
 import tempfile
@@ -13,8 +16,9 @@ from onnx.inliner import inline_local_functions
 
 from export.bench import feeds
 from export.errors import ExportError
+from export.exporter import output_path
 from export.quantize import ROUNDS_ACTIVATIONS
-from export.verify import TOLERANCE, load_graph, metadata, session
+from export.verify import TOLERANCE, fixed_batch, load_graph, metadata, run_session, session
 from trm_sdk.errors import MissingDependencyError
 
 
@@ -45,16 +49,20 @@ def to_ort(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Con
     ExportError
         If the graph can't be converted, or computes something else afterwards.
     """
-    source, folder = Path(graph), Path(folder)
+    source, folder = Path(graph), output_path(folder)
     load_graph(source)
     from onnxruntime.tools.convert_onnx_models_to_ort import (
         OptimizationStyle,
         convert_onnx_models_to_ort,
     )
 
-    with tempfile.TemporaryDirectory() as temporary:
-        # The converter writes beside its input and takes whole folders: give it one of its own.
-        copy = Path(temporary) / source.name
+    # It tells of its progress, on standard output and in a log that the import has set up.
+    logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
+        # The converter writes beside its input and takes whole folders: give it one of its own. It
+        # knows graphs by their suffix.
+        name = source.name if source.suffix == ".onnx" else f"{source.name}.onnx"
+        copy = Path(temporary) / name
         shutil.copyfile(source, copy)
         try:
             convert_onnx_models_to_ort(copy, optimization_styles=[OptimizationStyle.Fixed])
@@ -84,10 +92,10 @@ def to_openvino(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -
         import openvino
     except ImportError:
         raise MissingDependencyError("this needs OpenVINO: pip install openvino") from None
-    source, folder = Path(graph), Path(folder)
+    source, folder = Path(graph), output_path(folder)
     model = load_graph(source)
-    inputs = feeds(model, _batch(source), 2)
-    expected = session(model).run(["logits"], inputs)[0]
+    inputs = feeds(model, fixed_batch(model) or 2, 2)
+    expected = run_session(session(model), inputs, ["logits"])[0]
     try:
         core = openvino.Core()
         core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -109,16 +117,11 @@ def to_openvino(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -
     return Converted((path, path.with_suffix(".bin")), difference)
 
 
-def _batch(source: Path) -> int:
-    dims = load_graph(source).graph.input[0].type.tensor_type.shape.dim
-    return dims[0].dim_value or 2
-
-
 def _largest_difference(source: Path, converted: Path) -> float:
     model = load_graph(source)
-    inputs = feeds(model, _batch(source), 2)
-    expected = session(model).run(["logits"], inputs)[0]
-    found = session(converted).run(["logits"], inputs)[0]
+    inputs = feeds(model, fixed_batch(model) or 2, 2)
+    expected = run_session(session(model), inputs, ["logits"])[0]
+    found = run_session(session(converted), inputs, ["logits"])[0]
     return _checked(float(np.abs(found - expected).max()), source)
 
 

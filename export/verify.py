@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -14,12 +15,13 @@ from torch import Tensor
 
 from export.builder import Array
 from export.errors import ExportError
-from export.graph import GRAPH_FORMAT
+from export.graph import GRAPH_FORMAT, STEPS, Mode
 from export.networks import read_weights
-from export.quantize import ROUNDS_ACTIVATIONS
+from export.quantize import PRECISIONS, ROUNDS_ACTIVATIONS
 from trm_sdk.checkpoint import build
 from trm_sdk.errors import CheckpointError
 from trm_sdk.model.recursion import TRM
+from trm_sdk.runtimes.base import MAX_THREADS, checked_count
 from trm_sdk.runtimes.onnx import check_providers, choose_providers
 from trm_sdk.spec import ModelSpec
 
@@ -164,7 +166,7 @@ def verify_puzzles(graph: onnx.ModelProto, model: TRM, tokens: Array) -> PuzzleC
     options = ModelSpec.from_json(properties["trm_spec"], "the graph").solve
     mode, threshold = properties["trm_mode"], options.halt_threshold
     steps = int(properties["max_steps"]) if mode == "unroll" else options.max_steps
-    fixed = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    fixed = fixed_batch(graph)
     if fixed:  # whole batches alone
         tokens = np.resize(tokens, (-(-len(tokens) // fixed) * fixed, tokens.shape[1]))
     identifiers = np.zeros(len(tokens), np.int32)
@@ -256,15 +258,15 @@ def session(
     ExportError
         If onnxruntime does not take the graph.
     InvalidInputError
-        If the device is not to be had.
+        If the device is not to be had, or the number of threads is out of range.
     """
     providers = choose_providers(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if threads:
-        options.intra_op_num_threads = threads
+    if threads is not None:
+        options.intra_op_num_threads = checked_count("threads", threads, MAX_THREADS)
     source: Any = graph.SerializeToString() if isinstance(graph, onnx.ModelProto) else str(graph)
     try:
         made = onnxruntime.InferenceSession(source, options, providers=providers)
@@ -272,6 +274,25 @@ def session(
         raise ExportError(f"onnxruntime refuses the graph: {_first_line(error)}") from None
     check_providers(device, providers, made.get_providers())
     return made
+
+
+def run_session(
+    made: onnxruntime.InferenceSession,
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str] | None = None,
+) -> list[Array]:
+    """The outputs of a session's graph, by default all of them, in order.
+
+    Raises
+    ------
+    ExportError
+        If onnxruntime fails in it, as for want of memory.
+    """
+    try:
+        values: list[Array] = made.run(outputs, dict(feeds))
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ExportError(f"the graph does not run: {_first_line(error)}") from None
+    return values
 
 
 def load_graph(path: str | Path) -> onnx.ModelProto:
@@ -300,7 +321,7 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
     Raises
     ------
     ExportError
-        If they are missing or of another format.
+        If one is missing, of another format, or none of the accepted.
     """
     properties = {item.key: item.value for item in model.metadata_props}
     if "trm_format" not in properties:
@@ -310,7 +331,28 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
             f"the graph is of format {properties['trm_format']!r}; this version reads "
             f"{GRAPH_FORMAT!r}"
         )
+    unrolled = properties.get("trm_mode") == "unroll"
+    needed = ("trm_mode", "precision", "trm_spec", "weights_sha256")
+    for key in (*needed, "max_steps") if unrolled else needed:
+        if key not in properties:
+            raise ExportError(f"the graph's metadata lacks {key!r}; export the model again")
+    for key, accepted in (("trm_mode", get_args(Mode)), ("precision", PRECISIONS)):
+        if properties[key] not in accepted:
+            raise ExportError(
+                f"the graph's {key} must be one of {', '.join(accepted)}; got {properties[key]!r}"
+            )
+    number = properties["max_steps"] if unrolled else "1"
+    digits = number.isascii() and number.isdecimal() and len(number) <= len(str(STEPS[-1]))
+    if not digits or int(number) not in STEPS:
+        raise ExportError(
+            f"the graph's max_steps must be from {STEPS[0]} to {STEPS[-1]}; got {number!r}"
+        )
     return properties
+
+
+def fixed_batch(model: onnx.ModelProto) -> int:
+    """The batch size that a graph is made for; 0 where it takes any."""
+    return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
 
 
 def check_graph(model: onnx.ModelProto) -> None:
@@ -348,8 +390,8 @@ def verify_graph(
     graph: onnx.ModelProto,
     model: TRM,
     *,
-    examples: int = 2,
-    steps: int = 3,
+    examples: int | None = None,
+    steps: int | None = None,
     tokens: Array | None = None,
     seed: int = 0,
 ) -> Verification:
@@ -360,10 +402,10 @@ def verify_graph(
     graph : ModelProto
         Of any mode and precision.
     model : TRM
-    examples : int
-        Random inputs to compare on, where the graph's batch is dynamic.
-    steps : int
-        Supervision steps; an unrolled graph has its own number.
+    examples : int, optional
+        Random inputs to compare on; default 2, or as many as a graph of a fixed batch takes.
+    steps : int, optional
+        Supervision steps; default 3, or as many as an unrolled graph takes.
     tokens : integer array of shape (batch, N), optional
         Puzzles to compare on, instead of random tokens.
     seed : int
@@ -371,16 +413,20 @@ def verify_graph(
     Raises
     ------
     ExportError
-        If the graph is invalid, or does not run.
+        If the graph is invalid, does not run, or is for another number of examples or steps.
     """
     check_graph(graph)
     properties = metadata(graph)
     mode = properties["trm_mode"]
-    if mode == "unroll":
-        steps = int(properties["max_steps"])
+    own = int(properties["max_steps"]) if mode == "unroll" else None
+    if own is not None and steps not in (None, own):
+        raise ExportError(f"the graph takes {own} steps; got steps={steps}")
+    steps = own or steps or 3
     config = model.config
-    batch = graph.graph.input[0].type.tensor_type.shape.dim[0]
-    examples = batch.dim_value or (examples if tokens is None else len(tokens))
+    fixed = fixed_batch(graph)
+    if fixed and examples not in (None, fixed):
+        raise ExportError(f"the graph is made for batches of {fixed}; got examples={examples}")
+    examples = fixed or examples or (2 if tokens is None else len(tokens))
     rng = np.random.default_rng(seed)
     if tokens is None:
         tokens = rng.integers(0, config.vocab_size, (examples, config.seq_len))
@@ -460,11 +506,9 @@ class _Runner:
         self.feeds = feeds
 
     def __call__(self, **feeds: Array) -> dict[str, Array]:
-        try:
-            values = self.session.run(None, {**self.feeds, **feeds})
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise ExportError(f"the graph does not run: {_first_line(error)}") from None
-        return dict(zip(self.names, values, strict=True))
+        return dict(
+            zip(self.names, run_session(self.session, {**self.feeds, **feeds}), strict=True)
+        )
 
 
 _Outcome = tuple[float | None, float, Array, bool | None]

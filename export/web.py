@@ -15,9 +15,8 @@ import onnx
 import torch
 
 from export.errors import ExportError
-from export.exporter import export_onnx
-from export.verify import load_graph, metadata
-from trm_sdk.errors import CheckpointError
+from export.exporter import export_onnx, output_path
+from export.verify import fixed_batch, load_graph, metadata
 from trm_sdk.hub import resolve
 from trm_sdk.model.recursion import TRM
 from trm_sdk.spec import ModelSpec
@@ -34,6 +33,8 @@ RUNTIME_FILES = (
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
+#: Addresses that may stand in a page's script, and have a file's name added to them.
+_ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
 _SOLVER_FILES = ("trm.js", "package.json", "README.md")
 _PAGE_FILES = ("index.html", "style.css", "app.js", "board.js")
 
@@ -92,24 +93,32 @@ def export_web(
     Raises
     ------
     ExportError
-        If the folder can't be written, `runtime` lacks a file, or the graph is of another mode.
+        If the folder can't be written, `runtime` lacks a file or is no plain URL, or the graph is
+        of another mode or has a fixed batch.
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
     """
-    folder = Path(output)
+    folder = output_path(output)
     address = DEFAULT_RUNTIME
     own_runtime: Path | None = None
     if runtime is not None:
         if re.match(r"https?://", str(runtime)):
             address = str(runtime).rstrip("/")
+            if not _ADDRESS.fullmatch(address):
+                raise ExportError(
+                    f"runtime must be a folder or a plain URL; got {address!r} (it is put into the "
+                    "page as it is: no quotes, blanks, or queries)"
+                )
         else:
             own_runtime, address = Path(runtime), "./ort"
             _check_runtime(own_runtime)
+    found = resolve(source)
+    ready = _ready_graph(found)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder} can't be made: {error.strerror}") from None
-    graph = _write_graph(source, folder / "model.onnx")
+    graph = _write_graph(found, ready, folder / "model.onnx")
     spec = ModelSpec.from_json(metadata(graph)["trm_spec"], folder / "model.onnx")
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size)
     page = spec.domain.startswith("sudoku")
@@ -154,8 +163,8 @@ def describe(graph: onnx.ModelProto, spec: ModelSpec, size: int) -> dict[str, An
         "model": "model.onnx",
         "bytes": size,
         "parameters": parameters,
-        "precision": facts.get("precision", "fp32"),
-        "weights_sha256": facts.get("weights_sha256", ""),
+        "precision": facts["precision"],
+        "weights_sha256": facts["weights_sha256"],
         "spec": json.loads(spec.model_dump_json(exclude={"model": {"structure"}, "notes": True})),
     }
 
@@ -169,25 +178,33 @@ def _check_runtime(folder: Path) -> None:
         )
 
 
-def _write_graph(source: str | os.PathLike[str], path: Path) -> onnx.ModelProto:
-    """Put the model's step graph at `path`, and return it."""
-    found = Path(source) if Path(source).exists() else resolve(source)
+def _ready_graph(found: Path) -> Path | None:
+    """The graph that a model has already, if any.
+
+    Raises
+    ------
+    ExportError
+        If a page can't drive it.
+    """
     ready = found / "model.onnx" if found.is_dir() else found
-    if ready.suffix == ".onnx" and ready.is_file():
-        graph = load_graph(ready)
-        mode = metadata(graph).get("trm_mode")
-        if mode != "step":
-            raise ExportError(
-                f"{ready} is a graph of mode {mode!r}; a page needs one of mode 'step'"
-            )
-        if path.exists() and path.samefile(ready):
-            return graph
+    if ready.suffix != ".onnx" or not ready.is_file():
+        return None
+    graph = load_graph(ready)
+    mode, batch = metadata(graph)["trm_mode"], fixed_batch(graph)
+    if mode != "step":
+        raise ExportError(f"{ready} is a graph of mode {mode!r}; a page needs one of mode 'step'")
+    if batch:
+        raise ExportError(f"{ready} has a fixed batch of {batch}; a page needs a dynamic one")
+    return ready
+
+
+def _write_graph(found: Path, ready: Path | None, path: Path) -> onnx.ModelProto:
+    """Put the model's step graph at `path`, and return it."""
+    if ready is None:
+        export_onnx(found, path, "step")
+    elif not (path.exists() and path.samefile(ready)):
         try:
             shutil.copyfile(ready, path)
         except OSError as error:
             raise ExportError(f"{path} can't be written: {error.strerror}") from None
-        return graph
-    if ready.suffix == ".onnx" and not found.is_dir():
-        raise CheckpointError(f"no graph at {ready}")
-    export_onnx(found, path, "step")
     return load_graph(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import numbers
 import os
 import queue
 import threading
@@ -15,11 +16,15 @@ from typing import Any, Literal
 from trm_sdk.attempts import check_options
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.options import SolveOptions, check_on_error, checked_batch_size
+from trm_sdk.options import SolveOptions, check_on_error
+from trm_sdk.runtimes.base import MAX_BATCH, checked_count
 from trm_sdk.search import Job, Search
 from trm_sdk.solution import Failure, Solution
-from trm_sdk.solver import Solver
+from trm_sdk.solver import Solver, check_puzzles
 from trm_sdk.task import Task
+
+#: The longest that an idle solver may be told to wait.
+_MAX_GATHER_SECONDS = 60.0
 
 
 class _Request:
@@ -37,6 +42,8 @@ class _Request:
 
     def finish(self, solution: Solution | None, error: BaseException | None) -> None:
         """Tell the waiting coroutine, from any thread."""
+        if isinstance(error, StopIteration):  # which no future takes
+            error = RuntimeError(f"a domain or runtime raised {error!r}")
         with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(self._tell, solution, error)
 
@@ -65,7 +72,12 @@ class AsyncSolver:
         (`Runtime.batch_size`), so that requests seldom wait for a row.
     gather_seconds : float
         How long an idle solver waits for further requests before it takes the first step.
-        Default 0.
+        Default 0, at most 60.
+
+    Raises
+    ------
+    InvalidInputError
+        If `batch_size` or `gather_seconds` is out of range.
 
     Examples
     --------
@@ -76,11 +88,17 @@ class AsyncSolver:
     def __init__(
         self, solver: Solver, batch_size: int | None = None, gather_seconds: float = 0.0
     ) -> None:
-        batch_size = checked_batch_size(batch_size, 2 * solver.runtime.batch_size)
-        if gather_seconds < 0:
-            raise InvalidInputError(f"gather_seconds must not be negative; got {gather_seconds}")
+        if batch_size is None:
+            batch_size = 2 * solver.runtime.batch_size
+        a_number = isinstance(gather_seconds, numbers.Real) and not isinstance(gather_seconds, bool)
+        if not (a_number and 0 <= gather_seconds <= _MAX_GATHER_SECONDS):
+            raise InvalidInputError(
+                f"gather_seconds must be from 0 to {_MAX_GATHER_SECONDS:.0f}; "
+                f"got {gather_seconds!r}"
+            )
         self.solver = solver
-        self._batch_size = batch_size
+        self._owns_solver = False
+        self._batch_size = checked_count("batch_size", batch_size, MAX_BATCH)
         self._gather_seconds = gather_seconds
         self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -102,11 +120,13 @@ class AsyncSolver:
         compile: bool = False,
     ) -> AsyncSolver:
         """An `AsyncSolver` over `Solver.from_pretrained`, whose parameters and errors it shares;
-        `batch_size` and `gather_seconds` are this class's own."""
+        `batch_size` and `gather_seconds` are this class's own. Closing it closes that solver."""
         solver = Solver.from_pretrained(
             name_or_path, runtime, device, threads, domain, precision=precision, compile=compile
         )
-        return cls(solver, batch_size, gather_seconds)
+        made = cls(solver, batch_size, gather_seconds)
+        made._owns_solver = True
+        return made
 
     async def solve(self, puzzle: object, options: SolveOptions | None = None) -> Solution:
         """Solve one puzzle; parameters and errors as in `Solver.solve`.
@@ -118,10 +138,8 @@ class AsyncSolver:
         TRMError
             If this solver is closed.
         """
-        solver = self.solver
-        complete = solver.complete(options)
-        check_options(complete, solver.domain, solver.spec.model)
-        request = _Request(solver.parse(puzzle), complete)
+        complete = self._complete(options)
+        request = _Request(self.solver.parse(puzzle), complete)
         self._send(request)
         try:
             return await request.future
@@ -129,7 +147,7 @@ class AsyncSolver:
             request.cancelled = True
             raise
 
-    async def solve_many(
+    def solve_many(
         self,
         puzzles: Iterable[object] | AsyncIterable[object],
         options: SolveOptions | None = None,
@@ -139,19 +157,33 @@ class AsyncSolver:
 
         At most four batches of puzzles are under way at a time.
         """
+        check_puzzles(puzzles, (Iterable, AsyncIterable))
         check_on_error(on_error)
+        return self._results(puzzles, self._complete(options), on_error)
+
+    async def _results(
+        self,
+        puzzles: Iterable[object] | AsyncIterable[object],
+        options: SolveOptions,
+        on_error: str,
+    ) -> AsyncIterator[Solution | Failure]:
         source = aiter(puzzles) if isinstance(puzzles, AsyncIterable) else _as_async(puzzles)
         under_way: list[asyncio.Task[Solution]] = []
-        index, exhausted = 0, False
+        index, exhausted, broken = 0, False, None
         try:
             while True:
                 while not exhausted and len(under_way) < 4 * self._batch_size:
-                    puzzle = await anext(source, _NO_MORE)
+                    try:
+                        puzzle = await anext(source, _NO_MORE)
+                    except Exception as error:  # the source's own; what it gave is solved first
+                        puzzle, broken = _NO_MORE, error
                     if puzzle is _NO_MORE:
                         exhausted = True
                     else:
-                        under_way.append(asyncio.create_task(self.solve(puzzle, options)))
+                        under_way.append(asyncio.create_task(self._answer(puzzle, options)))
                 if not under_way:
+                    if broken is not None:
+                        raise broken
                     return
                 first = under_way.pop(0)
                 try:
@@ -166,14 +198,29 @@ class AsyncSolver:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
+    async def _answer(self, puzzle: object, options: SolveOptions) -> Solution:
+        if isinstance(puzzle, TRMError):  # what a reader could not read
+            raise puzzle
+        return await self.solve(puzzle, options)
+
+    def _complete(self, options: SolveOptions | None) -> SolveOptions:
+        complete = self.solver.complete(options)
+        check_options(complete, self.solver.domain, self.solver.spec.model)
+        return complete
+
     async def close(self) -> None:
-        """Finish what is under way and stop the thread; no request may follow."""
+        """Finish what is under way and stop the thread; no request may follow.
+
+        A `Solver` that `from_pretrained` made is closed as well.
+        """
         with self._lock:
             self._closed = True
             thread = self._thread
         if thread is not None:
             self._inbox.put(None)
             await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        if self._owns_solver:
+            self.solver.close()
 
     async def __aenter__(self) -> AsyncSolver:
         return self
@@ -192,7 +239,10 @@ class AsyncSolver:
         with self._lock:
             if self._closed:
                 raise TRMError("this AsyncSolver is closed")
-            if self._thread is None:
+            # The first request of all, or after a worker died, or in a forked process, where the
+            # worker and whatever it was asked are not.
+            if self._thread is None or not self._thread.is_alive():
+                self._inbox = queue.SimpleQueue()
                 self._thread = threading.Thread(
                     target=self._work, name="trm-async-solver", daemon=True
                 )
@@ -202,6 +252,16 @@ class AsyncSolver:
     def _work(self) -> None:
         waiting: list[_Request] = []
         running: dict[Job, _Request] = {}
+        try:
+            self._serve(waiting, running)
+        except BaseException as error:
+            with self._lock:  # nobody asks a worker that is no more; the next request gets another
+                self._thread = None
+                self._drain(waiting)
+            for request in (*running.values(), *waiting):
+                request.finish(None, error)
+
+    def _serve(self, waiting: list[_Request], running: dict[Job, _Request]) -> None:
         search = self._new_search()
         closing = False
         while True:
@@ -267,7 +327,7 @@ class AsyncSolver:
                 continue
             try:
                 running[search.add(request.task, request.options)] = request
-            except TRMError as error:
+            except Exception as error:  # a domain's own, too: it is this request's alone
                 request.finish(None, error)
 
 

@@ -58,8 +58,9 @@ def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> 
         return
     if options.explore == "none":
         raise ConfigError(
-            f"attempts={options.attempts} with explore='none' would be {options.attempts} times "
-            "the same attempt; explore='noise', 'symmetry' or 'guess' makes them differ"
+            f"attempts={options.attempts} (the model's own number where none is given) with "
+            f"explore='none' would be {options.attempts} times the same attempt; attempts=1 makes "
+            "one, and explore='noise', 'symmetry' or 'guess' makes them differ"
         )
     if options.explore == "symmetry" and domain.random_symmetry(np.random.default_rng(0)) is None:
         raise ConfigError(

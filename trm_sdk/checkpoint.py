@@ -13,11 +13,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trm_sdk.errors import CheckpointError, MissingDependencyError
+from pydantic import ValidationError
+
+from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from trm_sdk.grid import shown
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.options import explain
 from trm_sdk.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -46,6 +51,8 @@ def read_spec(folder: Path) -> ModelSpec:
         raise CheckpointError(
             f"{folder} is no model folder: {SPEC_FILE} can't be read ({error.strerror})"
         ) from None
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is no UTF-8 text: {error}") from None
     return ModelSpec.from_json(text, path)
 
 
@@ -61,14 +68,20 @@ def load_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, TRM]:
     ------
     CheckpointError
         Naming the file and what is missing or wrong in it.
+    InvalidInputError
+        If `path` is empty or no path.
     MissingDependencyError
         Without torch and safetensors (``pip install trm-sdk[torch]``).
     """
-    path = Path(path)
-    if path.is_dir():
+    path = _path(path)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise CheckpointError(f"no checkpoint at {path}: {error.strerror}") from None
+    if is_folder:
         spec = read_spec(path)
         _, weights = _read_safetensors(path / WEIGHTS_FILE, spec_needed=False)
-    elif not path.is_file():
+    elif not is_file:
         raise CheckpointError(f"no checkpoint at {path}")
     elif path.suffix == ".safetensors":
         found, weights = _read_safetensors(path, spec_needed=True)
@@ -89,10 +102,18 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
     CheckpointError
         Naming the first weight that is missing, unknown or of another shape.
     """
+    import torch
+
     from trm_sdk.model.recursion import TRM
 
-    model = TRM(spec.model)
-    expected = model.state_dict()
+    _check_weights(weights, source)
+    try:
+        with torch.device("meta"):  # shapes alone: a config may ask for more than memory holds
+            expected = TRM(spec.model).state_dict()
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{source}: its config asks for weights that can't be: {str(error).splitlines()[0]}"
+        ) from None
     for name, tensor in expected.items():
         if name not in weights:
             raise CheckpointError(f"{source} lacks the weight {name!r}")
@@ -104,18 +125,43 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
     unknown = sorted(set(weights) - set(expected))
     if unknown:
         raise CheckpointError(f"{source} has a weight {unknown[0]!r} that its config has not")
+    model = TRM(spec.model)
     model.load_state_dict(dict(weights))
     return model.eval()
+
+
+def _check_weights(weights: object, source: str | Path) -> None:
+    from torch import Tensor
+
+    if not isinstance(weights, Mapping):
+        raise CheckpointError(f"{source} holds no weights by name; got {type(weights).__name__}")
+    for name, tensor in weights.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise CheckpointError(
+                f"{source}: a weight is a name and a tensor; got {shown(name)} and "
+                f"{type(tensor).__name__}"
+            )
 
 
 def save_model(
     folder: str | os.PathLike[str], spec: ModelSpec, weights: Mapping[str, Tensor]
 ) -> Path:
-    """Write ``config.json`` and ``model.safetensors`` into a folder, made if need be."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``config.json`` and ``model.safetensors`` into a folder, made if need be.
+
+    Raises
+    ------
+    InvalidInputError
+        If `folder` is empty or no path, or can't be written.
+    MissingDependencyError
+        Without torch and safetensors (``pip install trm-sdk[torch]``).
+    """
+    folder = _path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"{folder} can't be made a folder: {error.strerror}") from None
     save_weights(folder / WEIGHTS_FILE, spec, weights)
-    (folder / SPEC_FILE).write_text(spec.to_json(indent=2) + "\n", encoding="utf-8")
+    _write_whole(folder / SPEC_FILE, (spec.to_json(indent=2) + "\n").encode())
     return folder
 
 
@@ -124,7 +170,26 @@ def save_weights(path: Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> 
     _, to_bytes = _safetensors()
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     # Not the library's save_file, which makes files that only their owner may read.
-    path.write_bytes(to_bytes(contiguous, metadata={_METADATA_KEY: spec.to_json()}))
+    _write_whole(path, to_bytes(contiguous, metadata={_METADATA_KEY: spec.to_json()}))
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    """A path, where there is one: the empty one would be the working folder."""
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidInputError(f"a path is needed; got {shown(path)}")
+    return Path(path)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one move, so that half of it is never found under its name."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise InvalidInputError(f"{path} can't be written: {error.strerror}") from None
 
 
 def _safetensors() -> tuple[Any, Any]:
@@ -161,6 +226,11 @@ def _torch_load(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is a graph; here a checkpoint or a model folder with its weights is needed"
         )
+    if path.suffix == ".ort":
+        raise CheckpointError(
+            f"{path} is a graph in ORT format, for hosts of their own; a .onnx graph, a checkpoint "
+            "or a model folder is needed"
+        )
     try:
         import torch
     except ImportError:
@@ -168,12 +238,20 @@ def _torch_load(path: Path) -> Any:
             "reading this checkpoint needs torch: pip install 'trm-sdk[torch]'"
         ) from None
     try:
+        with path.open("rb") as file:
+            if file.read(1) == b"\x08":  # a graph's first field; no file of torch.save begins so
+                raise CheckpointError(
+                    f"{path} is no readable PyTorch checkpoint; if it is an ONNX graph, its name "
+                    "must end in .onnx"
+                )
         # weights_only: a checkpoint from somewhere else must not run code.
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError) as error:
         raise CheckpointError(
             f"{path} is no readable PyTorch checkpoint: {str(error).splitlines()[0]}"
         ) from None
+    except CheckpointError:
+        raise
     except Exception:  # whatever unpickling raises, or the advice to switch its check off
         raise CheckpointError(
             f"{path} is no readable PyTorch checkpoint: it is not what torch.save writes, or holds "
@@ -188,7 +266,9 @@ def _read_training_checkpoint(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]
             f"{path} is no checkpoint of training.fit ('spec' and 'ema' or 'model' are needed); a "
             "reference checkpoint needs its all_config.yaml beside it"
         )
-    return ModelSpec.from_json(data["spec"], path), data.get("ema") or data["model"]
+    if not isinstance(data["spec"], str):
+        raise CheckpointError(f"{path}: 'spec' must be JSON text; got {shown(data['spec'])}")
+    return ModelSpec.from_json(data["spec"], path), data.get("ema") or data.get("model") or {}
 
 
 # --- the reference implementation -----------------------------------------------------------
@@ -207,8 +287,9 @@ def _read_reference(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     config_path = path.parent / "all_config.yaml"
     try:
         config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{config_path} can't be read: {error}") from None
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        message = " ".join(str(error).split())  # YAML's own has several lines
+        raise CheckpointError(f"{config_path} can't be read: {message}") from None
     arch = config.get("arch") if isinstance(config, dict) else None
     if not isinstance(arch, dict):
         raise CheckpointError(f"{config_path} has no 'arch' section")
@@ -232,6 +313,7 @@ def convert_reference(
     ------
     CheckpointError
     """
+    _check_weights(state, source)
     plain = {name.split("inner.", 1)[-1]: tensor for name, tensor in state.items()}
     try:
         vocab_size, hidden = plain["embed_tokens.embedding_weight"].shape
@@ -269,7 +351,9 @@ def convert_reference(
         weights = {_OUR_NAMES.get(name, name): tensor.float() for name, tensor in plain.items()}
     except KeyError as error:
         raise CheckpointError(f"{source}: the reference checkpoint lacks {error}") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except ValidationError as error:
+        raise CheckpointError(f"{source}: " + explain(error, "arch", arch)) from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{source}: no architecture that can be read: {error}") from None
     named = {
         f"network.{name.replace('L_level.layers.', 'layers.', 1)}": tensor

@@ -5,6 +5,7 @@ Exit codes: 0, all well; 1, some puzzle was not solved; 2, bad input.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ def main() -> None:
 def _model_options(command: _F) -> _F:
     """Options of every command that runs a model."""
     for option in (
-        click.option("--threads", type=click.IntRange(1), help="Default: all cores."),
+        click.option("--threads", type=click.IntRange(1, 1024), help="Default: all cores."),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt."
         ),
@@ -122,7 +123,13 @@ def _read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMEr
     """The puzzles that the command line names, and whether they may be many."""
     from trm_sdk.files import read_tasks
 
+    if not argument:
+        raise InvalidInputError("a puzzle, a file or - for standard input is needed; got ''")
     if argument == "-":
+        if sys.stdin is None:
+            raise InvalidInputError("standard input is closed; there is nothing to read from it")
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")
         return read_tasks(sys.stdin, domain, "standard input"), True
     path = Path(argument)
     try:
@@ -144,7 +151,8 @@ def _read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMEr
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
+    # A line that is no UTF-8 is to spoil itself alone; see `read_tasks`.
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
         yield from file
 
 
@@ -264,7 +272,7 @@ def _print_table(results: Iterator[Solution | Failure]) -> int:
 @click.option("-m", "--model", default="sudoku", show_default=True, help="Name or path.")
 @_search_options
 @click.option("--gif", type=click.Path(dir_okay=False), help="Write the animation to a file too.")
-@click.option("--delay", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds.")
+@click.option("--delay", type=float, default=0.2, show_default=True, help="Seconds, 0 to 60.")
 @_model_options
 def watch(
     puzzle: str,
@@ -284,11 +292,19 @@ def watch(
 
     from trm_sdk.board import legend, puzzle_frame, step_frame
 
+    if not 0 <= delay <= 60:
+        raise InvalidInputError(f"--delay must be 0 to 60 seconds; got {delay}")
+    if gif is not None:
+        from trm_sdk.drawing import check_target
+
+        check_target(gif)
     solver = _load(model, runtime, device, threads)
     tasks, _ = _read_argument(puzzle, solver.domain)
     task = next(tasks)
     if isinstance(task, TRMError):
         raise task
+    if next(tasks, None) is not None:
+        click.echo(f"{puzzle} has more puzzles; this is the first", err=True)
     options = _solve_options(search)
     most = solver.complete(options).max_steps
     steps: list[Step] = []
@@ -373,6 +389,7 @@ def bench(
     **search: Any,
 ) -> None:
     """Time a model on this machine: loading, single steps, and whole puzzles of a file."""
+    import warnings
     from time import perf_counter
 
     from trm_sdk.timing import time_puzzles, time_steps
@@ -388,7 +405,11 @@ def bench(
         return
     tasks, _ = _read_argument(puzzles, solver.domain)
     batch_size = batch_size or solver.runtime.batch_size
-    report = time_puzzles(solver, tasks, limit, options, batch_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # said below, in this program's own way
+        report = time_puzzles(solver, tasks, limit, options, batch_size)
+    for reason in report.unreadable:
+        click.echo(f"left out: {reason}", err=True)
     click.echo(
         f"{report.solved} of {report.puzzles} solved; one at a time: median {report.p50:.2f} ms, "
         f"p95 {report.p95:.2f} ms, p99 {report.p99:.2f} ms; "

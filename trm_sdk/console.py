@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import sys
 from typing import Any
 
 import click
@@ -21,10 +24,23 @@ class _ErrorHandling(click.Command):
             return super().invoke(ctx)
         except TRMError as error:
             raise InputError(str(error)) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly where nobody reads on
+                raise
+            _let_go_of_output()
+            raise InputError(str(error)) from None
+
+
+def _let_go_of_output() -> None:
+    """Of output that can't be written, or the interpreter tries, and complains, once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = io.StringIO()
 
 
 class ErrorHandlingCommand(_ErrorHandling):
-    """A click command that turns every `TRMError` into one line on stderr and exit code 2."""
+    """A click command that turns each `TRMError` and `OSError` into one line and exit code 2."""
 
 
 class ErrorHandlingGroup(_ErrorHandling, click.Group):

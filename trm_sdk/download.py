@@ -51,14 +51,25 @@ def download_model(repository: str, revision: str = "main", refresh: bool = Fals
         If the Hub has no such model, it can't be reached, or ``HF_HUB_OFFLINE`` forbids asking.
     CheckpointError
         If what came is not what the Hub says it holds, or is no model.
+    InvalidInputError
+        If ``HF_ENDPOINT``, ``HF_TOKEN`` or ``TRM_SDK_CACHE`` can't be used.
     """
     home = cache_folder() / "hub" / repository.replace("/", "--")
+    try:
+        return _cached_or_new(home, repository, revision, refresh)
+    except OSError as error:  # of the disk; those of the network are caught where they arise
+        raise InvalidInputError(
+            f"the cache {home} can't be used: {error} (TRM_SDK_CACHE names another)"
+        ) from None
+
+
+def _cached_or_new(home: Path, repository: str, revision: str, refresh: bool) -> Path:
     # A branch may have slashes; its file must not leave the folder.
     ref = home / "refs" / urllib.parse.quote(revision, safe="")
     if not refresh:
         commit = revision
         if not _COMMIT.fullmatch(revision) and ref.is_file():
-            commit = ref.read_text(encoding="utf-8").strip()
+            commit = ref.read_text(encoding="utf-8", errors="replace").strip()
         if _COMMIT.fullmatch(commit) and is_model_folder(home / commit):
             return home / commit
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
@@ -84,7 +95,9 @@ def _listing(repository: str, revision: str) -> tuple[str, dict[str, dict[str, A
             answer = json.load(response)
             commit = str(answer["sha"])
             listed = {str(item["rfilename"]): dict(item) for item in answer["siblings"]}
-        except (ValueError, KeyError, TypeError) as error:
+        except (http.client.HTTPException, OSError) as error:
+            raise ModelNotFoundError(f"the listing of {what} broke off: {error!r}") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelNotFoundError(
                 f"{_endpoint()} gave no listing of {what} that can be read: {error!r}"
             ) from None
@@ -125,10 +138,12 @@ def _fetch_file(repository: str, commit: str, name: str, facts: dict[str, Any], 
                 path.open("wb") as to,
             ):
                 shutil.copyfileobj(source, to, 1 << 20)
-                announced = int(source.headers.get("Content-Length") or 0)
-                if to.tell() < announced:  # the connection ended, which is no error to http.client
+                announced = source.headers.get("Content-Length") or ""
+                if announced.isdecimal() and to.tell() < int(
+                    announced
+                ):  # the connection ended, which is no error to http.client
                     raise ConnectionError(f"{to.tell()} of {announced} bytes came")
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (http.client.HTTPException, OSError) as error:
             if last:
                 raise ModelNotFoundError(f"the download of {what} broke off: {error}") from None
             continue
@@ -160,7 +175,12 @@ def _difference(path: Path, facts: dict[str, Any]) -> str | None:
 
 def _endpoint() -> str:
     endpoint = os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
-    if not endpoint.startswith(("https://", "http://")):
+    try:
+        parts = urllib.parse.urlsplit(endpoint)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that don't close, a port that is no number
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", endpoint):
         raise InvalidInputError(f"HF_ENDPOINT must be an http(s) address; got {endpoint!r}")
     return endpoint.rstrip("/")
 
@@ -187,8 +207,10 @@ class _NoTokenElsewhere(urllib.request.HTTPRedirectHandler):
 def _get(path: str, what: str) -> Iterator[Any]:
     endpoint = _endpoint()
     request = urllib.request.Request(f"{endpoint}/{path}", headers={"User-Agent": "trm-sdk"})
-    token = os.environ.get("HF_TOKEN")
+    token = os.environ.get("HF_TOKEN", "").strip()
     if token:
+        if not re.fullmatch(r"[!-~]+", token):  # which the message had better not repeat
+            raise InvalidInputError("HF_TOKEN must be one word of ASCII characters")
         request.add_header("Authorization", f"Bearer {token}")
     try:
         response = urllib.request.build_opener(_NoTokenElsewhere).open(request, timeout=TIMEOUT)
@@ -201,7 +223,7 @@ def _get(path: str, what: str) -> Iterator[Any]:
         raise ModelNotFoundError(
             f"{endpoint} refused {what}: HTTP {error.code} {error.reason}"
         ) from None
-    except OSError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise ModelNotFoundError(
             f"{what} is not in the cache, and {endpoint} can't be reached: {reason}"

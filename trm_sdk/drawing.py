@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
-from trm_sdk.grid import Grid
+from trm_sdk.grid import Grid, is_int, shown
 from trm_sdk.solution import Step
 from trm_sdk.task import Task
 
@@ -43,7 +43,7 @@ def draw_board(
     certainty : array of shape (rows, columns), optional
         0..1 a cell; default: certain everywhere.
     cell : int
-        Pixels a cell, from 8.
+        Pixels a cell, 8 to 512.
     colours : mapping from value to (red, green, blue), optional
         Values with a colour fill their cell instead of being written into it.
 
@@ -52,11 +52,10 @@ def draw_board(
     MissingDependencyError
         Without Pillow (``pip install 'trm-sdk[image]'``).
     InvalidInputError
-        If `cell` is below 8.
+        If `cell` is out of range.
     """
     drawing, font_of, new = _pillow()
-    if cell < 8:
-        raise InvalidInputError(f"cell must be at least 8 pixels; got {cell}")
+    _check_number("cell", cell, 8, 512, "pixels")
     rows, columns = grid.shape
     margin, symbols = max(2, cell // 16), _symbols(grid)
     image: Image = new("RGB", (columns * cell + 2 * margin, rows * cell + 2 * margin), _PAPER)
@@ -99,25 +98,61 @@ def save_gif(
     steps : iterable of Step
         What `Solver.stream` yields.
     milliseconds : int
-        Between steps.
+        Between steps, 10 to 60,000; a GIF has no room for more where it rests.
 
     Raises
     ------
-    MissingDependencyError, InvalidInputError
+    MissingDependencyError
+        Without Pillow (``pip install 'trm-sdk[image]'``).
+    InvalidInputError
+        If a number is out of range, the file can't be written, or `steps` are something else.
     """
-    if milliseconds < 10:
-        raise InvalidInputError(f"milliseconds must be at least 10; got {milliseconds}")
+    _check_number("milliseconds", milliseconds, 10, 60_000)
+    path = check_target(path)
+    if not isinstance(steps, Iterable):
+        raise InvalidInputError(f"steps are what Solver.stream yields; got {shown(steps)}")
     frames = [draw_board(domain, task, task.grid, None, cell, colours)]
     for step in steps:
+        if not isinstance(step, Step):
+            raise InvalidInputError(f"steps are what Solver.stream yields; got {shown(step)}")
         certainty = step.probabilities.max(-1)
         frames.append(draw_board(domain, task, step.grid, certainty, cell, colours))
     waits = [3 * milliseconds, *[milliseconds] * (len(frames) - 1)]
     waits[-1] = 8 * milliseconds
-    path = Path(path)
-    frames[0].save(
-        path, "GIF", save_all=True, append_images=frames[1:], duration=waits, loop=0, optimize=True
-    )
+    more: dict[str, Any] = {"append_images": frames[1:], "duration": waits, "loop": 0}
+    try:
+        frames[0].save(path, "GIF", save_all=True, optimize=True, **more)
+    except OSError as error:
+        raise InvalidInputError(f"{path} can't be written: {error.strerror or error}") from None
     return path
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Where a picture is to be written, looked at before anything is solved for its sake.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without Pillow (``pip install 'trm-sdk[image]'``).
+    InvalidInputError
+        If `path` is no path, a folder, or in a folder that does not exist or can't be written.
+    """
+    _pillow()
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidInputError(f"a path is needed; got {shown(path)}")
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InvalidInputError(f"{path} can't be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        what = "it is a folder" if path.is_dir() else "that is not permitted"
+        raise InvalidInputError(f"{path} can't be written: {what}")
+    return path
+
+
+def _check_number(name: str, value: object, low: int, high: int, unit: str = "") -> None:
+    if not is_int(value) or not low <= value <= high:
+        of = f" {unit}" if unit else ""
+        raise InvalidInputError(f"{name} must be {low} to {high}{of}, whole; got {shown(value)}")
 
 
 def _pillow() -> tuple[Any, Any, Any]:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,12 @@ from trm_sdk.errors import InvalidInputError
 
 #: Characters that stand for an empty cell (value 0) in text.
 BLANKS = "0._*?"
-#: What people draw between cells: ASCII art and the box-drawing block.
-_RULES = re.compile(r"[|+\-=/\u2500-\u257f]")
-_NUMBER = re.compile(r"-?\d+")
+_BLANK = frozenset(BLANKS)
+#: What people draw between cells: ASCII art and the box-drawing block. A dash right before a cell,
+#: at the start of a token, is a sign, and is kept so that it is not lost unseen.
+_RULES = re.compile(r"[|+=/\u2500-\u257f]|-(?![\w.*?])|(?<=[^\s,;|\u2500-\u257f])-")
+#: No longer than Python turns into an int at once; whether it fits into a cell is seen after that.
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 class Grid:
@@ -46,12 +49,7 @@ class Grid:
     _hash: int | None
 
     def __init__(self, cells: npt.ArrayLike) -> None:
-        try:
-            array = np.asarray(cells)
-        except (ValueError, TypeError) as error:
-            raise InvalidInputError(
-                f"a grid needs rows of equal length holding integers; got {_shown(cells)}"
-            ) from error
+        array = as_array(cells)
         if array.ndim != 2 or array.size == 0:
             raise InvalidInputError(
                 f"a grid has two non-empty dimensions (rows, columns); got shape {array.shape}"
@@ -60,7 +58,7 @@ class Grid:
             array = array.astype(np.int64)  # e.g. read by np.loadtxt or from a data frame
         if array.dtype.kind not in "iu":
             raise InvalidInputError(
-                f"a grid holds integers; got dtype {array.dtype} in {_shown(cells)}"
+                f"a grid holds integers; got dtype {array.dtype} in {shown(cells)}"
             )
         low, high = int(array.min()), int(array.max())
         if low < -128 or high > 127:
@@ -77,8 +75,8 @@ class Grid:
 
         Accepted: one character a cell (``53..7....``; blanks are any of ``0 . _ * ?``, digits stand
         for themselves, letters ``A``.. for 10 and up), on one line or many, with spaces or drawn
-        rules between cells; numbers separated by spaces or commas; a JSON list (nested or flat).
-        Lines that start with ``#`` are comments.
+        rules between cells; numbers, perhaps negative, separated by spaces or commas; a JSON list
+        (nested or flat). Lines that start with ``#`` are comments.
 
         Parameters
         ----------
@@ -94,15 +92,17 @@ class Grid:
         """
         if not isinstance(text, str):
             raise InvalidInputError(f"text to parse must be a str; got {type(text).__name__}")
+        if shape is not None and not _is_shape(shape):
+            raise InvalidInputError(f"shape must be (rows, columns); got {shown(shape)}")
         body = "\n".join(
             line for line in text.lstrip("\ufeff").splitlines() if not line.lstrip().startswith("#")
         ).strip()
         if body.startswith("["):
             return cls._from_json(body, shape)
         lines = [_RULES.sub(" ", line).strip() for line in body.splitlines()]
-        lines = [line for line in lines if line]
+        lines = [line for line in lines if line.strip(",; ")]
         if not lines:
-            raise InvalidInputError(f"no cells in the text {_shown(text)}")
+            raise InvalidInputError(f"no cells in the text {shown(text)}")
         expected = None if shape is None else shape[0] * shape[1]
         numbers = [re.split(r"[\s,;]+", line.strip(",; ")) for line in lines]
         characters = [re.sub(r"[\s,;]", "", line) for line in lines]
@@ -123,14 +123,14 @@ class Grid:
     def _from_json(cls, body: str, shape: tuple[int, int] | None) -> Grid:
         try:
             data = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInputError(
                 f"text that starts with '[' must be a JSON list of integers: {error}"
             ) from error
         rows = [row if isinstance(row, list) else [row] for row in data]
         if any(type(value) is not int for row in rows for value in row):
             raise InvalidInputError(
-                f"text that starts with '[' must be a JSON list of integers; got {_shown(body)}"
+                f"text that starts with '[' must be a JSON list of integers; got {shown(body)}"
             )
         if data and all(isinstance(value, int) for value in data):
             return cls._shaped([data], shape, body)
@@ -152,14 +152,14 @@ class Grid:
                 lengths = sorted({len(row) for row in rows})
                 raise InvalidInputError(
                     "rows of equal length or a square number of cells are needed; got "
-                    f"{len(flat)} cells in {len(rows)} rows of length {lengths}: {_shown(text)}"
+                    f"{len(flat)} cells in {len(rows)} rows of length {lengths}: {shown(text)}"
                 )
         if len(flat) != shape[0] * shape[1]:
             raise InvalidInputError(
                 f"expected {shape[0] * shape[1]} cells for a {_times(shape)} grid; got {len(flat)} "
-                f"in {_shown(text)}"
+                f"in {shown(text)}"
             )
-        return cls(np.array(flat, dtype=np.int64).reshape(shape))
+        return cls(np.array(flat).reshape(shape))
 
     @property
     def cells(self) -> npt.NDArray[np.int8]:
@@ -230,12 +230,53 @@ class Grid:
         return Grid, (self.tolist(),)
 
 
+def as_array(cells: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Cells as an array of any shape and type, before anything is asked of either.
+
+    Raises
+    ------
+    InvalidInputError
+        If they are ragged, or have booleans among numbers, which numpy would read as 0 and 1.
+    """
+    try:
+        array = np.asarray(cells)
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(
+            f"a grid needs rows of equal length holding integers; got {shown(cells)}"
+        ) from error
+    if array.dtype.kind in "iuf" and _has_boolean(cells):
+        raise InvalidInputError(f"a grid holds integers, no booleans; got {shown(cells)}")
+    return array
+
+
+def _has_boolean(cells: object) -> bool:
+    if isinstance(cells, (list, tuple)):
+        return any(map(_has_boolean, cells))
+    return type(cells) is not int and (
+        isinstance(cells, bool) or getattr(cells, "dtype", None) == np.bool_
+    )
+
+
+def _is_shape(shape: object) -> bool:
+    return (
+        isinstance(shape, (tuple, list))
+        and len(shape) == 2
+        and all(is_int(size) and size > 0 for size in shape)
+    )
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, of Python or numpy; booleans are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def _times(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
 
 
-def _shown(value: object, limit: int = 60) -> str:
-    text = repr(value)
+def shown(value: object, limit: int = 60) -> str:
+    """A value as errors name it: its repr on one line, cut where that is long."""
+    text = " ".join(repr(value).splitlines())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -257,18 +298,20 @@ def _cell(character: str, text: str) -> int:
     if character.isascii() and character.isalpha():
         return ord(character.upper()) - ord("A") + 10
     raise InvalidInputError(
-        f"unexpected character {character!r} in {_shown(text)}; a cell is a digit, a letter "
+        f"unexpected character {character!r} in {shown(text)}; a cell is a digit, a letter "
         f"(A = 10), or one of {BLANKS!r} for an empty cell"
     )
 
 
 def _all_numbers(rows: list[list[str]]) -> bool:
-    return all(_NUMBER.fullmatch(token) or token in BLANKS for row in rows for token in row)
+    return all(_NUMBER.fullmatch(token) or token in _BLANK for row in rows for token in row)
 
 
 def _number(token: str) -> int:
-    if token in BLANKS:
+    if token in _BLANK:
         return 0
     if not _NUMBER.fullmatch(token):
-        raise InvalidInputError(f"expected a number or one of {BLANKS!r}; got {token!r}")
+        raise InvalidInputError(
+            f"expected a number in -128..127 or one of {BLANKS!r}; got {shown(token)}"
+        )
     return int(token)

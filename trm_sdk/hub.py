@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from trm_sdk.errors import InvalidInputError, ModelNotFoundError
+from trm_sdk.grid import shown
 
 #: Files that make a folder a model; any one of the first two will do beside the config.
 MODEL_FILES = ("config.json", "model.onnx", "model.safetensors", "README.md")
 BUNDLED = Path(__file__).parent / "pretrained"
-_HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
 
 
 def list_pretrained() -> list[str]:
@@ -38,10 +39,16 @@ def is_model_folder(path: Path) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where downloaded models are kept."""
+    """Where downloaded models are kept.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``TRM_SDK_CACHE`` begins with the home of a user that does not exist.
+    """
     chosen = os.environ.get("TRM_SDK_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return _expanded(chosen, "TRM_SDK_CACHE")
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -49,6 +56,13 @@ def cache_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "trm_sdk"
+
+
+def _expanded(path: str, what: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InvalidInputError(f"{what} can't be {shown(path)}: there is no such home") from None
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> Path:
@@ -66,7 +80,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     ModelNotFoundError
         If there is no such model; the message names close matches and the bundled ones.
     InvalidInputError
-        If `name_or_path` is empty or neither str nor path.
+        If `name_or_path` is empty, neither str nor path, or in a home that does not exist.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise InvalidInputError(
@@ -77,10 +91,14 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         raise InvalidInputError(f"a model is given by name or path; got {text!r}")
     if isinstance(name_or_path, str) and text in list_pretrained():
         return BUNDLED / text
-    path = Path(text).expanduser()
-    if path.is_file():
+    path = _expanded(text, "a model's path")
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError:  # such as a name that is too long
+        is_file = is_folder = False
+    if is_file:
         return path
-    if path.is_dir():
+    if is_folder:
         if not is_model_folder(path):
             raise ModelNotFoundError(
                 f"the folder {path} holds no model: config.json and model.onnx or "
@@ -100,8 +118,8 @@ def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return (
-        f"no model named {name!r}{hint} (bundled: {', '.join(names) or 'none'}; or give a folder, "
-        "a file, or owner/name on the Hugging Face Hub)"
+        f"no model named {shown(name)}{hint} (bundled: {', '.join(names) or 'none'}; or give a "
+        "folder, a file, or owner/name on the Hugging Face Hub)"
     )
 
 
@@ -118,7 +136,7 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     path = resolve(name_or_path)
     graph = path / "model.onnx" if path.is_dir() else path
     facts: dict[str, Any] = {"path": str(path)}
-    checksum = None
+    checksum = spec = None
     if graph.suffix == ".onnx" and graph.is_file():
         from trm_sdk.runtimes.onnx import graph_metadata
 
@@ -127,8 +145,10 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
         facts["graph"] = f"{metadata['trm_mode']}, {graph.stat().st_size} bytes"
         checksum = metadata.get("weights_sha256")
     if path.is_dir():
-        spec = read_spec(path)
-    elif path.suffix != ".onnx":
+        from trm_sdk.runtimes import folder_spec
+
+        spec = read_spec(path) if spec is None else folder_spec(path, spec)
+    elif spec is None:
         from trm_sdk.checkpoint import load_model
 
         spec, _ = load_model(path)

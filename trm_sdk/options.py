@@ -110,21 +110,6 @@ class SolveOptions(BaseModel):
         return defaults.model_copy(update=given)
 
 
-def checked_batch_size(batch_size: int | None, default: int) -> int:
-    """Attempts that run at the same time: as given, or the default.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is below 1.
-    """
-    if batch_size is None:
-        return default
-    if batch_size < 1:
-        raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
-    return batch_size
-
-
 def check_on_error(on_error: str) -> None:
     """What to do about a puzzle that can't be taken on; see `Solver.solve_many`.
 

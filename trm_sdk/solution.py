@@ -71,12 +71,14 @@ class Solution:
         Parameters
         ----------
         cell : int
-            Pixels a cell.
+            Pixels a cell, 8 to 512.
 
         Raises
         ------
         MissingDependencyError
             Without Pillow (``pip install 'trm-sdk[image]'``).
+        InvalidInputError
+            If `cell` is out of range.
         """
         from trm_sdk.drawing import draw_board
 
@@ -97,14 +99,16 @@ class Solution:
         steps : iterable of Step
             ``solver.stream(solution.task)``.
         cell : int
-            Pixels a cell.
+            Pixels a cell, 8 to 512.
         milliseconds : int
-            Between steps.
+            Between steps, 10 to 60,000.
 
         Raises
         ------
         MissingDependencyError
             Without Pillow (``pip install 'trm-sdk[image]'``).
+        InvalidInputError
+            If a number is out of range, the file can't be written, or `steps` are something else.
         """
         from trm_sdk.drawing import save_gif
 

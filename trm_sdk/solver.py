@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, NoReturn, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ from trm_sdk.attempts import Guess, begin, check_options, draw_guesses
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.options import SolveOptions, check_on_error, checked_batch_size
-from trm_sdk.runtimes.base import Runtime
+from trm_sdk.grid import Grid
+from trm_sdk.options import SolveOptions, check_on_error
+from trm_sdk.runtimes.base import MAX_BATCH, Runtime, checked_count
 from trm_sdk.search import Job, Search, answers_of
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.spec import ModelSpec
@@ -45,9 +46,14 @@ class Solver:
     Raises
     ------
     InvalidInputError
-        If the spec names a domain that is not registered.
+        If the spec names a domain that is not registered, or `domain` is none.
     CheckpointError
         If the model was made for another domain.
+
+    Notes
+    -----
+    A solver may go on in a forked process, but for models of more than 2 MB with several threads;
+    see `OnnxRuntime`. It can't be pickled: every process that is started afresh loads its own.
 
     Examples
     --------
@@ -62,6 +68,8 @@ class Solver:
         source: str | os.PathLike[str] | None = None,
     ) -> None:
         domain = get_domain(runtime.spec.domain) if domain is None else domain
+        if not isinstance(domain, Domain):
+            raise InvalidInputError(f"domain must be a Domain, as of get_domain; got {domain!r}")
         runtime.spec.check_domain(domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain
@@ -220,11 +228,16 @@ class Solver:
         Raises
         ------
         InvalidInputError
-            If `batch_size` or `on_error` is not one of the accepted (at once), or for a puzzle.
+            If an argument is not one of the accepted (at once), or for a puzzle.
         ConfigError
             If the options contradict each other (at once).
+        Exception
+            Whatever `puzzles` raises, when all that came before it has been yielded.
         """
-        batch_size = checked_batch_size(batch_size, self._runtime.batch_size)
+        check_puzzles(puzzles)
+        if batch_size is None:
+            batch_size = self._runtime.batch_size
+        batch_size = checked_count("batch_size", batch_size, MAX_BATCH)
         check_on_error(on_error)
         search = Search(self._domain, self._runtime, batch_size)
         complete = self.complete(options)
@@ -243,12 +256,15 @@ class Solver:
     ) -> Iterator[Solution | Failure]:
         source = enumerate(puzzles)
         in_order: deque[Job | Failure] = deque()
-        exhausted = False
+        exhausted, broken = False, None
         while True:
             while (
                 not exhausted and search.wants_more and len(in_order) < _LOOKAHEAD * search.capacity
             ):
-                index, puzzle = next(source, (-1, None))
+                try:
+                    index, puzzle = next(source, (-1, None))
+                except Exception as error:  # the source's own; what it gave before is solved first
+                    index, broken = -1, error
                 if index < 0:
                     exhausted = True
                     break
@@ -271,6 +287,8 @@ class Solver:
                     break
                 in_order.popleft()
             if exhausted and not in_order:
+                if broken is not None:
+                    raise broken
                 return
 
     def stream(self, puzzle: object, options: SolveOptions | None = None) -> Iterator[Step]:
@@ -378,8 +396,20 @@ class Solver:
         return task
 
     def complete(self, options: SolveOptions | None) -> SolveOptions:
-        """Options with the model's defaults for every field left out."""
-        return self.options if options is None else options.over(self.options)
+        """Options with the model's defaults for every field left out.
+
+        Raises
+        ------
+        InvalidInputError
+            If they are no `SolveOptions`.
+        """
+        if options is None:
+            return self.options
+        if not isinstance(options, SolveOptions):
+            raise InvalidInputError(
+                f"options must be SolveOptions, as in SolveOptions(max_steps=8); got {options!r}"
+            )
+        return options.over(self.options)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> Path:
         """Write the model as a folder that `from_pretrained` reads.
@@ -395,10 +425,12 @@ class Solver:
         Raises
         ------
         InvalidInputError
-            If `path` is a file, or the folder that the model itself lives in.
+            If `path` is empty, can't be written, or is the folder that the model itself lives in.
         """
         from trm_sdk.runtimes import save_runtime
 
+        if not os.fspath(path):
+            raise InvalidInputError(f"a model is saved as a folder; got {path!r}")
         return save_runtime(self._runtime, self._source, Path(path))
 
     def close(self) -> None:
@@ -417,10 +449,31 @@ class Solver:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        """Neither `pickle` nor `copy` can take a loaded model along."""
+        raise TRMError(
+            f"{self!r} can't be pickled or copied: call Solver.from_pretrained in every process, "
+            "and share one Solver between threads"
+        )
+
     def __repr__(self) -> str:
         source = "" if self._source is None else f" from {str(self._source)!r}"
         runtime = self._runtime
         return f"<Solver of {self._domain.name} on {runtime.name} ({runtime.device}){source}>"
+
+
+def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> None:
+    """Refuse what is no collection of puzzles, and one puzzle in the place of many.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if isinstance(puzzles, (str, bytes, Task, Grid)) or not isinstance(puzzles, kinds):
+        raise InvalidInputError(
+            f"solve_many takes an iterable of puzzles; got {type(puzzles).__name__} (solve takes "
+            "one puzzle)"
+        )
 
 
 def _with_progress(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import CheckpointError
@@ -13,6 +13,7 @@ from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions, explain
 
 FORMAT = 1
+_Size = Annotated[int, Field(gt=0)]
 
 
 class ModelSpec(BaseModel):
@@ -39,10 +40,26 @@ class ModelSpec(BaseModel):
     format: int = FORMAT
     domain: str
     vocabulary: tuple[str, ...]
-    grid_shape: tuple[int, int]
+    grid_shape: tuple[_Size, _Size]
     model: ModelConfig
     solve: SolveOptions = Field(default_factory=SolveOptions)
     notes: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSpec:
+        model = self.model
+        if len(self.vocabulary) != model.vocab_size:
+            raise ValueError(
+                f"vocabulary has {len(self.vocabulary)} tokens, model.vocab_size is "
+                f"{model.vocab_size}"
+            )
+        rows, columns = self.grid_shape
+        if rows * columns != model.seq_len:
+            raise ValueError(
+                f"grid_shape {rows}x{columns} has {rows * columns} cells, model.seq_len is "
+                f"{model.seq_len}"
+            )
+        return self
 
     @classmethod
     def for_domain(
@@ -101,4 +118,12 @@ class ModelSpec(BaseModel):
                 f"({self.grid_shape[0]}x{self.grid_shape[1]}, {len(self.vocabulary)} tokens), "
                 f"not of {domain.name!r} "
                 f"({domain.shape[0]}x{domain.shape[1]}, {len(domain.vocabulary)} tokens)"
+            )
+        model = self.model
+        # Its nodes are (cell, value) pairs, and no weight tells how many values there are.
+        by_value = model.structure is not None and model.structure.interchangeable_values
+        if model.mixer == "structured" and by_value and model.output_offset != domain.answer_offset:
+            raise CheckpointError(
+                f"{source} answers with the tokens from {model.output_offset} on "
+                f"(output_offset); the values of {domain.name!r} begin at {domain.answer_offset}"
             )

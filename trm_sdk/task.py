@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import Grid
+from trm_sdk.grid import Grid, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,12 @@ class Task:
         Where the task comes from (a line number, an ARC identifier), kept for reports.
     metadata : mapping
         Whatever else came with the task (e.g. the ``rating`` column of a Sudoku-Extreme file).
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no input, something is no Grid, or there are not as many answers as inputs.
+        Other iterables of grids are taken, and kept as tuples.
     """
 
     inputs: tuple[Grid, ...]
@@ -35,15 +41,32 @@ class Task:
     metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.inputs or not all(isinstance(grid, Grid) for grid in self.inputs):
+        inputs = _grids(self.inputs)
+        if not inputs:
             raise InvalidInputError(
-                f"a task needs at least one input Grid; got inputs={self.inputs!r}"
+                f"a task needs at least one input Grid; got inputs={shown(self.inputs)}"
             )
-        if self.answers is not None and len(self.answers) != len(self.inputs):
+        pairs = _tuple(self.demonstrations)
+        examples = None if pairs is None else tuple(map(_grids, pairs))
+        if examples is None or any(pair is None or len(pair) != 2 for pair in examples):
             raise InvalidInputError(
-                f"a task with {len(self.inputs)} inputs needs as many answers; "
-                f"got {len(self.answers)}"
+                "demonstrations are pairs of Grids (input, output); "
+                f"got {shown(self.demonstrations)}"
             )
+        answers = None if self.answers is None else _grids(self.answers)
+        if answers is None and self.answers is not None:
+            raise InvalidInputError(f"answers are Grids, one an input; got {shown(self.answers)}")
+        if answers is not None and len(answers) != len(inputs):
+            raise InvalidInputError(
+                f"a task with {len(inputs)} inputs needs as many answers; got {len(answers)}"
+            )
+        if not (self.name is None or isinstance(self.name, str)):
+            raise InvalidInputError(f"a task's name is a str or None; got {shown(self.name)}")
+        if not isinstance(self.metadata, Mapping):
+            raise InvalidInputError(f"metadata is a mapping; got {shown(self.metadata)}")
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "demonstrations", examples)
+        object.__setattr__(self, "answers", answers)
 
     @property
     def grid(self) -> Grid:
@@ -62,3 +85,17 @@ class Task:
     def answer(self) -> Grid | None:
         """The known answer to the first input, if any."""
         return None if self.answers is None else self.answers[0]
+
+
+def _tuple(values: Any) -> tuple[Any, ...] | None:
+    """Several values; None where these are one, or nothing to iterate over."""
+    several = isinstance(values, Iterable) and not isinstance(values, (Grid, str, bytes))
+    return tuple(values) if several else None
+
+
+def _grids(values: Any) -> tuple[Grid, ...] | None:
+    """Several grids; None where something is none."""
+    several = _tuple(values)
+    if several is None or not all(isinstance(grid, Grid) for grid in several):
+        return None
+    return several

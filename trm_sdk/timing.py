@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +30,8 @@ class PuzzleTimes:
         Milliseconds a puzzle, solved one at a time.
     per_second : float
         Puzzles a second, in batches.
+    unreadable : tuple of str
+        Why others could not be read, one sentence each.
     """
 
     puzzles: int
@@ -37,6 +40,7 @@ class PuzzleTimes:
     p95: float
     p99: float
     per_second: float
+    unreadable: tuple[str, ...] = ()
 
 
 def time_steps(runtime: Runtime, rows: int, seconds: float = 0.5) -> float:
@@ -62,14 +66,27 @@ def time_puzzles(
 ) -> PuzzleTimes:
     """Solve up to `limit` puzzles one at a time and then in batches.
 
+    Those that can't be read are left out, and a warning says so.
+
     Raises
     ------
     InvalidInputError
         If none of them can be read.
     """
-    tasks = [task for task in islice(puzzles, limit) if isinstance(task, Task)]
+    taken = list(islice(puzzles, limit))
+    tasks = [task for task in taken if isinstance(task, Task)]
+    unreadable = tuple(str(task) for task in taken if not isinstance(task, Task))
     if not tasks:
-        raise InvalidInputError("none of the puzzles can be read")
+        first = f": {unreadable[0]}" if unreadable else ""
+        raise InvalidInputError(f"none of the puzzles can be read{first}")
+    if unreadable:
+        more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
+        warnings.warn(
+            f"{len(unreadable)} of {len(taken)} puzzles can't be read and are left out: "
+            f"{'; '.join(unreadable[:3])}{more}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     times, solved = [], 0
     for task in tasks:
         begun = perf_counter()
@@ -81,4 +98,4 @@ def time_puzzles(
         pass
     together = perf_counter() - begun
     p50, p95, p99 = np.percentile(times, (50, 95, 99))
-    return PuzzleTimes(len(tasks), solved, p50, p95, p99, len(tasks) / together)
+    return PuzzleTimes(len(tasks), solved, p50, p95, p99, len(tasks) / together, unreadable)

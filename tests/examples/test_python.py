@@ -91,6 +91,15 @@ def test_batch_names_what_is_missing(tmp_path: Path) -> None:
     assert result.stderr.startswith("Error: no model named 'sudokku'")
 
 
+def test_batch_does_not_write_over_what_it_reads(tmp_path: Path) -> None:
+    source = tmp_path / "puzzles.txt"
+    source.write_text(PUZZLES[0])
+    result = run_example("batch.py", source, source)
+    assert result.returncode == 2
+    assert result.stderr == f"Error: {source} is the file that is read from\n"
+    assert source.read_text() == PUZZLES[0]
+
+
 async def ask(
     port: int, method: str, path: str, body: bytes = b"", length: int | None = None
 ) -> tuple[int, dict[str, Any]]:
@@ -131,6 +140,9 @@ def test_service_answers_many_at_once(solver: Solver) -> None:
     [
         ("POST", "/solve", b"{", 400, "the body is no JSON"),
         ("POST", "/solve", b"[]", 400, 'an object with a "puzzle"'),
+        ("POST", "/solve", b"[" * 100_000, 400, "the body is no JSON"),
+        ("POST", "/solve", puzzle_body("[" * 100_000), 422, "JSON list"),
+        ("POST", "/solve", puzzle_body("1" * 5000 + " 2" * 80), 422, "got '111"),
         ("POST", "/solve", puzzle_body("123"), 422, "81"),
         ("POST", "/solve", puzzle_body("55" + "." * 79), 422, "contradicting givens: 5"),
         ("POST", "/solve", puzzle_body(PUZZLES[0], max_stepps=3), 422, "'max_steps'"),

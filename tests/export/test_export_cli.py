@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def call(*arguments: object) -> Result:
 @pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
 def test_export_verify_info_bench(folder: Path, tmp_path: Path, mode: str) -> None:
     file = tmp_path / "model.onnx"
-    made = call("onnx", folder, "-o", file, "--mode", mode, "--max-steps", 2, "--json")
+    steps = ["--max-steps", 2] if mode == "unroll" else []
+    made = call("onnx", folder, "-o", file, "--mode", mode, *steps, "--json")
     assert made.exit_code == 0, made.output
     facts = json.loads(made.stdout)
     assert facts["bytes"] == file.stat().st_size
@@ -51,7 +53,8 @@ def test_export_verify_info_bench(folder: Path, tmp_path: Path, mode: str) -> No
     assert f"trm_mode: {mode}" in told
     assert "input: tokens int32 (batch, 16)" in told
     assert "memory for one puzzle, at least: " in told
-    timed = call("bench", file, "--seconds", 0.05, "--steps", 2, "--batch", 3, "--json")
+    steps = ["--steps", 2] if mode == "loop" else []
+    timed = call("bench", file, "--seconds", 0.05, *steps, "--batch", 3, "--json")
     timing = json.loads(timed.stdout)
     assert timing["batch"] == 3
     assert timing["steps"] == (1 if mode == "step" else 2)
@@ -77,7 +80,8 @@ def test_a_bundled_model_by_name(tmp_path: Path) -> None:
 def test_real_puzzles(tmp_path: Path, mode: str) -> None:
     file, puzzles = tmp_path / "m.onnx", tmp_path / "puzzles.txt"
     puzzles.write_text("12..341221434321\n1...........43.1\n.2..3.1.....4..1\n")
-    arguments = ["--mode", mode, "--max-steps", 3, "--puzzles", puzzles]
+    arguments = ["--mode", mode, "--puzzles", puzzles]
+    arguments += ["--max-steps", 3] if mode == "unroll" else []
     made = call("onnx", "sudoku-4x4", "-o", file, *arguments)
     assert made.exit_code == 0, made.output
     assert "on 3 puzzles" in made.stdout
@@ -154,6 +158,22 @@ def test_another_models_graph_is_refused(folder: Path, tmp_path: Path) -> None:
         (["onnx", "{model}", "-o", "{out}", "--batch", "-3"], "-3"),
         (["onnx", "{model}", "-o", "{out}", "--mode", "unroll", "--max-steps", "0"], "got 0"),
         (["onnx", "{model}", "-o", "{out}/no/folder.onnx"], "folder.onnx"),
+        (["onnx", "{model}", "-o", ""], "got ''"),
+        (["onnx", "{model}", "-o", "{out}", "--batch", "1" + 22 * "0"], "from 1 to 4096"),
+        (["onnx", "{model}", "-o", "{out}", "--batch", "²"], "'²' is neither"),
+        (["onnx", "{model}", "-o", "{out}", "--calibration", "{junk}"], "'int8s' alone"),
+        (["bench", "{step}", "--batch", "2", "--steps", "9"], "takes steps=1; got steps=9"),
+        (["bench", "{step}", "--seconds", "nan"], "got nan"),
+        (["bench", "{step}", "--seconds", "inf"], "got inf"),
+        (["bench", "{step}", "--threads", "100000"], "1<=x<=1024"),
+        (["bench", "{step}", "--batch", "1" + 22 * "0"], "1<=x<=4096"),
+        (["verify", "{step}", "--examples", "5"], "batches of 2; got examples=5"),
+        (["web", "{step}", "-o", "{out}"], "fixed batch of 2"),
+        (["web", "sudoku-4x4", "-o", ""], "got ''"),
+        (["web", "sudoku-4x4", "-o", "{out}", "--runtime", 'https://x/"></script>'], "plain URL"),
+        (["ort", "{step}", "-o", ""], "got ''"),
+        (["report", "sudoku-4x4", "-o", ""], "got ''"),
+        (["report", "sudoku-4x4", "-o", "{out}/no/report"], "there is no folder"),
         (["verify", "{out}"], "no graph"),
         (["verify", "{junk}"], "junk.pt"),
         (["info", "{plain}"], "trm_format"),
@@ -176,12 +196,70 @@ def test_bad_input(folder: Path, tmp_path: Path, arguments: list[str], named: st
     onnx.save(
         onnx.helper.make_model(onnx.helper.make_graph([node], "g", *[[v] for v in value])), plain
     )
-    names = {"out": tmp_path / "out.onnx", "junk": junk, "model": folder, "plain": plain}
+    spec, model = model_of("structured-axes")
+    step = tmp_path / "step.onnx"
+    onnx.save(build_graph(spec, state_arrays(model), batch=2), step)
+    names = {
+        "out": tmp_path / "out.onnx",
+        "junk": junk,
+        "model": folder,
+        "plain": plain,
+        "step": step,
+    }
     result = call(*(argument.format(**names) for argument in arguments))
     assert result.exit_code == 2
     assert named in result.stderr
     assert "Traceback" not in result.output
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        *((key, None, f"lacks '{key}'") for key in ("trm_mode", "precision", "trm_spec")),
+        ("weights_sha256", None, "lacks 'weights_sha256'"),
+        ("max_steps", None, "lacks 'max_steps'"),
+        ("trm_mode", "zz", "trm_mode must be one of .*got 'zz'"),
+        ("precision", "fp8", "precision must be one of .*got 'fp8'"),
+        *(("max_steps", value, "max_steps must be from 1") for value in ("x", "²", "0", 9 * "9")),
+    ],
+)
+def test_metadata_is_checked_as_a_whole(
+    tmp_path: Path, key: str, value: str | None, named: str
+) -> None:
+    spec, model = model_of("structured-axes")
+    graph = build_graph(spec, state_arrays(model), "unroll", max_steps=2)
+    facts = {item.key: item.value for item in graph.metadata_props} | {key: value}
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, {k: v for k, v in facts.items() if v is not None})
+    onnx.save(graph, tmp_path / "m.onnx")
+    for command in ("info", "verify", "bench"):
+        result = call(command, tmp_path / "m.onnx")
+        assert result.exit_code == 2, result.output
+        assert re.search(named, result.stderr)
+
+
+def test_a_bundled_name_comes_before_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sudoku-4x4").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_source("sudoku-4x4")[0].domain == "sudoku-4x4"
+    result = call("web", "sudoku-4x4", "-o", "page")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_weights_that_are_not_finite_are_named(
+    tmp_path: Path, precision: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    spec, model = model_of("structured-axes")
+    with torch.no_grad():
+        model.network.q_head.weight[0, 0] = torch.nan
+    with pytest.raises(ExportError, match=r"'network\.q_head\.weight' has numbers .* not finite"):
+        export_onnx((spec, model), tmp_path / "m.onnx", precision=precision)
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+    assert not list(tmp_path.iterdir())
 
 
 def test_report_judges_by_solved_puzzles(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def run(graph: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> dict[str, np.n
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equals_pytorch(name: str, mode: str) -> None:
     _, model = model_of(name)
-    result = verify_graph(graph_of(name, **MODES[mode]), model, examples=3, steps=3)
+    result = verify_graph(graph_of(name, **MODES[mode]), model, examples=3)
     assert result.final_difference <= 1e-4
     assert result.max_difference is None or result.max_difference <= 1e-4
     assert result.answers == 1
@@ -213,6 +213,11 @@ def test_reference_evaluator_agrees(name: str, mode: str) -> None:
         ({"mode": "jump"}, "'jump'"),
         ({"opset": 9}, "got 9"),
         ({"batch": 0}, "got 0"),
+        ({"batch": 10**10}, "from 1 to 4096.*got 10000000000"),
+        ({"max_steps": 7}, "max_steps=7 is for mode 'unroll' alone; got mode 'step'"),
+        ({"functions": "on"}, "functions='on' is for mode 'unroll' alone"),
+        ({"mode": "unroll", "cycles": "loop"}, "cycles='loop' is for mode 'loop' alone"),
+        ({"cycles": "foo"}, "cycles must be one of auto, loop, unroll; got 'foo'"),
         ({"mode": "unroll", "max_steps": 0}, "got 0"),
         ({"precision": "int3"}, "'int3'"),
         ({"functions": "maybe"}, "'maybe'"),

@@ -165,5 +165,5 @@ def test_file_sizes(mode: str) -> None:
     bars |= dict.fromkeys(("int8w", "int8", "int8s"), 0.27)
     ranges = defaultdict(lambda: (-1.0, 1.0))
     for precision, bar in bars.items():
-        graph = build_graph(spec, weights, mode, max_steps=16, precision=precision, ranges=ranges)
+        graph = build_graph(spec, weights, mode, precision=precision, ranges=ranges)
         assert graph.ByteSize() <= bar * parameters, precision

@@ -56,6 +56,21 @@ def test_openvino(tmp_path: Path, name: str, mode: str) -> None:
     assert path.with_suffix(".xml").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("name", ["graph", "graph.v1"])
+def test_a_graph_needs_no_suffix(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, "structured-axes", "step").rename(tmp_path / name)
+    result = CliRunner().invoke(main, ["ort", str(path), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert [line.split(":")[0] for line in result.output.splitlines()] == [
+        str(tmp_path / "out" / f"{name}.ort"),
+        str(tmp_path / "out" / f"{name}.required_operators.config"),
+        "logits differ from the ONNX file's by 0.0e+00",
+    ]
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("command", ["ort", "openvino"])
 def test_bad_input(tmp_path: Path, command: str) -> None:
     if command == "openvino":

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from rich.console import Console
+from torch._inductor.exc import InvalidCxxCompiler
 
 from training import machine, state
 from training.config import load_recipe
@@ -237,6 +238,9 @@ def test_the_command_line_answers_bad_input_in_one_line():
 
 
 def test_a_missing_compiler_is_named(monkeypatch):
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+    def missing() -> str:
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", missing)
     with pytest.raises(ConfigError, match="compile=false"):
         machine.check_compiler(CPU)

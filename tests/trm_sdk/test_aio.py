@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from test_search import Counting
 
 from trm_sdk.aio import AsyncSolver
+from trm_sdk.domains import Sudoku
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.options import SolveOptions
 from trm_sdk.solution import Failure, Solution
 from trm_sdk.solver import Solver
+from trm_sdk.task import Task
 
 Puzzles = tuple[list[str], list[str]]
 STEPS = SolveOptions(max_steps=16)
@@ -186,8 +189,95 @@ def test_a_service_from_a_model_on_disk(model_folder: Path, puzzles: Puzzles) ->
     assert asyncio.run(main()).grid.to_line() == puzzles[1][0]
 
 
-def test_arguments_are_checked(solver: Solver) -> None:
-    with pytest.raises(InvalidInputError, match="batch_size"):
-        AsyncSolver(solver, batch_size=0)
-    with pytest.raises(InvalidInputError, match="gather_seconds"):
-        AsyncSolver(solver, gather_seconds=-1)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("batch_size", value) for value in (0, True, 1.5, "3", 10**12)),
+        *(("gather_seconds", value) for value in (-1, float("nan"), float("inf"), 1e12, True, "1")),
+    ],
+)
+def test_arguments_are_checked(solver: Solver, name: str, value: Any) -> None:
+    with pytest.raises(InvalidInputError, match=rf"{name} .* got {re.escape(repr(value))}"):
+        AsyncSolver(solver, **{name: value})
+
+
+def test_many_check_their_arguments_at_once(solver: Solver, puzzles: Puzzles) -> None:
+    service = AsyncSolver(solver)
+    with pytest.raises(InvalidInputError, match="got str"):
+        service.solve_many(puzzles[0][0])
+    with pytest.raises(InvalidInputError, match="got 'ignore'"):
+        service.solve_many([], on_error="ignore")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="same attempt"):
+        service.solve_many([], SolveOptions(attempts=2))
+
+
+def test_what_a_source_raises_comes_after_what_it_gave(solver: Solver, puzzles: Puzzles) -> None:
+    unreadable = TRMError("unreadable")
+
+    def source() -> Iterator[object]:
+        yield from (*puzzles[0][:3], unreadable)
+        raise OSError("disk gone")
+
+    async def main() -> list[Any]:
+        async with AsyncSolver(solver) as service:
+            found = service.solve_many(source(), STEPS, on_error="yield")
+            results = [await anext(found) for _ in range(4)]
+            with pytest.raises(OSError, match="disk gone"):
+                await anext(found)
+        return results
+
+    *solved, failure = asyncio.run(main())
+    assert [s.task.grid.to_line() for s in solved] == puzzles[0][:3]
+    assert failure == Failure(3, unreadable)
+
+
+class Quirky(Sudoku):
+    """A domain with a mistake of its own, in puzzles that begin with a 4."""
+
+    def encode(self, task: Task) -> Any:
+        if task.grid[0, 0] == 4:
+            raise StopIteration if task.grid[0, 1] else KeyError("quirk")
+        return super().encode(task)
+
+
+@pytest.mark.parametrize(
+    ("puzzle", "named"), [("4" + "." * 15, "quirk"), ("43" + "." * 14, "Stop")]
+)
+def test_a_domain_s_mistake_fails_its_request_alone(
+    solver: Solver, puzzles: Puzzles, puzzle: str, named: str
+) -> None:
+    good = next(p for p in puzzles[0] if p[0] != "4")
+
+    async def main() -> list[Any]:
+        async with AsyncSolver(Solver(solver.runtime, Quirky(2, 2))) as service:
+            both = (service.solve(puzzle, STEPS), service.solve(good, STEPS))
+            return await asyncio.wait_for(asyncio.gather(*both, return_exceptions=True), 10)
+
+    bad, solved = asyncio.run(main())
+    assert named in repr(bad)
+    assert solved.verified
+
+
+def test_a_worker_that_dies_takes_nobody_along(
+    solver: Solver, puzzles: Puzzles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> list[Any]:
+        async with AsyncSolver(solver) as service:
+            with monkeypatch.context() as patch:
+                patch.setattr(service, "_new_search", lambda: 1 / 0)
+                asked = (service.solve(p, STEPS) for p in puzzles[0][:3])
+                failed = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+            return [*failed, await service.solve(puzzles[0][0], STEPS)]
+
+    *failed, good = asyncio.run(main())
+    assert [type(error) for error in failed] == [ZeroDivisionError] * 3
+    assert good.verified
+
+
+def test_closing_closes_the_solver_that_it_made(model_folder: Path) -> None:
+    async def main() -> AsyncSolver:
+        async with AsyncSolver.from_pretrained(model_folder, threads=1) as service:
+            return service
+
+    with pytest.raises(TRMError, match="closed"):
+        asyncio.run(main()).solver.solve("." * 16)

@@ -25,7 +25,7 @@ IMPOSSIBLE = "123...4........."
 
 @pytest.fixture
 def trm(model_folder: Path) -> Trm:
-    def run(command: str, *arguments: str, stdin: str | None = None) -> Result:
+    def run(command: str, *arguments: str, stdin: str | bytes | None = None) -> Result:
         model = ["-m", str(model_folder)] if command in ("solve", "watch") else []
         return CliRunner().invoke(main, [command, *arguments, *model], input=stdin)
 
@@ -138,6 +138,9 @@ def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
         (("solve", ONE, "--attempts", "3"), "same attempt"),
         (("solve", ONE, "--device", "tpu"), "got 'tpu'"),
         (("watch", "123"), "expected 16 cells"),
+        (("watch", ONE, "--delay", "nan"), "--delay must be 0 to 60 seconds; got nan"),
+        (("watch", ONE, "--gif", str(tmp_path / "none" / "x.gif")), "there is no folder"),
+        (("solve", ""), "a puzzle, a file or - .* got ''"),
         (("info", "sudko"), "no model named 'sudko'"),
         (("info", str(tmp_path)), "holds no model"),
         (("bench", "sudko"), "no model named 'sudko'"),
@@ -161,6 +164,23 @@ def test_watching(trm: Trm) -> None:
     assert searched.exit_code == 1
     assert re.search(r"attempt 3, step 2 of 2  confidence", searched.stdout)
     assert re.search(r"what if row [1-4], column [1-4] is [1-4]\?", searched.stdout)
+
+
+def test_watching_a_file_shows_its_first_puzzle_and_says_so(trm: Trm, tmp_path: Path) -> None:
+    file = tmp_path / "two.txt"
+    file.write_text(f"{ONE}\n{ONE}\n", encoding="utf-8")
+    result = trm("watch", str(file), "--delay", "0")
+    assert result.exit_code == 0
+    assert result.stderr == f"{file} has more puzzles; this is the first\n"
+
+
+def test_a_line_that_is_no_text_does_not_stop_the_others(trm: Trm, tmp_path: Path) -> None:
+    file = tmp_path / "p.txt"
+    file.write_bytes(f"{ONE}\n".encode() * 2 + b"\xff\n" + ONE.encode())
+    for argument, stdin in ((str(file), None), ("-", file.read_bytes())):
+        result = trm("solve", argument, "--json", stdin=stdin)
+        refused(result, ":3 can't be read as text: it is not UTF-8")
+        assert sum("verified" in line for line in result.stdout.splitlines()) == 3
 
 
 def test_models_are_described(trm: Trm, model_folder: Path) -> None:
@@ -189,3 +209,15 @@ def test_a_real_process_ends_as_said(model_folder: Path) -> None:
         result = subprocess.run([*command, argument], capture_output=True, text=True, check=False)
         assert result.returncode == code
         assert (result.stderr == "") == (code != 2)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_can_not_be_written_and_input_that_is_closed_are_one_line(
+    model_folder: Path,
+) -> None:
+    command = f"{sys.executable} -m trm_sdk.cli solve -m {model_folder}"
+    for rest, named in ((f"{ONE} >/dev/full", "No space left"), ("- <&-", "is closed")):
+        line = f"{command} {rest}"
+        result = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+        assert result.returncode == 2
+        assert re.fullmatch(f"Error: .*{named}.*\n", result.stderr), result.stderr

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 import pytest
+from pydantic import BaseModel, Field, ValidationError
 from small_models import small_config
 
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.options import SolveOptions
+from trm_sdk.options import SolveOptions, explain
 from trm_sdk.spec import FORMAT, ModelSpec
 from trm_sdk.structure import Relation, Structure
 from trm_sdk.task import Task
@@ -30,6 +33,32 @@ def test_a_task_says_what_it_lacks() -> None:
         _ = Task((GRID, GRID)).grid
     assert Task((GRID,)).answer is None
     assert Task((GRID,), answers=(GRID,)).answer == GRID
+
+
+def test_a_task_keeps_tuples_of_whatever_holds_grids() -> None:
+    plain = Task((GRID,), ((GRID, GRID),), (GRID,))
+    made = Task(iter([GRID]), [[GRID, GRID]], [GRID])  # type: ignore[arg-type, list-item]
+    assert made == plain
+    assert hash(made) == hash(plain)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"inputs": GRID}, "at least one input"),
+        ({"answers": ("x",)}, r"answers are Grids.*\('x',\)"),
+        ({"answers": GRID}, "answers are Grids"),
+        ({"answers": 5}, "answers are Grids.*got 5"),
+        ({"demonstrations": 5}, "pairs of Grids.*got 5"),
+        ({"demonstrations": (GRID,)}, "pairs of Grids"),
+        ({"demonstrations": ((GRID,),)}, "pairs of Grids"),
+        ({"name": 5}, "name is a str or None; got 5"),
+        ({"metadata": 5}, "metadata is a mapping; got 5"),
+    ],
+)
+def test_what_is_no_part_of_a_task_is_refused(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        Task(**({"inputs": (GRID,)} | fields))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +81,9 @@ def test_a_structure_of_other_cells_is_refused(relations: list[Relation], named:
         ({"output_offset": 6, "mixer": "mlp_t"}, "below vocab_size"),
         ({"mixer": "attention", "hidden_size": 15}, "not a multiple of num_heads"),
         ({"positions": "rope"}, "needs mixer='attention'"),
+        ({"mixer": "attention", "positions": "rope", "hidden_size": 6}, "even; got 6 / 2"),
+        ({"positions": "learned"}, "is for mixer='mlp_t'"),
+        ({"givens_from": 7}, "at most vocab_size 6; got 7"),
         ({"puzzle_emb_ndim": 40, "puzzle_emb_len": 1, "mixer": "mlp_t"}, "does not fit"),
         ({"structure": None}, "needs a structure"),
         ({"seq_len": 17}, "16 cells, seq_len is 17"),
@@ -82,12 +114,23 @@ def test_the_papers_sudoku_model_has_the_papers_sizes() -> None:
         ({"noise": float("nan")}, "noise.*nan"),
         ({"seconds": 0}, "seconds.*got 0"),
         ({"patience": -1}, "patience.*-1"),
+        ({"attempts": True}, "attempts.*integer; got True"),
+        ({"max_steps": "3"}, "max_steps.*integer; got '3'"),
+        ({"verify": "no"}, "verify.*got 'no'"),
+        ({"seed": list(range(2000))}, r"seed.*got \[0, 1, .{40,60}\.\.\.$"),
         ({"maxsteps": 3}, "unknown key 'maxsteps'; did you mean 'max_steps'"),
     ],
 )
 def test_options_name_the_field_and_the_value(fields: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         SolveOptions(**fields)
+    with pytest.raises(ConfigError, match=named):
+        SolveOptions.model_validate(fields)
+
+
+def test_numbers_of_numpy_are_options() -> None:
+    options = SolveOptions(max_steps=np.int64(3), noise=1)
+    assert options == SolveOptions(max_steps=3, noise=1.0)
 
 
 def test_options_given_go_over_the_defaults() -> None:
@@ -109,11 +152,23 @@ def test_a_spec_survives_json() -> None:
 def test_what_is_no_spec_is_refused_with_its_file() -> None:
     domain = get_domain("sudoku-4x4")
     spec = ModelSpec.for_domain(domain, small_config())
+
+    def changed(**fields: object) -> str:
+        return spec.model_copy(update=fields).to_json()
+
     for text, named in (
         ("not json", "here holds no valid model description"),
         ("{}", "domain"),
         (spec.model_copy(update={"format": FORMAT + 1}).to_json(), "reads up to"),
         (spec.to_json().replace('"domain"', '"domian"'), "did you mean 'domain'"),
+        (changed(vocabulary=("a",)), "vocabulary has 1 tokens, model.vocab_size is 6"),
+        (changed(grid_shape=(4, 5)), "4x5 has 20 cells, model.seq_len is 16"),
+        (changed(grid_shape=(-4, -4)), r"grid_shape\.0.*got -4"),
+        (
+            spec.to_json().replace("[4,4]", '["x"]'),
+            r"grid_shape\.0: [^;]*; got 'x'; grid_shape\.1: [^;]*$",
+        ),
+        (spec.to_json().replace("{", '{"solve":{"max_steps":0},', 1), "equal to 1; got 0$"),
     ):
         with pytest.raises(CheckpointError, match=named):
             ModelSpec.from_json(text, Path("here"))
@@ -125,3 +180,19 @@ def test_a_model_of_another_domain_is_refused() -> None:
         CheckpointError, match=r"here is a model of 'sudoku-4x4' .* not of 'sudoku'"
     ):
         spec.check_domain(get_domain("sudoku"), "here")
+    offset = ModelSpec.for_domain(get_domain("sudoku-4x4"), small_config(output_offset=1))
+    with pytest.raises(CheckpointError, match=r"from 1 on \(output_offset\); .* begin at 2"):
+        offset.check_domain(get_domain("sudoku-4x4"), "here")
+
+
+def test_a_container_is_not_too_short_for_want_of_a_wrong_item() -> None:
+    class Pair(BaseModel):
+        of: Annotated[tuple[int, ...], Field(min_length=2)]
+
+    with pytest.raises(ValidationError) as caught:
+        Pair.model_validate({"of": ["x"]})
+    assert "too_short" not in explain(caught.value, "Pair", ())
+    message = explain(caught.value, "Pair", ())
+    assert message.startswith("Pair: of.0: ")
+    assert message.endswith("; got 'x'")
+    assert message.count("got") == 1

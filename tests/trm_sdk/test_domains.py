@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,6 +176,8 @@ def test_a_puzzle_comes_in_any_form(puzzle: object) -> None:
         ({}, "dict"),
         (3.5, "dimensions"),
         (np.full((9, 9), -1), "got -1 in row 1"),
+        (" ".join(["5", *["-1"] * 80]), "got -1 in row 1, column 2"),
+        ([True] + [0] * 80, "no booleans"),
     ],
 )
 def test_what_is_no_sudoku_is_refused_by_name(puzzle: object, named: str) -> None:
@@ -187,8 +190,8 @@ def test_a_box_repeat_is_found() -> None:
         get_domain("sudoku").parse("." * 30 + "7" + "." * 10 + "7" + "." * 39)
 
 
-@pytest.mark.parametrize("box", [(0, 3), (1, 1), (6, 6)])
-def test_boards_that_can_not_be_are_refused(box: tuple[int, int]) -> None:
+@pytest.mark.parametrize("box", [(0, 3), (1, 1), (6, 6), ("a", 3), (2.0, 2), (True, 3)])
+def test_boards_that_can_not_be_are_refused(box: tuple[Any, Any]) -> None:
     with pytest.raises(InvalidInputError, match="2 to 35"):
         Sudoku(*box)
 
@@ -247,3 +250,17 @@ def test_an_unknown_domain_is_named_with_close_matches() -> None:
         get_domain("sudko")
     with pytest.raises(InvalidInputError, match="sudoku-4x4"):
         get_domain("zzz")
+
+
+@pytest.mark.usefixtures("registry")
+def test_what_is_no_domain_is_refused() -> None:
+    for name in (5, [], None):
+        with pytest.raises(InvalidInputError, match="name is a str"):
+            get_domain(name)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match="name is a str"):
+            register_domain(name, Sudoku)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="by a function that makes it; got None"):
+        register_domain("foo", None)  # type: ignore[arg-type]
+    register_domain("five", lambda: 5)  # type: ignore[arg-type, return-value]
+    with pytest.raises(InvalidInputError, match="'five' makes no Domain; got 5"):
+        get_domain("five")

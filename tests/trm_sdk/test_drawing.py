@@ -96,10 +96,23 @@ def test_a_solve_becomes_an_animation(solver: Solver, tmp_path: Path) -> None:
 
 def test_arguments_are_checked(solver: Solver, tmp_path: Path) -> None:
     solution = solver.solve(ONE)
-    with pytest.raises(InvalidInputError, match="at least 8 pixels; got 2"):
-        solution.to_image(cell=2)
-    with pytest.raises(InvalidInputError, match="at least 10; got 0"):
-        save_gif(tmp_path / "a.gif", solution.domain, solution.task, [], milliseconds=0)
+    path, wrong = tmp_path / "a.gif", float("nan")
+    for cell in (2, 48.5, wrong, "x", True, 10**6):
+        with pytest.raises(InvalidInputError, match=f"cell must be 8 to 512 pixels.* got {cell!r}"):
+            solution.to_image(cell=cell)  # type: ignore[arg-type]
+    for wait in (0, 2.5, wrong, "x", 10**9):
+        with pytest.raises(InvalidInputError, match=r"milliseconds must be 10 to 60000.* got "):
+            solution.to_gif(path, [], milliseconds=wait)  # type: ignore[arg-type]
+    for steps in (None, [1]):
+        with pytest.raises(InvalidInputError, match=r"what Solver\.stream yields; got"):
+            solution.to_gif(path, steps)  # type: ignore[arg-type]
+    save_gif(path, solution.domain, solution.task, [], milliseconds=60_000)
+    for target, named in (
+        (tmp_path / "no" / "a.gif", "there is no folder"),
+        (tmp_path, "a folder"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"can't be written: .*{named}"):
+            solution.to_gif(target, solver.stream(ONE))
 
 
 def test_without_pillow_the_error_says_what_to_install(

@@ -50,6 +50,46 @@ def test_csv(question: str) -> None:
     assert first.name == "f:2"
     assert second.answer is None
     assert lines(f"{question}\n{ONE}\n") == [ONE]
+    assert lines(f"{question};answer\n# a comment\n{ONE};{ANSWER}\n") == [ONE]
+    assert lines(f"id\t{question}\n1\t{ONE}\n") == [ONE]
+
+
+def test_a_csv_that_names_a_column_twice_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="f has several columns called 'rating'"):
+        read(f"puzzle,rating,Rating\n{ONE},1,2\n")
+
+
+@pytest.mark.parametrize("first", ["my puzzles", "puz", ONE[:5], "puzzles of all kinds; more"])
+def test_a_first_line_that_is_no_puzzle_spoils_itself_alone(first: str) -> None:
+    bad, *tasks = read(f"{first}\n{ONE}\n{TWO}\n")
+    assert [isinstance(task, Task) for task in tasks] == [True, True]
+    hint = "a column called question, puzzle or quizzes"
+    assert str(bad).startswith("f:1: ")
+    assert (hint in str(bad)) == (first != ONE[:5])
+
+
+def test_a_line_that_can_not_be_read_spoils_itself_alone() -> None:
+    raw = f"{ONE}\n".encode() * 2 + b"\xff" + f"{ONE}\n{TWO}\n".encode()
+    text = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape")
+    tasks = list(read_tasks(text, get_domain("sudoku-4x4"), "f"))
+    assert [isinstance(task, Task) for task in tasks] == [True, True, False, True]
+    assert str(tasks[2]) == "f:3 can't be read as text: it is not UTF-8"
+    good, large, more = read(f"puzzle,x\n{ONE},1\n{ONE},{'a' * 140_000}\n{TWO},2\n")
+    assert isinstance(good, Task)
+    assert isinstance(more, Task)
+    assert str(large).startswith("f:3: no line of CSV: field larger")
+
+
+def test_what_was_read_before_the_disk_failed_is_kept() -> None:
+    def failing(lines: int) -> Iterator[str]:
+        yield from [f"{ONE}\n"] * lines
+        raise OSError("disk gone")
+
+    *tasks, error = read_tasks(failing(2), get_domain("sudoku-4x4"), "f")
+    assert all(isinstance(task, Task) for task in tasks)
+    assert (len(tasks), str(error)) == (2, "f can't be read as text: disk gone")
+    with pytest.raises(InvalidInputError, match="disk gone"):
+        next(read_tasks(failing(0), get_domain("sudoku-4x4"), "f"))
 
 
 def test_boards_drawn_over_several_lines() -> None:

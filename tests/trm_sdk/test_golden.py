@@ -123,3 +123,34 @@ def test_a_reference_checkpoint_that_lacks_a_weight_is_refused() -> None:
         convert_reference(
             {key: value for key, value in config.items() if key != "H_cycles"}, weights, "broken"
         )
+
+
+@pytest.mark.parametrize(
+    ("config", "state", "named"),
+    [
+        (b"arch: {L_layers: 2}", [torch.zeros(1)], "no weights by name; got list"),
+        (b"arch: {L_layers: 2}", {1: torch.zeros(1)}, "a name and a tensor; got 1 and Tensor"),
+        (b"\xff\xfe", {}, "all_config.yaml can't be read"),
+        (b"arch: {a: [1\n x: :", {}, "all_config.yaml can't be read"),
+        (b"arch: " + b"[" * 5000, {}, "all_config.yaml can't be read"),
+    ],
+)
+def test_what_is_no_reference_checkpoint_is_refused_in_one_line(
+    tmp_path: Path, config: bytes, state: object, named: str
+) -> None:
+    (tmp_path / "all_config.yaml").write_bytes(config)
+    torch.save(state, tmp_path / "step_1")
+    with pytest.raises(CheckpointError, match=named) as caught:
+        load_model(tmp_path / "step_1")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reference_architecture_that_can_not_be_is_refused_in_one_line() -> None:
+    config, _, weights = read("attention_rope")
+    for changes, named in (
+        ({"num_heads": 7}, "not a multiple"),
+        ({"L_layers": 0}, "L_layers.*got 0"),
+    ):
+        with pytest.raises(CheckpointError, match=f"broken: arch: .*{named}") as caught:
+            convert_reference(config | changes, weights, "broken")
+        assert "\n" not in str(caught.value)

@@ -113,11 +113,36 @@ def test_random_grids_survive_every_writing() -> None:
         ("[[99999999999999999999999999, 2], [3, 4]]", "integers"),
         ("[[300, 2], [3, 4]]", "300"),
         ("[{}]", "integers|dimensions"),
+        ("[" * 100_000, "JSON"),
+        ("[99999999999999999999999999, 2, 3, 4]", "integers"),
+        ("-" + LINE, "unexpected character '-'"),
+        ("-" + LINE.replace("5", ".", 1), "unexpected character '-'"),
+        ("._ 12\n3 4", r"number .* got '\._'"),
+        ("0. 12\n3 4", r"number .* got '0\.'"),
+        ("٣ 12\n3 4", "got '٣'|character '٣'"),
     ],
 )
 def test_what_is_no_grid_is_refused_by_name(text: str, named: str) -> None:
     with pytest.raises(InvalidInputError, match=named):
-        Grid.parse(text, (9, 9) if len(text) > 70 else None)
+        Grid.parse(text, (9, 9) if len(text) > 70 else (2, 2) if " 12" in text else None)
+
+
+def test_a_sign_is_kept_and_a_rule_is_not() -> None:
+    for text in ("-1 2\n3 -4", "-1,2\n3,-4", "| -1 | 2 |\n+---+--+\n|3|-4|", "[[-1, 2], [3, -4]]"):
+        assert Grid.parse(text).tolist() == [[-1, 2], [3, -4]]
+        assert Grid.parse(text, (2, 2)).tolist() == [[-1, 2], [3, -4]]
+    assert Grid.parse("1-2\n- -\n3-4\n--+--").tolist() == [[1, 2], [3, 4]]
+
+
+def test_numbers_longer_than_python_reads_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"-128\.\.127 .* got '1111"):
+        Grid.parse("1" * 5000 + " 2 3 4", (2, 2))
+
+
+@pytest.mark.parametrize("shape", [(2,), (0, 4), (-2, -2), (2.0, 2), (True, 4), "ab", 4])
+def test_what_is_no_shape_is_refused(shape: object) -> None:
+    with pytest.raises(InvalidInputError, match="shape must be"):
+        Grid.parse("1234", shape)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +158,8 @@ def test_what_is_no_grid_is_refused_by_name(text: str, named: str) -> None:
         ([[float("inf"), 2.0]], "integers"),
         ([[1e300, 2.0]], "integers"),
         ([[True, False]], "bool"),
+        ([[True, 2], [3, 4]], "bool"),
+        ([[np.True_, 2.0]], "bool"),
         ([["1", "2"]], "integers"),
         ([[None, 1]], "integers"),
         ([[128]], "128"),

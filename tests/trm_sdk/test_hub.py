@@ -38,6 +38,7 @@ class Hub:
         self.cut_short = 0  # so many file requests end half-way
         self.redirect_to = ""
         self.status = 0
+        self.raw = b""  # sent instead of any answer
         self.lock = threading.Lock()
 
     def siblings(self) -> list[dict[str, Any]]:
@@ -69,6 +70,9 @@ def handler(store: Hub) -> type[BaseHTTPRequestHandler]:
             path, token = self.path, self.headers.get("Authorization")
             with store.lock:
                 store.requests.append((path, token))
+            if store.raw:
+                self.wfile.write(store.raw)
+                return None
             if store.status:
                 return self.answer(store.status)
             if store.token and not path.startswith("/cdn") and token != f"Bearer {store.token}":
@@ -247,8 +251,44 @@ def test_what_can_not_be_had_is_said_plainly(store: Hub, monkeypatch: pytest.Mon
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ModelNotFoundError, match="can't be reached"):
         resolve("me/small")
-    monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
-    with pytest.raises(InvalidInputError, match="HF_ENDPOINT must be"):
+    for address in ("file:///etc", "http://[bad", "http://a b", "http://", "http://host:x"):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        with pytest.raises(InvalidInputError, match="HF_ENDPOINT must be"):
+            resolve("me/small")
+
+
+_OK = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (b"not HTTP at all\r\n\r\n", "can't be reached: not HTTP"),
+        (_OK % 1000 + b"{", "broke off|can be read"),
+        (_OK % 200_000 + b"[" * 200_000, "no listing .* can be read"),
+        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", "broke off|can be read"),
+    ],
+)
+def test_a_server_that_speaks_otherwise_is_named(store: Hub, answer: bytes, named: str) -> None:
+    store.raw = answer
+    with pytest.raises(ModelNotFoundError, match=named):
+        resolve("me/small")
+
+
+def test_settings_that_can_not_be_used_are_named(
+    store: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "sec\nret")
+    with pytest.raises(InvalidInputError, match="HF_TOKEN must be one word") as caught:
+        resolve("me/small")
+    assert "ret" not in str(caught.value)
+    monkeypatch.delenv("HF_TOKEN")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRM_SDK_CACHE", str(tmp_path / "file" / "x"))
+    with pytest.raises(InvalidInputError, match=r"the cache .* can't be used: .*TRM_SDK_CACHE"):
+        resolve("me/small")
+    monkeypatch.setenv("TRM_SDK_CACHE", "~nosuchuser/x")
+    with pytest.raises(InvalidInputError, match="TRM_SDK_CACHE can't be '~nosuchuser/x'"):
         resolve("me/small")
 
 
@@ -270,6 +310,21 @@ def test_a_bundled_name_comes_before_a_path(
         resolve(Path("small"))
     with pytest.raises(ModelNotFoundError, match=r"did you mean 'small'\?.*bundled: small"):
         resolve("smal")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "named"),
+    [
+        ("", InvalidInputError, "got ''"),
+        (None, InvalidInputError, "got NoneType"),
+        ("~nosuchuser/x", InvalidInputError, "can't be '~nosuchuser/x'"),
+        ("a" * 300, ModelNotFoundError, r"no model named 'aaa.*\.\.\. "),
+        ("é/é", ModelNotFoundError, "no model named 'é/é'"),
+    ],
+)
+def test_what_is_no_name_is_refused(name: Any, error: type[TRMError], named: str) -> None:
+    with pytest.raises(error, match=named):
+        resolve(name)
 
 
 def test_the_cache_has_a_place_on_every_platform(monkeypatch: pytest.MonkeyPatch) -> None:

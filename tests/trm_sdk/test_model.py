@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from small_models import random_model, small_config
 
 from trm_sdk.checkpoint import build, load_model, save_model
 from trm_sdk.domains import Sudoku, get_domain
-from trm_sdk.errors import CheckpointError
+from trm_sdk.errors import CheckpointError, InvalidInputError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.structured import AxisPool, SetPool, factorise
 from trm_sdk.structure import Relation, Structure
@@ -210,12 +211,25 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
         build(spec, weights | {name: torch.zeros(1, 1)}, "here")
     with pytest.raises(CheckpointError, match="'surplus'"):
         build(spec, weights | {"surplus": torch.zeros(1)}, "here")
+    for size, named in ((10**6, "has shape"), (10**12, "weights that can't be")):
+        huge = small_config().model_copy(update={"hidden_size": size, "ffn_size": None})
+        with pytest.raises(CheckpointError, match=named):  # and not for want of memory
+            build(spec.model_copy(update={"model": huge}), weights, "here")
 
     (tmp_path / "noise.safetensors").write_bytes(b"\x00" * 100)
     (tmp_path / "noise.pt").write_bytes(b"\x00" * 100)
     torch.save({"weights": 1}, tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("hello", encoding="utf-8")
-    (tmp_path / "graph.onnx").write_bytes(b"\x08\x08")
+    for name in ("graph.onnx", "graph", "graph.ort"):
+        (tmp_path / name).write_bytes(b"\x08\x08")
+    for name, holds in (
+        ("empty", {"ema": {}}),
+        ("numbers", {"ema": {"a": 1}}),
+        ("list", {"ema": [1]}),
+        ("keys", {"model": {3: torch.zeros(1)}}),
+        ("five", {"spec": 5, "ema": {}}),
+    ):
+        torch.save({"spec": spec.to_json(), **holds}, tmp_path / f"{name}.pt")
     folder = tmp_path / "folder"
     folder.mkdir()
     for path, named in (
@@ -226,12 +240,44 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
         (tmp_path / "graph.onnx", "is a graph; here a checkpoint"),
         (tmp_path / "other.pt", "no checkpoint of training.fit"),
         (folder, "no model folder"),
+        (tmp_path / "graph", "its name must end in .onnx"),
+        (tmp_path / "graph.ort", "ORT format"),
+        (tmp_path / "empty.pt", "lacks the weight"),
+        (tmp_path / "numbers.pt", "a weight is a name and a tensor; got 'a' and int"),
+        (tmp_path / "list.pt", "no weights by name; got list"),
+        (tmp_path / "keys.pt", "a name and a tensor; got 3 and Tensor"),
+        (tmp_path / "five.pt", "must be JSON text; got 5"),
+        (tmp_path / ("a" * 300), "no checkpoint at"),
     ):
         with pytest.raises(CheckpointError, match=named):
             load_model(path)
     (folder / "config.json").write_text(spec.to_json(), encoding="utf-8")
     with pytest.raises(CheckpointError, match="no weights at"):
         load_model(folder)
+    (folder / "config.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(CheckpointError, match=r"config\.json is no UTF-8 text"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("path", ["", None, 5])
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    spec, model = random_model()
+    with pytest.raises(InvalidInputError, match="a path is needed"):
+        load_model(path)
+    with pytest.raises(InvalidInputError, match="a path is needed"):
+        save_model(path, spec, model.state_dict())
+
+
+def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    spec, model = random_model()
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(InvalidInputError, match=f"{folder} can't be made a folder"):
+            save_model(folder, spec, model.state_dict())
+    (tmp_path / "taken" / "model.safetensors").mkdir(parents=True)
+    with pytest.raises(InvalidInputError, match=r"model\.safetensors can't be written"):
+        save_model(tmp_path / "taken", spec, model.state_dict())
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["model.safetensors"]
 
 
 def test_a_checkpoint_can_not_run_code(tmp_path: Path) -> None:

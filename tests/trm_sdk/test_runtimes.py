@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import threading
@@ -196,7 +197,8 @@ def test_graphs_that_are_no_step_graph_are_refused(graphs: dict[str, Path], tmp_
     (tmp_path / "empty.onnx").write_bytes(b"")
     other = {"seq_len": 25, "structure": None, "mixer": "mlp_t"}
     spec = OnnxRuntime(step).spec
-    larger = spec.model_copy(update={"model": spec.model.model_copy(update=other)})
+    model = spec.model.model_copy(update=other)
+    larger = spec.model_copy(update={"grid_shape": (5, 5), "model": model})
     for path, named in (
         (tmp_path / "none.onnx", "no graph at"),
         (tmp_path / "noise.onnx", "no graph to run"),
@@ -209,6 +211,7 @@ def test_graphs_that_are_no_step_graph_are_refused(graphs: dict[str, Path], tmp_
         (altered(step, tmp_path / "c.onnx", set_metadata("trm_spec", "{")), "no valid model desc"),
         (altered(step, tmp_path / "d.onnx", set_metadata("trm_format", "99")), "format 99"),
         (altered(step, tmp_path / "e.onnx", set_metadata("trm_format", "x")), "format x"),
+        (altered(step, tmp_path / "h.onnx", set_metadata("trm_format", "²")), "format ²"),
         (altered(step, tmp_path / "f.onnx", rename_input), "'latent'"),
         (
             altered(step, tmp_path / "g.onnx", set_metadata("trm_spec", larger.to_json())),
@@ -238,12 +241,14 @@ def test_devices_and_threads_are_checked(graphs: dict[str, Path]) -> None:
             lambda: TorchRuntime(model, spec, device, threads),
         ]
 
-    for make in both("tpu", None):
-        with pytest.raises(InvalidInputError, match=r"'cuda'.*got 'tpu'"):
-            make()
-    for make in both("cpu", 0):
-        with pytest.raises(InvalidInputError, match="threads must be at least 1; got 0"):
-            make()
+    for device in ("tpu", None, "cuda:²"):
+        for make in both(device, None):  # type: ignore[arg-type]
+            with pytest.raises(InvalidInputError, match=rf"'cuda.*got {device!r}"):
+                make()
+    for threads in (0, 1025, True, 1.5, "2"):
+        for make in both("cpu", threads):  # type: ignore[arg-type]
+            with pytest.raises(InvalidInputError, match=f"from 1 to 1024; got {threads!r}"):
+                make()
     with pytest.raises(InvalidInputError, match=r"precision .* got 'int4'"):
         TorchRuntime(model, spec, "cpu", precision="int4")
     assert OnnxRuntime(path, "cpu", 1).device == "cpu"
@@ -446,6 +451,27 @@ def test_the_runtime_fits_what_is_there(model_folder: Path, tmp_path: Path) -> N
         open_runtime(model_folder, "onnx", "cpu", 1, "bfloat16")
     with pytest.raises(InvalidInputError, match="'auto', 'onnx' or 'torch'; got 'jax'"):
         open_runtime(model_folder, "jax", "cpu", 1)
+
+
+def test_a_folder_s_config_has_its_say(model_folder: Path, tmp_path: Path) -> None:
+    """Defaults for solving are the config's; it must be of the graph's model in all else."""
+    folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
+    config = folder / "config.json"
+    facts = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**facts, "solve": {"max_steps": 3}}), encoding="utf-8")
+    assert open_runtime(folder, "onnx", "cpu", 1).spec.solve.max_steps == 3
+    assert open_runtime(folder, "torch", "cpu", 1).spec.solve.max_steps == 3
+    other = {**facts["model"], "L_cycles": 5}
+    for text, named in (
+        (json.dumps({**facts, "domain": "sudoku"}), "differ in domain: 'sudoku' and 'sudoku-4x4'"),
+        (json.dumps({**facts, "model": other}), "differ in model.L_cycles: 5 and 1"),
+        ("", "no valid model description"),
+        ("{}", "no valid model description"),
+    ):
+        config.write_text(text, encoding="utf-8")
+        with pytest.raises(CheckpointError, match=named) as caught:
+            open_runtime(folder, "auto", "cpu", 1)
+        assert str(config) in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import os
+import pickle
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +35,7 @@ from trm_sdk.task import Task
 
 Puzzles = tuple[list[str], list[str]]
 STEPS = SolveOptions(max_steps=16)
+EMPTY = Grid.parse("." * 16)
 
 
 def test_a_puzzle_in_any_form_gets_the_same_solution(solver: Solver, puzzles: Puzzles) -> None:
@@ -76,6 +82,11 @@ def test_bad_puzzles_and_options_are_refused_before_anything_runs(solver: Solver
         solver.solve_many([], batch_size=0)
     with pytest.raises(InvalidInputError, match=r"on_error .* got 'ignore'"):
         solver.solve_many([], on_error="ignore")  # type: ignore[call-overload]
+    for options in ({"attempts": 2}, 3):
+        with pytest.raises(InvalidInputError, match="must be SolveOptions"):
+            solver.solve("." * 16, options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="must be a Domain"):
+        Solver(solver.runtime, "sudoku-4x4")  # type: ignore[arg-type]
     two = Task((Grid.parse("." * 16), Grid.parse("." * 16)))
     with pytest.raises(InvalidInputError, match="2 inputs"):
         solver.solve(two)
@@ -143,13 +154,31 @@ def test_one_bad_puzzle_among_many(solver: Solver, puzzles: Puzzles) -> None:
         next(raising)
 
 
-def test_an_error_of_the_source_is_its_own(solver: Solver, puzzles: Puzzles) -> None:
+@pytest.mark.parametrize("batch_size", [True, 1.5, "3", 10**12])
+def test_batch_sizes_are_whole_numbers(solver: Solver, batch_size: Any) -> None:
+    with pytest.raises(InvalidInputError, match="batch_size must be a whole number"):
+        solver.solve_many([], batch_size=batch_size)
+
+
+@pytest.mark.parametrize("puzzles", [None, 3, "." * 16, EMPTY, Task((EMPTY,))])
+def test_many_are_no_single_puzzle(solver: Solver, puzzles: Any) -> None:
+    with pytest.raises(InvalidInputError, match=f"got {type(puzzles).__name__}"):
+        solver.solve_many(puzzles)
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_an_error_of_the_source_comes_after_what_it_gave(
+    solver: Solver, puzzles: Puzzles, batch_size: int
+) -> None:
     def source() -> Iterator[str]:
-        yield puzzles[0][0]
+        yield from puzzles[0][:5]
         raise OSError("disk gone")
 
+    results = solver.solve_many(source(), STEPS, batch_size, on_error="yield")
+    before = list(itertools.islice(results, 5))
+    assert [s.task.grid.to_line() for s in before if isinstance(s, Solution)] == puzzles[0][:5]
     with pytest.raises(OSError, match="disk gone"):
-        list(solver.solve_many(source(), STEPS, on_error="yield"))
+        next(results)
 
 
 def test_progress_shows_and_changes_nothing(
@@ -304,6 +333,11 @@ def test_a_solver_is_not_saved_where_it_must_not_be(
         solver.save_pretrained(model_folder)
     with pytest.raises(InvalidInputError, match="runtime alone"):
         Solver(solver.runtime).save_pretrained(tmp_path / "x")
+    with pytest.raises(InvalidInputError, match="got ''"):
+        solver.save_pretrained("")
+    for source in (solver, Solver.from_pretrained(model_folder / "model.onnx", threads=1)):
+        with pytest.raises(InvalidInputError, match=r"file/x can't be written: Not a directory"):
+            source.save_pretrained(tmp_path / "file" / "x")
 
 
 def test_models_that_are_not_there(model_folder: Path, tmp_path: Path) -> None:
@@ -325,11 +359,38 @@ def test_models_that_are_not_there(model_folder: Path, tmp_path: Path) -> None:
         Solver.from_pretrained(model_folder, domain=get_domain("sudoku"))
 
 
-def test_a_closed_solver_has_let_go(model_folder: Path) -> None:
-    with Solver.from_pretrained(model_folder, threads=1) as solver:
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_a_closed_solver_has_let_go(model_folder: Path, runtime: Any) -> None:
+    with Solver.from_pretrained(model_folder, runtime, "cpu", threads=1) as solver:
         assert solver.solve("1...............").grid[0, 0] == 1
+        steps = solver.stream("1...............", SolveOptions(verify=False, halt_threshold=1))
+        next(steps)
+        solver.close()  # and once more on leaving
     with pytest.raises(TRMError, match="closed"):
         solver.solve("1...............")
+    with pytest.raises(TRMError, match="the model is closed"):
+        next(steps)
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_solver_is_not_copied(solver: Solver, take: Callable[[Solver], object]) -> None:
+    with pytest.raises(TRMError, match="can't be pickled or copied: call Solver"):
+        take(solver)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_forked_child_goes_on(model_folder: Path, puzzles: Puzzles) -> None:
+    """As under ``gunicorn --preload``: the threads of the parent are not there."""
+    solver = Solver.from_pretrained(model_folder, "onnx", threads=2)
+    options = SolveOptions(max_steps=2, attempts=4, explore="noise", patience=0, verify=False)
+    expected = solver.solve(puzzles[0][0], options).grid
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # the end of one that hangs
+        os._exit(0 if solver.solve(puzzles[0][0], options).grid == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert solver.solve(puzzles[0][0], options).grid == expected
+    solver.close()
 
 
 # --- threads --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from trm_sdk.domains.base import Domain, Symmetry
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import InvalidInputError
+from trm_sdk.grid import shown
 
 __all__ = ["Domain", "Sudoku", "Symmetry", "available_domains", "get_domain", "register_domain"]
 
@@ -34,8 +35,14 @@ def register_domain(name: str, factory: Callable[[], Domain]) -> None:
     Raises
     ------
     InvalidInputError
-        If the name is taken.
+        If the name is taken or no name, or `factory` can't be called.
     """
+    if not isinstance(name, str) or not name:
+        raise InvalidInputError(f"a domain's name is a str; got {shown(name)}")
+    if not callable(factory):
+        raise InvalidInputError(
+            f"a domain is registered by a function that makes it; got {shown(factory)}"
+        )
     if name in _factories:
         raise InvalidInputError(f"a domain named {name!r} is already registered")
     _factories[name] = factory
@@ -52,8 +59,11 @@ def get_domain(name: str) -> Domain:
     Raises
     ------
     InvalidInputError
-        If there is none; the message names those there are.
+        If there is none, and the message names those there are; or what was registered makes no
+        `Domain`.
     """
+    if not isinstance(name, str):
+        raise InvalidInputError(f"a domain's name is a str; got {shown(name)}")
     if name not in _made:
         factory = _factories.get(name)
         if factory is None:
@@ -65,5 +75,10 @@ def get_domain(name: str) -> Domain:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise InvalidInputError(f"no domain named {name!r}{hint} (there are {names})")
-        _made[name] = factory()
+        made = factory()
+        if not isinstance(made, Domain):
+            raise InvalidInputError(
+                f"what is registered as the domain {name!r} makes no Domain; got {shown(made)}"
+            )
+        _made[name] = made
     return _made[name]

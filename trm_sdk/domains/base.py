@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import Grid
+from trm_sdk.grid import Grid, as_array
 from trm_sdk.structure import Structure
 from trm_sdk.task import Task
 
@@ -204,10 +204,7 @@ class Domain(ABC):
         return task
 
     def _grid_from_array(self, puzzle: Any) -> Grid:
-        try:
-            array = np.asarray(puzzle)
-        except (ValueError, TypeError):
-            return Grid(puzzle)  # refuses it with a message of its own
+        array = as_array(puzzle)
         if array.ndim == 1 and array.size == self.seq_len:
             array = array.reshape(self.shape)
         return Grid(array)

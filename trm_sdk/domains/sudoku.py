@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain, Symmetry, Tokens
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import Grid
+from trm_sdk.grid import Grid, is_int
 from trm_sdk.structure import Relation, Structure
 from trm_sdk.task import Task
 
@@ -23,6 +23,11 @@ class Sudoku(Domain):
         Shape of a box; the board has ``size = box_rows * box_columns`` rows and columns.
         Default 3 x 3.
 
+    Raises
+    ------
+    InvalidInputError
+        If these are no integers from 1, or there would not be 2 to 35 values.
+
     Attributes
     ----------
     size : int
@@ -32,12 +37,16 @@ class Sudoku(Domain):
     """
 
     def __init__(self, box_rows: int = 3, box_columns: int = 3) -> None:
-        if box_rows < 1 or box_columns < 1 or not 2 <= box_rows * box_columns <= 35:
+        sides = (box_rows, box_columns)
+        if (
+            not all(is_int(side) and side >= 1 for side in sides)
+            or not 2 <= box_rows * box_columns <= 35
+        ):
             raise InvalidInputError(
-                f"a Sudoku has 2 to 35 values; got boxes of {box_rows}x{box_columns}"
+                f"a Sudoku has 2 to 35 values; got boxes of {box_rows!r}x{box_columns!r}"
             )
         size = box_rows * box_columns
-        self.box = (box_rows, box_columns)
+        self.box = sides
         self.size = size
         self.name = "sudoku" if size == 9 else f"sudoku-{size}x{size}"
         self.shape = (size, size)

@@ -47,7 +47,8 @@ class ModelConfig(BaseModel):
         Input tokens from this one on are given and stand in the answer as they are; None: every
         cell is answered by the network.
     halt_max_steps : int
-        Supervision steps in training, and the default limit when solving.
+        Steps that a model made for a domain takes when solving, if nobody says otherwise
+        (`ModelSpec.for_domain`); the reference's name for it.
     structure : Structure or None
         Needed by ``structured``; not used by the others.
     """
@@ -88,6 +89,17 @@ class ModelConfig(BaseModel):
             )
         if self.positions == "rope" and self.mixer != "attention":
             raise ValueError(f"positions='rope' needs mixer='attention'; got {self.mixer!r}")
+        if self.positions == "rope" and self.hidden_size // self.num_heads % 2:
+            raise ValueError(
+                "positions='rope' turns pairs of channels, so hidden_size / num_heads must be "
+                f"even; got {self.hidden_size} / {self.num_heads}"
+            )
+        if self.positions == "learned" and self.mixer == "structured":
+            raise ValueError("positions='learned' is for mixer='mlp_t' and 'attention'")
+        if self.givens_from is not None and self.givens_from > self.vocab_size:
+            raise ValueError(
+                f"givens_from must be at most vocab_size {self.vocab_size}; got {self.givens_from}"
+            )
         if self.puzzle_emb_ndim > self.puzzle_emb_len * self.hidden_size:
             raise ValueError(
                 f"puzzle_emb_ndim {self.puzzle_emb_ndim} does not fit into puzzle_emb_len "

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import reprlib
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_sdk.checkpoint import GRAPH_FILE, SPEC_FILE, load_model, save_model
+from trm_sdk.checkpoint import GRAPH_FILE, SPEC_FILE, load_model, read_spec, save_model
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from trm_sdk.runtimes.base import Runtime
+    from trm_sdk.spec import ModelSpec
 
-__all__ = ["open_runtime", "save_runtime"]
+__all__ = ["folder_spec", "open_runtime", "save_runtime"]
+
+
+#: What a config and a graph in one folder must agree about, beside the model itself.
+_MADE_FOR = ("domain", "vocabulary", "grid_shape")
 
 
 def open_runtime(
@@ -31,7 +37,7 @@ def open_runtime(
     has_graph = graph.suffix == ".onnx" and graph.is_file()
     if runtime == "auto":
         wants_torch = precision != "float32" or compile
-        wants_torch |= device.startswith("cuda") and path.is_dir() and _torch_has_cuda()
+        wants_torch |= str(device).startswith("cuda") and path.is_dir() and _torch_has_cuda()
         runtime = "torch" if wants_torch or not has_graph else "onnx"
     if runtime == "onnx":
         if not has_graph:
@@ -48,7 +54,10 @@ def open_runtime(
             )
         from trm_sdk.runtimes.onnx import OnnxRuntime
 
-        return OnnxRuntime(graph, device, threads)
+        opened = OnnxRuntime(graph, device, threads)
+        if path.is_dir():
+            opened.spec = folder_spec(path, opened.spec)
+        return opened
     if has_graph and not path.is_dir():
         raise CheckpointError(
             f"runtime='torch' needs weights; {path} is a graph (runtime='onnx' runs it)"
@@ -64,6 +73,32 @@ def open_runtime(
     return TorchRuntime(model, spec, device, threads, precision, compile)
 
 
+def folder_spec(folder: Path, graph: ModelSpec) -> ModelSpec:
+    """The spec of a model folder, whose graph carries one too.
+
+    Defaults for solving and notes are the folder's, where people edit them; for the rest, the two
+    must agree.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the first difference, or if ``config.json`` is missing or no spec.
+    """
+    spec = read_spec(folder)
+    pairs = [(name, getattr(spec, name), getattr(graph, name)) for name in _MADE_FOR]
+    pairs += [
+        (f"model.{name}", getattr(spec.model, name), getattr(graph.model, name))
+        for name in type(spec.model).model_fields
+    ]
+    for name, ours, its in pairs:
+        if ours != its:
+            raise CheckpointError(
+                f"{folder / SPEC_FILE} and {GRAPH_FILE} differ in {name}: {reprlib.repr(ours)} "
+                f"and {reprlib.repr(its)}; they must be of one model"
+            )
+    return spec
+
+
 def _torch_has_cuda() -> bool:
     if importlib.util.find_spec("torch") is None:
         return False
@@ -74,6 +109,13 @@ def _torch_has_cuda() -> bool:
 
 def save_runtime(runtime: Runtime, source: Path | None, folder: Path) -> Path:
     """Write the model of a runtime as a folder; see `Solver.save_pretrained`."""
+    try:
+        return _save(runtime, source, folder)
+    except OSError as error:
+        raise InvalidInputError(f"{folder} can't be written: {error.strerror or error}") from None
+
+
+def _save(runtime: Runtime, source: Path | None, folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"{folder} is a file; a model is saved as a folder")
     if source is not None and source.is_dir():

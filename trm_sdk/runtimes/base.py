@@ -9,12 +9,16 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.intp]
+
+#: Beyond these no machine gains anything, and memory or time run out.
+MAX_THREADS, MAX_BATCH = 1024, 65_536
 
 
 class StepOutput(NamedTuple):
@@ -44,6 +48,20 @@ def best_batch_size(model: ModelConfig, device: str) -> int:
         return 256
     widest = math.prod(model.state_shape[:-1]) * 2 * model.swiglu_size * 4
     return max(4, min(32, 2_000_000 // widest))
+
+
+def checked_count(name: str, value: object, largest: int) -> int:
+    """A whole number from 1 to `largest`, as threads and batch sizes are.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is another number, or none; `name` says which argument it was.
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= largest:  # type: ignore[operator]
+        raise InvalidInputError(f"{name} must be a whole number from 1 to {largest}; got {value!r}")
+    return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 class Runtime(Protocol):
@@ -103,5 +121,5 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what the runtime holds; no other call may follow."""
+        """Release what the runtime holds; no call but another `close` may follow."""
         ...

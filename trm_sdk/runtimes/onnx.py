@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
-from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
+from trm_sdk.runtimes.base import (
+    MAX_THREADS,
+    Float32,
+    Rows,
+    StepOutput,
+    Tokens,
+    best_batch_size,
+    checked_count,
+)
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
 
@@ -65,6 +73,14 @@ class OnnxRuntime:
         If `device` is unknown or not to be had, or `threads` is not positive.
     MissingDependencyError
         Without onnxruntime.
+
+    Notes
+    -----
+    A process forked off, as by ``gunicorn --preload`` or `multiprocessing`, may go on with a small
+    graph (up to 2 MB). onnxruntime's own threads, which a larger graph uses, do not come along:
+    take ``threads=1`` there, or load the model in every process by itself. And onnxruntime 1.32
+    hangs or aborts in its exit handlers when a process ends that was forked after it was imported;
+    `os._exit`, by which `multiprocessing` ends, calls none.
     """
 
     name = "onnx"
@@ -80,17 +96,17 @@ class OnnxRuntime:
         if not path.is_file():
             raise CheckpointError(f"no graph at {path}")
         providers = choose_providers(device, ort.get_available_providers())
-        threads = _checked(threads) or available_threads()
+        threads = (
+            min(available_threads(), MAX_THREADS)
+            if threads is None
+            else checked_count("threads", threads, MAX_THREADS)
+        )
         # A small model's operators are too short to be worth splitting between threads: each thread
         # runs rows of its own there, a few at a time so that they stay in its cache. Measured on
         # two cores, 70 thousand parameters, batch 16: 0.72 ms a row; 1.3 with operators split.
         self._by_rows = path.stat().st_size < SMALL_GRAPH and providers == _PROVIDERS["cpu"]
-        self._crew = (
-            ThreadPoolExecutor(threads, thread_name_prefix="trm-rows")
-            if self._by_rows and threads > 1
-            else None
-        )
         self._threads = threads
+        self._crew: tuple[int, ThreadPoolExecutor] | None = None  # of a process: its threads
         self._session = _open(ort, path, providers, 1 if self._by_rows else threads)
         taken = self._session.get_providers()
         check_providers(device, providers, taken)
@@ -160,6 +176,8 @@ class OnnxRuntime:
                 _OUTPUTS, {"tokens": state.tokens, "y": state.y, "z": state.z}
             )
         except Exception as error:  # onnxruntime's exceptions have no common public base
+            if self._session is None:
+                raise TRMError("the model is closed; no step can be taken") from None
             raise TRMError(f"onnxruntime failed in a step: {_first_line(error)}") from None
         state.y, state.z = y, z
         return StepOutput(state, logits, halt_logit)
@@ -179,15 +197,22 @@ class OnnxRuntime:
                 y[rows], z[rows], logits[rows], halt_logit[rows] = self._session.run(_OUTPUTS, feed)
 
         parts = min(self._threads, batch)
-        if self._crew is None:
-            run(0)
-        else:
-            waiting = [self._crew.submit(run, part) for part in range(1, parts)]
-            run(0)  # this thread is one of the crew, too
-            for one in waiting:
-                one.result()
+        crew = self._working_crew() if parts > 1 else None
+        waiting = [crew.submit(run, part) for part in range(1, parts)] if crew else []
+        run(0)  # this thread is one of the crew, too
+        for one in waiting:
+            one.result()
         state.y, state.z = y, z
         return StepOutput(state, logits, halt_logit)
+
+    def _working_crew(self) -> ThreadPoolExecutor:
+        """The threads that run rows: new ones in a forked process, where the old are no more."""
+        crew = self._crew
+        if crew is None or crew[0] != os.getpid():
+            # Two threads that come here at once make two crews, of which one is dropped when idle.
+            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="trm-rows")
+            self._crew = crew = (os.getpid(), pool)
+        return crew[1]
 
     def _step_on_device(self, state: OnnxState) -> StepOutput:
         binding = self._session.io_binding()
@@ -238,10 +263,10 @@ class OnnxRuntime:
         return state
 
     def close(self) -> None:
-        """Release the graph and its threads; no other call may follow."""
-        del self._session
-        if self._crew is not None:
-            self._crew.shutdown()
+        """Release the graph and its threads; no call but another `close` may follow."""
+        self._session = None
+        if self._crew is not None and self._crew[0] == os.getpid():
+            self._crew[1].shutdown()
 
 
 def _to_host(state: OnnxState) -> None:
@@ -308,12 +333,6 @@ def _short(providers: Sequence[str]) -> list[str]:
     return [name.removesuffix("ExecutionProvider") for name in providers]
 
 
-def _checked(threads: int | None) -> int | None:
-    if threads is not None and threads < 1:
-        raise InvalidInputError(f"threads must be at least 1; got {threads}")
-    return threads
-
-
 def available_threads() -> int:
     """Cores that this process may use, rather than those the machine has."""
     try:
@@ -346,7 +365,7 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, st
             f"{path} was not written by trm-export: its metadata lacks {missing[0]!r}"
         )
     number = metadata["trm_format"]
-    if not number.isdigit() or int(number) > GRAPH_FORMAT:
+    if number not in map(str, range(1, GRAPH_FORMAT + 1)):
         raise CheckpointError(
             f"{path} is of graph format {number}; this version reads up to {GRAPH_FORMAT}"
         )

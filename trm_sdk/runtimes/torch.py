@@ -13,9 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm_sdk.errors import InvalidInputError
+from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM, State
-from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
+from trm_sdk.runtimes.base import (
+    MAX_THREADS,
+    Float32,
+    Rows,
+    StepOutput,
+    Tokens,
+    best_batch_size,
+    checked_count,
+)
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
 
@@ -173,15 +181,14 @@ class TorchRuntime:
         compile: bool = False,
     ) -> None:
         if threads is not None:
-            if threads < 1:
-                raise InvalidInputError(f"threads must be at least 1; got {threads}")
-            torch.set_num_threads(threads)
+            torch.set_num_threads(checked_count("threads", threads, MAX_THREADS))
         if precision not in ("float32", "bfloat16"):
             raise InvalidInputError(f"precision must be 'float32' or 'bfloat16'; got {precision!r}")
         self._device = choose_device(device)
         self.device = self._device.type
         self.spec = spec
         self.model = model.to(self._device).eval()
+        self._closed = False
         self._bfloat16 = precision == "bfloat16" and _has_bfloat16(self._device)
         self.batch_size = best_batch_size(spec.model, self.device)
         self._noise = GaussianTable(spec.model.state_shape)
@@ -215,6 +222,8 @@ class TorchRuntime:
     @torch.inference_mode()
     def step(self, state: TorchState) -> StepOutput:
         """One supervision step of every row."""
+        if self._closed:
+            raise TRMError("the model is closed; no step can be taken")
         with self._lock:
             return self._advance(state)
 
@@ -293,9 +302,11 @@ class TorchRuntime:
         return state
 
     def close(self) -> None:
-        """Release the model; no other call may follow."""
-        self._buffers.clear()
-        del self.model
+        """Release the model; no call but another `close` may follow."""
+        if not self._closed:
+            self._closed = True
+            self._buffers.clear()
+            del self.model
 
 
 def _padded_size(rows: int) -> int:
@@ -325,8 +336,8 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":
         return torch.device("cpu")
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or not (number.isdigit() or device == "cuda"):
+    kind, _, number = str(device).partition(":")
+    if kind != "cuda" or not ((number.isascii() and number.isdigit()) or device == "cuda"):
         raise InvalidInputError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
     if not torch.cuda.is_available():
         raise InvalidInputError(

@@ -9,6 +9,7 @@ that has been run is not run again.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,11 @@ from trm_sdk.console import ErrorHandlingCommand
 
 RECIPE = "sudoku"
 SLOTS = 16
+#: What all trials share beside the recipe: what it had before Muon won them.
+BASE = (f"batch_size={SLOTS}", "optimizer.name=adamw", "optimizer.lr=3e-3")
 #: What is changed, and how that is called.
 TRIALS = {
-    "as the recipe has it": (),
+    "AdamW, 3e-3: nothing changed": (),
     "32 channels": ("model.hidden_size=32", "model.ffn_size=64"),
     "16 channels": ("model.hidden_size=16", "model.ffn_size=32"),
     "two layers": ("model.L_layers=2",),
@@ -62,8 +65,8 @@ def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: P
     grad = next((int(c.split("=")[1]) for c in changes if c.startswith("objective.grad_s")), 4)
     command = [
         sys.executable, "-m", "training.fit", RECIPE, "--threads", "1", "--out", str(folder),
-        f"steps={steps * 4 // grad}", f"batch_size={SLOTS}",
-        f"evaluation.puzzles={puzzles // 10}", "evaluation.every=1e9", *changes,
+        f"steps={steps * 4 // grad}", f"evaluation.puzzles={puzzles // 10}",
+        "evaluation.every=1e9", *BASE, *changes,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -73,7 +76,7 @@ def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: P
 def read(folder: Path, changes: tuple[str, ...]) -> dict[str, Any]:
     """What a trial that has ended left behind, and the operations that it took."""
     notes = read_spec(folder / "model").notes
-    recipe = load_recipe(RECIPE, (f"batch_size={SLOTS}", *changes))
+    recipe = load_recipe(RECIPE, (*BASE, *changes))
     model = recipe.model
     one, depth = cost.work(recipe.spec().model), (model.H_cycles, model.L_cycles)
     operations = notes["steps"] * cost.optimiser_step(recipe, one, depth, 0)
@@ -106,7 +109,7 @@ def main(steps: int, puzzles: int, folder: Path, out: Path) -> None:
     console = Console()
     result: dict[str, Any] = {"recipe": RECIPE, "machine": describe(1), "trials": {}}
     for name, changes in TRIALS.items():
-        own = folder / name.replace(" ", "-").replace(",", "").replace("=", "")
+        own = folder / re.sub(r"[^\w.]+", "-", name)
         if not (own / "model").is_dir():
             run(name, changes, steps, puzzles, own)
         result["trials"][name] = read(own, changes)

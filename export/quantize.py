@@ -46,8 +46,8 @@ _LARGEST_FACTOR = 64
 BLOCK = 32
 
 #: Layers over fewer inputs are stored as in ``int8w``. Rounding activations for so short products
-#: saves 7% of a step's time (two cores with AVX2, the bundled `sudoku`), and four bits save less
-#: than the operators that unpack them take; either costs a recursive network puzzles.
+#: saves 7% of a step's time (the bundled `sudoku`, one core with AVX-512 VNNI), and four bits save
+#: less than the operators that unpack them take; either costs a recursive network puzzles.
 FEW_INPUTS = 64
 
 

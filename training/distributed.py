@@ -35,6 +35,7 @@ class World:
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
         self.rank, self.size = rank, size
         self.device = device or torch.device("cpu")
+        self._last: dist.Work | None = None
 
     @classmethod
     def join(cls, device: torch.device) -> World:
@@ -56,6 +57,17 @@ class World:
         """Close the connections."""
         if self.size > 1:
             dist.destroy_process_group()
+
+    def _wait(self, work: dist.Work | None) -> None:
+        """Wait for a collective, and hold on to it until the next one.
+
+        gloo's threads let go of it a moment after waking us. If that were the last hold, its
+        tensors would be freed there, and a process that ends meanwhile aborts: a thread can't have
+        the interpreter's lock any more.
+        """
+        assert work is not None  # this process is one of the group
+        work.wait()
+        self._last = work
 
     @property
     def first(self) -> bool:
@@ -82,14 +94,14 @@ class World:
         # Neither nccl nor gloo gathers into tensors that are laid out in another order.
         mine = mine.contiguous()
         parts = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(parts, mine)
+        self._wait(dist.all_gather(parts, mine, async_op=True))
         return torch.cat(parts)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
         if self.size > 1:
             values = values.clone()
-            dist.all_reduce(values)
+            self._wait(dist.all_reduce(values, async_op=True))
         return values
 
     def agree(self, elapsed: float, stop: bool) -> tuple[float, bool]:
@@ -108,7 +120,7 @@ class World:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        self._wait(dist.all_reduce(flat, async_op=True))
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

@@ -201,8 +201,7 @@ def main(
             for one in workers:
                 one.end()
     recipe = load_recipe("sudoku-extreme-1k", (f"batch_size={batch}",))
-    depth = (recipe.model.H_cycles, recipe.model.L_cycles)
-    operations = cost.optimiser_step(recipe, cost.work(recipe.spec().model), depth, 0)
+    operations = cost.mean_step(recipe)
     result = {
         "machine": describe(threads),
         "device": torch.cuda.get_device_name() if place.type == "cuda" else "cpu",

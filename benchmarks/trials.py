@@ -77,9 +77,7 @@ def read(folder: Path, changes: tuple[str, ...]) -> dict[str, Any]:
     """What a trial that has ended left behind, and the operations that it took."""
     notes = read_spec(folder / "model").notes
     recipe = load_recipe(RECIPE, (*BASE, *changes))
-    model = recipe.model
-    one, depth = cost.work(recipe.spec().model), (model.H_cycles, model.L_cycles)
-    operations = notes["steps"] * cost.optimiser_step(recipe, one, depth, 0)
+    operations = notes["steps"] * cost.mean_step(recipe)
     return {"steps": notes["steps"], "operations": operations, "accuracy": notes["accuracy"]}
 
 

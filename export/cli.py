@@ -7,13 +7,10 @@ from typing import Any
 
 import click
 
+from export.graph import BATCHES, STEPS
 from trm_sdk.console import ErrorHandlingGroup
-from trm_sdk.runtimes.base import MAX_THREADS
+from trm_sdk.limits import MAX_THREADS
 
-#: Puzzles a call; `export.graph.BATCHES` says so too, but takes seconds to import.
-MAX_BATCH = 4096
-#: Supervision steps, as `SolveOptions` has them.
-MAX_STEPS = 100_000
 MAX_PUZZLES = 1_000_000
 THREADS = click.IntRange(1, MAX_THREADS)
 
@@ -27,9 +24,9 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     if value == "dynamic":
         return None
     # Nine digits: Python refuses to read numbers of thousands.
-    if not (value.isascii() and value.isdecimal() and 1 <= int(value[:9]) <= MAX_BATCH):
+    if not (value.isascii() and value.isdecimal() and int(value[:9]) in BATCHES):
         raise click.BadParameter(
-            f"{value!r} is neither 'dynamic' nor a number from 1 to {MAX_BATCH}"
+            f"{value!r} is neither 'dynamic' nor a number from 1 to {BATCHES[-1]}"
         )
     return int(value)
 
@@ -165,12 +162,12 @@ def describe(check: Any) -> str:
 @click.option("--against", metavar="CKPT|NAME", help="Compare with this model's weights.")
 @click.option(
     "--examples",
-    type=click.IntRange(1, MAX_BATCH),
+    type=click.IntRange(1, BATCHES[-1]),
     help="Random puzzles [4, or the graph's own batch].",
 )
 @click.option(
     "--steps",
-    type=click.IntRange(1, MAX_STEPS),
+    type=click.IntRange(1, STEPS[-1]),
     help="Supervision steps [3, or those of 'unroll'].",
 )
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on the puzzles of a file.")
@@ -230,12 +227,12 @@ def verify(
 @main.command(short_help="Time a graph file under onnxruntime.")
 @click.argument("file", metavar="FILE")
 @click.option(
-    "--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True, help="Puzzles."
+    "--batch", type=click.IntRange(1, BATCHES[-1]), default=1, show_default=True, help="Puzzles."
 )
 @click.option("--threads", type=THREADS, default=1, show_default=True)
 @click.option(
     "--steps",
-    type=click.IntRange(1, MAX_STEPS),
+    type=click.IntRange(1, STEPS[-1]),
     help="Supervision steps of 'loop' [the model's]; the other modes have their own number.",
 )
 @click.option("--seconds", type=click.FloatRange(0.01), default=3.0, show_default=True)
@@ -293,7 +290,7 @@ def bench(
     "--limit", type=click.IntRange(1, MAX_PUZZLES), default=500, show_default=True, help="Puzzles."
 )
 @click.option(
-    "--max-steps", type=click.IntRange(1, MAX_STEPS), help="Supervision steps [the model's own]."
+    "--max-steps", type=click.IntRange(1, STEPS[-1]), help="Supervision steps [the model's own]."
 )
 @click.option("--threads", type=THREADS, default=2, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.01), default=10.0, show_default=True)

@@ -30,6 +30,7 @@ from export.verify import (
 from trm_sdk.checkpoint import build, load_model
 from trm_sdk.hub import resolve
 from trm_sdk.model.recursion import TRM
+from trm_sdk.paths import write_whole
 from trm_sdk.spec import ModelSpec
 
 #: Puzzles that calibrate; with 16 steps of 21 passes each, a layer is looked at 5,376 times.
@@ -295,12 +296,9 @@ def write(graph: onnx.ModelProto, path: Path) -> int:
         If the file can't be written.
     """
     data = graph.SerializeToString()
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ExportError(f"{path} can't be written: {error.strerror}") from None
     return len(data)
 

@@ -19,9 +19,9 @@ from export.graph import GRAPH_FORMAT, STEPS, Mode
 from export.networks import read_weights
 from export.quantize import PRECISIONS, ROUNDS_ACTIVATIONS
 from trm_sdk.checkpoint import build
-from trm_sdk.errors import CheckpointError
+from trm_sdk.errors import CheckpointError, first_line
 from trm_sdk.model.recursion import TRM
-from trm_sdk.runtimes.base import MAX_THREADS, checked_count
+from trm_sdk.runtimes.base import checked_threads
 from trm_sdk.runtimes.onnx import check_providers, choose_providers
 from trm_sdk.spec import ModelSpec
 
@@ -266,12 +266,12 @@ def session(
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
-        options.intra_op_num_threads = checked_count("threads", threads, MAX_THREADS)
+        options.intra_op_num_threads = checked_threads(threads)
     source: Any = graph.SerializeToString() if isinstance(graph, onnx.ModelProto) else str(graph)
     try:
         made = onnxruntime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ExportError(f"onnxruntime refuses the graph: {_first_line(error)}") from None
+        raise ExportError(f"onnxruntime refuses the graph: {first_line(error)}") from None
     check_providers(device, providers, made.get_providers())
     return made
 
@@ -291,7 +291,7 @@ def run_session(
     try:
         values: list[Array] = made.run(outputs, dict(feeds))
     except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ExportError(f"the graph does not run: {_first_line(error)}") from None
+        raise ExportError(f"the graph does not run: {first_line(error)}") from None
     return values
 
 
@@ -309,7 +309,7 @@ def load_graph(path: str | Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's own, by implementation
-        raise ExportError(f"{path} is no ONNX file: {_first_line(error)}") from None
+        raise ExportError(f"{path} is no ONNX file: {first_line(error)}") from None
     if not model.graph.node:
         raise ExportError(f"{path} is no ONNX file: it has no nodes")
     return model
@@ -365,7 +365,7 @@ def check_graph(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the graph is not valid ONNX: {_first_line(error)}") from None
+        raise ExportError(f"the graph is not valid ONNX: {first_line(error)}") from None
 
 
 def model_of(model: onnx.ModelProto, source: str | Path = "the graph") -> tuple[ModelSpec, TRM]:
@@ -603,8 +603,3 @@ def check_weights(graph: onnx.ModelProto, expected_sha256: str, source: str | Pa
             f"{source} was made from other weights: checksum {found[:12]}…, expected "
             f"{expected_sha256[:12]}…"
         )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

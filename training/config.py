@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trm_sdk.domains import Domain, get_domain
-from trm_sdk.errors import ConfigError
+from trm_sdk.errors import ConfigError, first_line
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions, explain
 from trm_sdk.spec import ModelSpec
@@ -509,7 +509,7 @@ def _problem(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
-    return str(error).splitlines()[0]
+    return first_line(error)
 
 
 def _set(data: dict[str, Any], override: str) -> None:

@@ -68,6 +68,16 @@ def optimiser_step(recipe: Recipe, one: Work, depth: tuple[int, int], history: f
     return recipe.batch_size * (differentiated + history * one.step(*depth, 0, loss=False))
 
 
+def mean_step(recipe: Recipe) -> float:
+    """Operations of an optimiser step at the model's full depth, on average over its history."""
+    model, objective = recipe.model, recipe.objective
+    history = 0.0
+    if objective.scheme == "last-step":
+        history = (objective.min_steps + objective.max_steps) / 2 - objective.grad_steps
+    depth = (model.H_cycles, model.L_cycles)
+    return optimiser_step(recipe, work(recipe.spec().model), depth, history)
+
+
 def memory(recipe: Recipe) -> dict[str, int]:
     """Bytes that training needs, by what for; activations are those without compiling, at most.
 

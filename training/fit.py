@@ -28,7 +28,7 @@ from rich.progress import (
 
 from training import cost, machine, report, state
 from training.config import Recipe, load_recipe
-from training.data.base import Examples, make_held_out
+from training.data.base import Examples
 from training.distributed import World
 from training.evaluate import Accuracy, evaluate
 from training.objective import Outcome
@@ -444,8 +444,7 @@ def _train(
         )
         return
     domain = get_domain(recipe.domain)
-    sets = make_held_out(recipe, domain, whole=True)
-    accuracies = measure_sets(run, sets)
+    accuracies = measure_sets(run, run.final_sets)
     if not world.first:
         return
     final = summary(accuracies)
@@ -455,7 +454,7 @@ def _train(
     for name, value in final.items():
         console.print(f"{name:<24}{value:7.2%}", highlight=False)
     console.print(f"model in {folder}", highlight=False)
-    page = report.write(out, recipe, run.history, sets, accuracies, domain)
+    page = report.write(out, recipe, run.history, run.final_sets, accuracies, domain)
     console.print(f"report in {page}", highlight=False)
 
 
@@ -465,13 +464,8 @@ def _describe(recipe: Recipe, console: Console) -> None:
     with torch.device("meta"):
         parameters = sum(p.numel() for p in TRM(config).parameters())
     console.print_json(recipe.model_dump_json())
-    objective, one = recipe.objective, cost.work(config)
-    depth = (config.H_cycles, config.L_cycles)
-    history = 0.0
-    if objective.scheme == "last-step":
-        history = (objective.min_steps + objective.max_steps) / 2 - objective.grad_steps
-    operations = cost.optimiser_step(recipe, one, depth, history)
-    forward = depth[0] * (depth[1] + 1) * one.update + one.readout
+    one, operations = cost.work(config), cost.mean_step(recipe)
+    forward = config.passes * one.update + one.readout
     lines = [
         f"{parameters:,} parameters",
         f"{forward / 1e9:.2f} GFLOP a supervision step of one puzzle, forward",

@@ -11,13 +11,13 @@ import torch
 
 from training import state
 from training.config import Depth, Recipe, parse_recipe
-from training.data.base import Examples, make_held_out, make_stream
+from training.data.base import Examples, during_the_run, make_held_out, make_stream
 from training.distributed import World
 from training.objective import Carry, Supervision
 from training.optim import EMA, make_optimizers
 from trm_sdk.checkpoint import build
 from trm_sdk.domains import get_domain
-from trm_sdk.errors import CheckpointError, ConfigError, TRMError
+from trm_sdk.errors import CheckpointError, ConfigError, TRMError, first_line
 from trm_sdk.model.recursion import TRM
 
 
@@ -31,7 +31,9 @@ class Run:
     optimizers: list[torch.optim.Optimizer]
     ema: EMA
     carry: Carry
+    #: Sets that are measured during the run, and at its end.
     held_out: dict[str, Examples]
+    final_sets: dict[str, Examples]
     noise: torch.Generator
     world: World
     step: int = 0
@@ -56,9 +58,8 @@ class Run:
         torch.manual_seed(recipe.seed)  # equal weights in every process
         domain = get_domain(recipe.domain)
         model = TRM(recipe.spec(domain).model).to(device)
-        held_out = make_held_out(recipe, domain)
-        whole = make_held_out(recipe, domain, whole=True)
-        stream = make_stream(recipe, domain, whole, data_seed)
+        final_sets = make_held_out(recipe, domain)
+        stream = make_stream(recipe, domain, final_sets, data_seed)
         noise = torch.Generator(device)
         noise.manual_seed(recipe.seed)
         dtype = torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
@@ -70,7 +71,8 @@ class Run:
             optimizers=make_optimizers(model, settings),
             ema=EMA(model, settings.ema, warmup=settings.ema_warmup),
             carry=Carry(model, objective, stream, recipe.batch_size, recipe.seed, world, dtype),
-            held_out=held_out,
+            held_out=during_the_run(recipe, final_sets),
+            final_sets=final_sets,
             noise=noise,
             world=world,
         )
@@ -197,7 +199,7 @@ def open_run(
         raise
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} is no checkpoint that this run can go on from: {state.first_line(error)}"
+            f"{path} is no checkpoint that this run can go on from: {first_line(error)}"
         ) from None
     return run
 

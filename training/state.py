@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from trm_sdk.console import ErrorHandlingCommand
-from trm_sdk.errors import CheckpointError
+from trm_sdk.errors import CheckpointError, first_line
 
 LATEST = "latest.pt"
 #: Parts without which nothing can go on.
@@ -71,11 +71,6 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is no checkpoint that a run can go on from")
     restored: dict[str, Any] = _to_arrays(state)
     return restored
-
-
-def first_line(error: Exception) -> str:
-    """What an error says in its first line, or its kind where it says nothing."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _to_tensors(value: Any) -> Any:

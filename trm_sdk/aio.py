@@ -16,8 +16,9 @@ from typing import Any, Literal
 from trm_sdk.attempts import check_options
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
-from trm_sdk.runtimes.base import MAX_BATCH, checked_count
+from trm_sdk.runtimes.base import checked_count
 from trm_sdk.search import Job, Search
 from trm_sdk.solution import Failure, Solution
 from trm_sdk.solver import Solver, check_puzzles

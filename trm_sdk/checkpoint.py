@@ -13,16 +13,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, first_line
 from trm_sdk.grid import shown
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import explain
+from trm_sdk.paths import as_path, write_whole
 from trm_sdk.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, TRM]:
     MissingDependencyError
         Without torch and safetensors (``pip install trm-sdk[torch]``).
     """
-    path = _path(path)
+    path = as_path(path)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:  # such as a name that is too long
@@ -112,7 +112,7 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
             expected = TRM(spec.model).state_dict()
     except RuntimeError as error:
         raise CheckpointError(
-            f"{source}: its config asks for weights that can't be: {str(error).splitlines()[0]}"
+            f"{source}: its config asks for weights that can't be: {first_line(error)}"
         ) from None
     for name, tensor in expected.items():
         if name not in weights:
@@ -155,13 +155,13 @@ def save_model(
     MissingDependencyError
         Without torch and safetensors (``pip install trm-sdk[torch]``).
     """
-    folder = _path(folder)
+    folder = as_path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInputError(f"{folder} can't be made a folder: {error.strerror}") from None
     save_weights(folder / WEIGHTS_FILE, spec, weights)
-    _write_whole(folder / SPEC_FILE, (spec.to_json(indent=2) + "\n").encode())
+    _write(folder / SPEC_FILE, (spec.to_json(indent=2) + "\n").encode())
     return folder
 
 
@@ -170,25 +170,13 @@ def save_weights(path: Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> 
     _, to_bytes = _safetensors()
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     # Not the library's save_file, which makes files that only their owner may read.
-    _write_whole(path, to_bytes(contiguous, metadata={_METADATA_KEY: spec.to_json()}))
+    _write(path, to_bytes(contiguous, metadata={_METADATA_KEY: spec.to_json()}))
 
 
-def _path(path: str | os.PathLike[str]) -> Path:
-    """A path, where there is one: the empty one would be the working folder."""
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidInputError(f"a path is needed; got {shown(path)}")
-    return Path(path)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one move, so that half of it is never found under its name."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _write(path: Path, data: bytes) -> None:
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise InvalidInputError(f"{path} can't be written: {error.strerror}") from None
 
 
@@ -248,7 +236,7 @@ def _torch_load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError) as error:
         raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: {str(error).splitlines()[0]}"
+            f"{path} is no readable PyTorch checkpoint: {first_line(error)}"
         ) from None
     except CheckpointError:
         raise

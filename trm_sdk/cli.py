@@ -16,6 +16,7 @@ import click
 
 from trm_sdk.console import ErrorHandlingGroup
 from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.limits import MAX_THREADS
 
 if TYPE_CHECKING:
     from trm_sdk.domains.base import Domain
@@ -36,7 +37,7 @@ def main() -> None:
 def _model_options(command: _F) -> _F:
     """Options of every command that runs a model."""
     for option in (
-        click.option("--threads", type=click.IntRange(1, 1024), help="Default: all cores."),
+        click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Default: all cores."),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt."
         ),

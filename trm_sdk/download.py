@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from trm_sdk.errors import CheckpointError, InvalidInputError, ModelNotFoundError
 from trm_sdk.hub import MODEL_FILES, cache_folder, is_model_folder
+from trm_sdk.paths import write_whole
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 #: Seconds without an answer after which a request is given up.
@@ -82,7 +83,7 @@ def _cached_or_new(home: Path, repository: str, revision: str, refresh: bool) ->
     if not is_model_folder(folder):
         _fetch(repository, commit, files, folder)
     ref.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(ref, commit)
+    write_whole(ref, commit.encode())
     return folder
 
 
@@ -138,10 +139,9 @@ def _fetch_file(repository: str, commit: str, name: str, facts: dict[str, Any], 
                 path.open("wb") as to,
             ):
                 shutil.copyfileobj(source, to, 1 << 20)
+                # A connection that ends is no error to http.client.
                 announced = source.headers.get("Content-Length") or ""
-                if announced.isdecimal() and to.tell() < int(
-                    announced
-                ):  # the connection ended, which is no error to http.client
+                if announced.isdecimal() and to.tell() < int(announced):
                     raise ConnectionError(f"{to.tell()} of {announced} bytes came")
         except (http.client.HTTPException, OSError) as error:
             if last:
@@ -230,9 +230,3 @@ def _get(path: str, what: str) -> Iterator[Any]:
         ) from None
     with response:
         yield response
-
-
-def _write_whole(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    Path(file.name).replace(path)

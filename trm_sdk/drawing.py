@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
 from trm_sdk.grid import Grid, is_int, shown
+from trm_sdk.paths import as_path
 from trm_sdk.solution import Step
 from trm_sdk.task import Task
 
@@ -138,9 +139,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
         If `path` is no path, a folder, or in a folder that does not exist or can't be written.
     """
     _pillow()
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidInputError(f"a path is needed; got {shown(path)}")
-    path = Path(path)
+    path = as_path(path)
     if not path.parent.is_dir():
         raise InvalidInputError(f"{path} can't be written: there is no folder {path.parent}")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -18,8 +18,9 @@ from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
+from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
-from trm_sdk.runtimes.base import MAX_BATCH, Runtime, checked_count
+from trm_sdk.runtimes.base import Runtime, checked_count
 from trm_sdk.search import Job, Search, answers_of
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.spec import ModelSpec

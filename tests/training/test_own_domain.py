@@ -108,7 +108,7 @@ def test_a_run_trains_evaluates_and_goes_on_to_the_bit(tmp_path):
 
 
 def test_all_of_the_files_are_evaluated_at_the_end(tmp_path):
-    held = make_held_out(recipe_of(tmp_path), DOMAIN, whole=True)
+    held = make_held_out(recipe_of(tmp_path), DOMAIN)
     assert isinstance(held["test"], Examples)
     assert len(held["test"].tokens) == 12
 

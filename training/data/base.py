@@ -78,10 +78,8 @@ def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples], s
     return FileStream(files, domain, seed, held_out.values())
 
 
-def make_held_out(recipe: Recipe, domain: Domain, *, whole: bool = False) -> dict[str, Examples]:
-    """The recipe's evaluation sets, during a run or, ten times their size, at its end (`whole`).
-
-    During a run Sudoku has its generated sets alone; other domains have the files' first puzzles.
+def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
+    """The recipe's evaluation sets, as they are measured at the end of the run.
 
     Raises
     ------
@@ -91,19 +89,26 @@ def make_held_out(recipe: Recipe, domain: Domain, *, whole: bool = False) -> dic
     from training.data.files import examples, read_csv
 
     evaluation = recipe.evaluation
-    most = evaluation.puzzles * (10 if whole else 1)
     sets: dict[str, Examples] = {}
     if isinstance(domain, Sudoku):
         from training.data.sudoku import held_out_set
 
-        sets = {name: held_out_set(domain, clues, most) for name, clues in evaluation.sets.items()}
+        puzzles = 10 * evaluation.puzzles
+        sets = {
+            name: held_out_set(domain, clues, puzzles) for name, clues in evaluation.sets.items()
+        }
     elif not evaluation.files:
         raise ConfigError(
             f"evaluation.files: puzzles of {domain.name!r} can't be generated, only Sudoku's; name "
             "a file to evaluate on ({SET: PUZZLES.csv})"
         )
-    if whole or not sets:
-        for name, path in evaluation.files.items():
-            one = examples(read_csv(path, domain), domain)
-            sets[name] = one if whole else Examples(one.tokens[:most], one.answers[:most])
+    for name, path in evaluation.files.items():
+        sets[name] = examples(read_csv(path, domain), domain)
     return sets
+
+
+def during_the_run(recipe: Recipe, sets: dict[str, Examples]) -> dict[str, Examples]:
+    """The first puzzles of the generated sets, or of the files where none is generated."""
+    files, most = recipe.evaluation.files, recipe.evaluation.puzzles
+    chosen = {name: one for name, one in sets.items() if name not in files} or sets
+    return {name: Examples(*(part[:most] for part in one)) for name, one in chosen.items()}

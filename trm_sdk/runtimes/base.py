@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.errors import InvalidInputError
+from trm_sdk.grid import is_int
+from trm_sdk.limits import MAX_THREADS
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.intp]
-
-#: Beyond these no machine gains anything, and memory or time run out.
-MAX_THREADS, MAX_BATCH = 1024, 65_536
 
 
 class StepOutput(NamedTuple):
@@ -51,17 +50,21 @@ def best_batch_size(model: ModelConfig, device: str) -> int:
 
 
 def checked_count(name: str, value: object, largest: int) -> int:
-    """A whole number from 1 to `largest`, as threads and batch sizes are.
+    """A whole number from 1 to `largest`, as batch sizes are.
 
     Raises
     ------
     InvalidInputError
         If it is another number, or none; `name` says which argument it was.
     """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= largest:  # type: ignore[operator]
+    if not is_int(value) or not 1 <= value <= largest:
         raise InvalidInputError(f"{name} must be a whole number from 1 to {largest}; got {value!r}")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)
+
+
+def checked_threads(threads: object) -> int:
+    """A number of threads; see `checked_count`."""
+    return checked_count("threads", threads, MAX_THREADS)
 
 
 class Runtime(Protocol):

@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
+from trm_sdk.errors import (
+    CheckpointError,
+    InvalidInputError,
+    MissingDependencyError,
+    TRMError,
+    first_line,
+)
+from trm_sdk.limits import MAX_THREADS
 from trm_sdk.runtimes.base import (
-    MAX_THREADS,
     Float32,
     Rows,
     StepOutput,
     Tokens,
     best_batch_size,
-    checked_count,
+    checked_threads,
 )
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
@@ -96,11 +102,9 @@ class OnnxRuntime:
         if not path.is_file():
             raise CheckpointError(f"no graph at {path}")
         providers = choose_providers(device, ort.get_available_providers())
-        threads = (
-            min(available_threads(), MAX_THREADS)
-            if threads is None
-            else checked_count("threads", threads, MAX_THREADS)
-        )
+        if threads is None:
+            threads = min(available_threads(), MAX_THREADS)
+        threads = checked_threads(threads)
         # A small model's operators are too short to be worth splitting between threads: each thread
         # runs rows of its own there, a few at a time so that they stay in its cache. Measured on
         # two cores, 70 thousand parameters, batch 16: 0.72 ms a row; 1.3 with operators split.
@@ -178,7 +182,7 @@ class OnnxRuntime:
         except Exception as error:  # onnxruntime's exceptions have no common public base
             if self._session is None:
                 raise TRMError("the model is closed; no step can be taken") from None
-            raise TRMError(f"onnxruntime failed in a step: {_first_line(error)}") from None
+            raise TRMError(f"onnxruntime failed in a step: {first_line(error)}") from None
         state.y, state.z = y, z
         return StepOutput(state, logits, halt_logit)
 
@@ -354,7 +358,7 @@ def _open(
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions have no common public base
-        raise CheckpointError(f"{path} is no graph to run: {_first_line(error)}") from None
+        raise CheckpointError(f"{path} is no graph to run: {first_line(error)}") from None
 
 
 def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, str]:
@@ -389,13 +393,8 @@ def graph_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common public base
-        raise CheckpointError(f"{path} is no graph to run: {_first_line(error)}") from None
+        raise CheckpointError(f"{path} is no graph to run: {first_line(error)}") from None
     return _metadata(session, path)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 __all__ = [

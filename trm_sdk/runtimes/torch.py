@@ -16,13 +16,12 @@ from torch import Tensor
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.runtimes.base import (
-    MAX_THREADS,
     Float32,
     Rows,
     StepOutput,
     Tokens,
     best_batch_size,
-    checked_count,
+    checked_threads,
 )
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.spec import ModelSpec
@@ -181,7 +180,7 @@ class TorchRuntime:
         compile: bool = False,
     ) -> None:
         if threads is not None:
-            torch.set_num_threads(checked_count("threads", threads, MAX_THREADS))
+            torch.set_num_threads(checked_threads(threads))
         if precision not in ("float32", "bfloat16"):
             raise InvalidInputError(f"precision must be 'float32' or 'bfloat16'; got {precision!r}")
         self._device = choose_device(device)

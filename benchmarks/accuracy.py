@@ -26,12 +26,12 @@ from rich.table import Table
 
 from benchmarks.curve import curve
 from benchmarks.machine import describe, sentence
-from training.data import generator
 from training.data.files import read_csv
-from training.data.sudoku import HELD_OUT_SEED, held_out_set
 from trm_sdk import Grid, SolveOptions, Solver, Task
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku.data import HELD_OUT_SEED, held_out_set
+from trm_sdk.domains.sudoku.engine import generator
 from trm_sdk.errors import InvalidInputError
 
 RESULTS = Path(__file__).parent / "results"

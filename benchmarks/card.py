@@ -17,10 +17,10 @@ from benchmarks.accuracy import RESULTS
 from benchmarks.curve import WAYS
 from benchmarks.machine import sentence
 from trm_sdk import SolveOptions, Solver
-from trm_sdk.console import ErrorHandlingCommand
-from trm_sdk.drawing import draw_board
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.hub import BUNDLED
+from trm_sdk.persistence.hub import BUNDLED
+from trm_sdk.render.image import draw_board
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -1,7 +1,7 @@
 """How hard the puzzles trained on are, beside real ones: ``python -m benchmarks.difficulty``.
 
-Givens and ratings (`training.data.generator`: failed guesses of a plain search by `rate`, what a
-lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that the
+Givens and ratings (`trm_sdk.domains.sudoku.engine`: failed guesses of a plain search by `rate`,
+what a lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that the
 `sudoku-wide` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at here
 and trained on nowhere.
 """
@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy import RESULTS
-from training.config import SudokuGenerated, load_recipe
-from training.data import generator
 from training.data.files import examples, read_csv
-from training.data.sudoku import HELD_OUT_SEED
-from trm_sdk.console import ErrorHandlingCommand
+from training.recipe import SudokuGenerated, load_recipe
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
+from trm_sdk.domains.sudoku.engine import generator
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

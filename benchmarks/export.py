@@ -38,12 +38,12 @@ from export.puzzles import calibration, held_out
 from export.quantize import FEW_INPUTS, alike
 from export.report import Graphs, losses
 from export.verify import session
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 PARTS = ("precisions", "speed", "sizes", "paper", "loop", "memory")
 #: Largest file of the paper's model, of its parameters in float32, by precision.

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.accuracy import RESULTS, generated, sudoku_of
 from benchmarks.machine import describe, sentence
 from trm_sdk import Grid, SolveOptions, Solver, Task
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 
 
 def resident_mb() -> float:

@@ -41,10 +41,10 @@ from benchmarks.solve_report import FIGURE, draw, fragment, markdown
 from export import export_onnx
 from export.exporter import load_source, state_arrays
 from export.quantize import Precision, alike
-from training.data import generator
 from trm_sdk import SolveOptions, Solver, Task
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain, Sudoku
+from trm_sdk.domains.sudoku.engine import generator
 from trm_sdk.model.recursion import TRM
 from trm_sdk.runtimes.onnx import OnnxRuntime
 

@@ -17,7 +17,7 @@ from benchmarks.accuracy import RESULTS
 from benchmarks.curve import WAYS
 from benchmarks.machine import sentence
 from benchmarks.readme import README, fill
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -27,12 +27,12 @@ from rich.console import Console
 from benchmarks.machine import describe, sentence
 from benchmarks.reference import Loop
 from training import cost, machine
-from training.config import load_recipe
-from training.data.sudoku import held_out_set
 from training.fit import train_step
+from training.recipe import load_recipe
 from training.run import Run
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku.data import held_out_set
 from trm_sdk.runtimes.torch import choose_device
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,12 +15,12 @@ import click
 from benchmarks.accuracy import RESULTS, as_tasks, measure
 from benchmarks.machine import describe, sentence
 from export.exporter import load_source
-from training.data import generator
-from training.data.sudoku import HELD_OUT_SEED
 from trm_sdk import SolveOptions, Solver
-from trm_sdk.checkpoint import build
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
+from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.persistence.checkpoint import build
 from trm_sdk.runtimes.torch import TorchRuntime
 from trm_sdk.transfer import transfer
 

@@ -21,9 +21,9 @@ from rich.console import Console
 from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe, sentence
 from training import cost
-from training.config import load_recipe
-from trm_sdk.checkpoint import read_spec
-from trm_sdk.console import ErrorHandlingCommand
+from training.recipe import load_recipe
+from trm_sdk.cli.console import ErrorHandlingCommand
+from trm_sdk.persistence.checkpoint import read_spec
 
 RECIPE = "sudoku"
 SLOTS = 16

@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 
 from trm_sdk import Domain, Grid, SolveOptions, Solver, Task
-from trm_sdk.checkpoint import save_model
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.checkpoint import save_model
+from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.torch import TorchRuntime
-from trm_sdk.spec import ModelSpec
 from trm_sdk.structure import Relation, Structure
 
 

@@ -17,7 +17,7 @@ from export.quantize import ROUNDS_ACTIVATIONS
 from export.verify import fixed_batch, metadata, run_session, session
 from trm_sdk.model.config import ModelConfig, rounded_swiglu
 from trm_sdk.model.recursion import TRM
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 
 @dataclass(frozen=True)

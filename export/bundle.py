@@ -12,10 +12,10 @@ from typing import Any
 
 from export.errors import ExportError
 from export.exporter import ExportReport, Source, export_onnx, load_source, output_path
-from trm_sdk.attempts import check_options
-from trm_sdk.checkpoint import GRAPH_FILE, save_model
 from trm_sdk.domains import get_domain
 from trm_sdk.options import SolveOptions
+from trm_sdk.persistence.checkpoint import GRAPH_FILE, save_model
+from trm_sdk.search.attempts import check_options
 
 
 def export_bundle(

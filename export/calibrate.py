@@ -15,7 +15,7 @@ from export.builder import Array
 from export.graph import observed_graph
 from export.quantize import affine
 from export.verify import run_session, session
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 #: Numbers of each layer's input kept of each run of the graph, drawn at random.
 _KEPT = 2048

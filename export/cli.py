@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from export.graph import BATCHES, STEPS
-from trm_sdk.console import ErrorHandlingGroup
+from trm_sdk.cli.console import ErrorHandlingGroup
 from trm_sdk.limits import MAX_THREADS
 
 MAX_PUZZLES = 1_000_000
@@ -322,7 +322,7 @@ def info(file: str) -> None:
     from export.bench import memory, step_flops
     from export.exporter import model_nodes
     from export.verify import load_graph, metadata
-    from trm_sdk.spec import ModelSpec
+    from trm_sdk.persistence.spec import ModelSpec
 
     graph = load_graph(file)
     for key, value in metadata(graph).items():

@@ -27,11 +27,11 @@ from export.verify import (
     verify_graph,
     verify_puzzles,
 )
-from trm_sdk.checkpoint import build, load_model
-from trm_sdk.hub import resolve
+from trm_sdk.atomic import write_whole
 from trm_sdk.model.recursion import TRM
-from trm_sdk.paths import write_whole
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.checkpoint import build, load_model
+from trm_sdk.persistence.hub import resolve
+from trm_sdk.persistence.spec import ModelSpec
 
 #: Puzzles that calibrate; with 16 steps of 21 passes each, a layer is looked at 5,376 times.
 _CALIBRATE = 16
@@ -79,7 +79,7 @@ class ExportReport:
 
 
 def load_source(source: Source) -> tuple[ModelSpec, TRM]:
-    """A model by name or path, as `trm_sdk.hub.resolve` finds it, or as given.
+    """A model by name or path, as `trm_sdk.persistence.hub.resolve` finds it, or as given.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def export_onnx(
     Parameters
     ----------
     source : name, path, or (ModelSpec, TRM)
-        Anything `trm_sdk.checkpoint.load_model` reads, the name of a bundled model, or a model.
+        Anything `load_model` reads, the name of a bundled model, or a model.
     output : path
         Replaced if it exists; its folder must.
     mode, max_steps, batch, opset, cycles, precision, functions

@@ -19,7 +19,7 @@ from export.errors import ExportError
 from export.networks import NetworkGraph, Weights, network_graph
 from export.quantize import PRECISIONS, Precision
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 Mode = Literal["step", "loop", "unroll"]
 Cycles = Literal["auto", "loop", "unroll"]

@@ -12,7 +12,7 @@ from export.builder import Array
 from export.errors import ExportError
 from trm_sdk.domains import Domain, Sudoku, get_domain
 from trm_sdk.files import read_tasks
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 #: Seed of the puzzles that calibrate: not that of the held-out set that judges.
 CALIBRATION_SEED = 0xCA11B
@@ -88,7 +88,7 @@ def held_out(spec: ModelSpec, n: int) -> tuple[Array, Array]:
         If none can be generated: the domain is not Sudoku, or ``training`` can't be imported.
     """
     domain = _sudoku(spec)
-    from training.data.sudoku import held_out_set
+    from trm_sdk.domains.sudoku.data import held_out_set
 
     examples = held_out_set(domain, (0, 0), n)
     return np.asarray(examples.tokens, np.int32), np.asarray(examples.answers, np.int32)
@@ -103,7 +103,7 @@ def calibration(spec: ModelSpec, n: int) -> Array:
         As `held_out`.
     """
     domain = _sudoku(spec)
-    from training.data import generator
+    from trm_sdk.domains.sudoku.engine import generator
 
     puzzles, _ = generator.generate(n, domain.box, seed=CALIBRATION_SEED)
     return puzzles.astype(np.int32) + 1  # tokens: 1 is an empty cell, v + 1 the value v
@@ -117,7 +117,7 @@ def _sudoku(spec: ModelSpec) -> Sudoku:
             f"puzzles of the domain {spec.domain!r} can't be generated here: name a file of them"
         )
     try:
-        import training.data.sudoku  # noqa: F401
+        import trm_sdk.domains.sudoku.data  # noqa: F401
     except ImportError as error:
         raise ExportError(
             f"puzzles can't be generated ({error}): install trm-sdk[train], or name a file of them"

@@ -31,8 +31,8 @@ from export.quantize import PRECISIONS, Precision
 from export.verify import run_session, session
 from trm_sdk.domains import get_domain
 from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.onnx import SMALL_GRAPH
-from trm_sdk.spec import ModelSpec
 
 _BATCH = 8  # small batches stay in the cache
 #: Share of the puzzles from which a precision's loss is called one.

@@ -18,12 +18,13 @@ from export.errors import ExportError
 from export.graph import GRAPH_FORMAT, STEPS, Mode
 from export.networks import read_weights
 from export.quantize import PRECISIONS, ROUNDS_ACTIVATIONS
-from trm_sdk.checkpoint import build
-from trm_sdk.errors import CheckpointError, first_line
+from trm_sdk.errors import CheckpointError
+from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM
-from trm_sdk.runtimes.base import checked_threads
+from trm_sdk.persistence.checkpoint import build
+from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.onnx import check_providers, choose_providers
-from trm_sdk.spec import ModelSpec
+from trm_sdk.validation import checked_threads
 
 #: Logits may differ by this much where rounding is all that differs.
 TOLERANCE = 1e-4

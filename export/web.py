@@ -17,9 +17,9 @@ import torch
 from export.errors import ExportError
 from export.exporter import export_onnx, output_path
 from export.verify import fixed_batch, load_graph, metadata
-from trm_sdk.hub import resolve
 from trm_sdk.model.recursion import TRM
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.hub import resolve
+from trm_sdk.persistence.spec import ModelSpec
 
 #: Version of ``model.json``.
 WEB_FORMAT = 1

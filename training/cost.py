@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.config import Recipe
 from training.objective import Supervision
+from training.recipe import Recipe
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 

@@ -27,18 +27,18 @@ from rich.progress import (
 )
 
 from training import cost, machine, report, state
-from training.config import Recipe, load_recipe
 from training.data.base import Examples
 from training.distributed import World
 from training.evaluate import Accuracy, evaluate
 from training.objective import Outcome
 from training.optim import rate, set_rate
+from training.recipe import Recipe, load_recipe
 from training.run import Run, open_run
-from trm_sdk.checkpoint import save_model
-from trm_sdk.console import ErrorHandlingCommand
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM, State
+from trm_sdk.persistence.checkpoint import save_model
 from trm_sdk.runtimes.torch import choose_device
 
 #: A line of JSON an evaluation, in the folder of a run.

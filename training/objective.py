@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.config import Objective
 from training.data.base import Stream
 from training.distributed import World
+from training.recipe import Objective
 from trm_sdk.model.recursion import TRM, State
 
 

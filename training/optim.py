@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.config import Optimizer
+from training.recipe import Optimizer
 
 
 class AdamATan2(torch.optim.Optimizer):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.config import Recipe
 from training.data.base import Examples
 from training.evaluate import Accuracy
+from training.recipe import Recipe
 from trm_sdk.domains import Domain
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm_sdk.console import ErrorHandlingCommand
-from trm_sdk.errors import CheckpointError, first_line
+from trm_sdk.cli.console import ErrorHandlingCommand
+from trm_sdk.errors import CheckpointError
+from trm_sdk.messages import first_line
 
 LATEST = "latest.pt"
 #: Parts without which nothing can go on.

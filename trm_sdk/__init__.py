@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         TRMError,
     )
     from trm_sdk.grid import Grid
-    from trm_sdk.hub import list_pretrained
     from trm_sdk.options import SolveOptions
+    from trm_sdk.persistence.hub import list_pretrained
     from trm_sdk.solution import Failure, Solution, Step
     from trm_sdk.solver import Solver
     from trm_sdk.task import Task
@@ -53,7 +53,7 @@ _HOMES = {
     "Task": "task",
     "available_domains": "domains",
     "get_domain": "domains",
-    "list_pretrained": "hub",
+    "list_pretrained": "persistence.hub",
     "register_domain": "domains",
 }
 

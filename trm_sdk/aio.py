@@ -13,16 +13,16 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal
 
-from trm_sdk.attempts import check_options
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
-from trm_sdk.runtimes.base import checked_count
-from trm_sdk.search import Job, Search
+from trm_sdk.search.attempts import check_options
+from trm_sdk.search.scheduler import Job, Search
 from trm_sdk.solution import Failure, Solution
 from trm_sdk.solver import Solver, check_puzzles
 from trm_sdk.task import Task
+from trm_sdk.validation import checked_count
 
 #: The longest that an idle solver may be told to wait.
 _MAX_GATHER_SECONDS = 60.0

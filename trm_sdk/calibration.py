@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.search import answers_of
+from trm_sdk.search.scheduler import answers_of
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
 

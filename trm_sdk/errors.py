@@ -7,12 +7,6 @@ enough to mend the call. Each also derives from the built-in exception a caller 
 from __future__ import annotations
 
 
-def first_line(error: Exception) -> str:
-    """What an error from elsewhere says in its first line, or its kind where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
 class TRMError(Exception):
     """Base of every error raised on purpose by this project."""
 

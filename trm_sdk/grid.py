@@ -6,12 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.errors import InvalidInputError
+from trm_sdk.messages import shown
+from trm_sdk.validation import is_int
 
 #: Characters that stand for an empty cell (value 0) in text.
 BLANKS = "0._*?"
@@ -265,19 +267,8 @@ def _is_shape(shape: object) -> bool:
     )
 
 
-def is_int(value: object) -> TypeGuard[int]:
-    """Whether a value is an integer, of Python or numpy; booleans are none."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _times(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """A value as errors name it: its repr on one line, cut where that is long."""
-    text = " ".join(repr(value).splitlines())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _symbol(value: int) -> str:

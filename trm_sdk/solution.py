@@ -66,7 +66,7 @@ class Solution:
         return None if self.task.answer is None else self.grid == self.task.answer
 
     def to_image(self, cell: int = 48) -> Image:
-        """The board as a Pillow image; see `trm_sdk.drawing.draw_board`.
+        """The board as a Pillow image; see `trm_sdk.render.image.draw_board`.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class Solution:
         InvalidInputError
             If `cell` is out of range.
         """
-        from trm_sdk.drawing import draw_board
+        from trm_sdk.render.image import draw_board
 
         return draw_board(self.domain, self.task, self.grid, cell=cell)
 
@@ -110,7 +110,7 @@ class Solution:
         InvalidInputError
             If a number is out of range, the file can't be written, or `steps` are something else.
         """
-        from trm_sdk.drawing import save_gif
+        from trm_sdk.render.image import save_gif
 
         return save_gif(path, self.domain, self.task, steps, cell, milliseconds)
 

@@ -13,18 +13,19 @@ from typing import Any, Literal, NoReturn, overload
 import numpy as np
 import numpy.typing as npt
 
-from trm_sdk.attempts import Guess, begin, check_options, draw_guesses
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
-from trm_sdk.runtimes.base import Runtime, checked_count
-from trm_sdk.search import Job, Search, answers_of
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.runtimes.base import Runtime
+from trm_sdk.search.attempts import Guess, begin, check_options, draw_guesses
+from trm_sdk.search.scheduler import Job, Search, answers_of
 from trm_sdk.solution import Failure, Solution, Step
-from trm_sdk.spec import ModelSpec
 from trm_sdk.task import Task
+from trm_sdk.validation import checked_count
 
 #: Solved puzzles that may wait, in batches, for an earlier one that takes longer.
 _LOOKAHEAD = 64
@@ -121,7 +122,7 @@ class Solver:
         InvalidInputError
             If an argument is not one of the accepted, or not to be had.
         """
-        from trm_sdk.hub import resolve
+        from trm_sdk.persistence.hub import resolve
         from trm_sdk.runtimes import open_runtime
 
         path = resolve(name_or_path)

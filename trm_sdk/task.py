@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import Grid, shown
+from trm_sdk.grid import Grid
+from trm_sdk.messages import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import ConfigError
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 Weight = TypeVar("Weight")
 

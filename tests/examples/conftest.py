@@ -9,7 +9,7 @@ import pytest
 from programs import PACKAGES
 
 from trm_sdk import Solver, list_pretrained
-from trm_sdk.hub import BUNDLED
+from trm_sdk.persistence.hub import BUNDLED
 
 
 @pytest.fixture(scope="session")

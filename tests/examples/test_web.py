@@ -23,10 +23,10 @@ from export.errors import ExportError
 from export.exporter import export_onnx
 from export.web import DEFAULT_RUNTIME, RUNTIME_FILES, export_web
 from trm_sdk import Solver
-from trm_sdk.checkpoint import save_model
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.checkpoint import save_model
+from trm_sdk.persistence.spec import ModelSpec
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -10,7 +10,7 @@ from export.exporter import state_arrays
 from trm_sdk.domains import Sudoku
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.structure import Relation, Structure
 
 

@@ -12,7 +12,7 @@ from export.bundle import export_bundle
 from export.cli import main
 from export.exporter import load_source
 from trm_sdk import Solver
-from trm_sdk.hub import resolve
+from trm_sdk.persistence.hub import resolve
 
 
 def test_a_bundle_is_a_model_folder_with_its_own_defaults(tmp_path):

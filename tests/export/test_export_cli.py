@@ -23,7 +23,7 @@ from export.graph import build_graph
 from export.quantize import PRECISIONS
 from export.report import compare, losses
 from export.verify import verify_graph, verify_puzzles
-from trm_sdk.checkpoint import save_model
+from trm_sdk.persistence.checkpoint import save_model
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from export.exporter import all_nodes, model_nodes, state_arrays
 from export.graph import weights_sha256
 from export.verify import check_graph
 from export.verify import model_of as model_in
-from trm_sdk.checkpoint import build
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.checkpoint import build
+from trm_sdk.persistence.spec import ModelSpec
 
 MODES = {
     "step": {"mode": "step"},

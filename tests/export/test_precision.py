@@ -20,7 +20,7 @@ from export.quantize import Int4, Int8, alike, rounded_weights
 from export.verify import session, verify_graph
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8w", "int4", "int4n"])

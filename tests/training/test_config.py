@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.config import RECIPES, load_recipe
 from training.fit import seconds
+from training.recipe import RECIPES, load_recipe
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import PuzzleFile, SudokuGenerated
-from training.data import generator
 from training.data.base import Examples
 from training.data.files import read_csv
-from training.data.sudoku import SudokuStream, held_out_set
+from training.recipe import PuzzleFile, SudokuGenerated
 from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
+from trm_sdk.domains.sudoku.engine import generator
 from trm_sdk.errors import ConfigError, InvalidInputError
 
 NINE, FOUR = Sudoku(), Sudoku(2, 2)

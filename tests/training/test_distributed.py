@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 
 from training import state
-from training.config import load_recipe
 from training.distributed import World, common_name
 from training.fit import train_step
+from training.recipe import load_recipe
 from training.run import Run
 from trm_sdk.errors import ConfigError
 
@@ -39,7 +39,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import torch
-from training.config import load_recipe
+from training.recipe import load_recipe
 from training.distributed import World, common_name
 from training.evaluate import evaluate
 from training.fit import measure, train_step

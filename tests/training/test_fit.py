@@ -16,10 +16,10 @@ from rich.console import Console
 from torch._inductor.exc import InvalidCxxCompiler
 
 from training import machine, state
-from training.config import load_recipe
 from training.fit import Run, fit, main, open_run, train_step
-from trm_sdk.checkpoint import load_model
+from training.recipe import load_recipe
 from trm_sdk.errors import CheckpointError, ConfigError
+from trm_sdk.persistence.checkpoint import load_model
 
 SMALL = (
     "compile=false",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data import generator
-from training.data.generator import HardPool
+from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.domains.sudoku.engine.generator import HardPool
 
 BOXES = [(2, 2), (2, 3), (3, 3)]
 HARD = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..41.....7..7...3.."

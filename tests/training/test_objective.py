@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import Objective, SudokuGenerated, load_recipe
-from training.data.sudoku import SudokuStream, held_out_set
 from training.objective import (
     Carry,
     Outcome,
@@ -15,7 +13,9 @@ from training.objective import (
     softmax_cross_entropy,
     stablemax_cross_entropy,
 )
+from training.recipe import Objective, SudokuGenerated, load_recipe
 from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
 from trm_sdk.model.recursion import TRM, State
 
 FOUR = Sudoku(2, 2)

@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 
 from training import state
-from training.config import PuzzleFile, Recipe, parse_recipe
 from training.data.base import Examples, make_held_out, make_stream
 from training.data.files import FileStream, examples, read_csv
 from training.fit import Run, fit, open_run, train_step
+from training.recipe import PuzzleFile, Recipe, parse_recipe
 from trm_sdk import Domain, Grid, Task
 from trm_sdk.domains import Symmetry, available_domains, register_domain
 from trm_sdk.errors import ConfigError

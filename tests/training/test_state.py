@@ -13,9 +13,9 @@ import torch
 from click.testing import CliRunner
 
 from training import state
-from training.config import load_recipe
 from training.fit import open_run, train_step
 from training.optim import EMA, make_optimizers
+from training.recipe import load_recipe
 from training.run import Run
 from trm_sdk.errors import CheckpointError
 from trm_sdk.model.recursion import TRM

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from small_models import make_puzzles, random_model, text_of
 
 from export.exporter import export_onnx
-from trm_sdk.checkpoint import save_model
 from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.checkpoint import save_model
 from trm_sdk.runtimes.torch import TorchRuntime
 from trm_sdk.solver import Solver
 

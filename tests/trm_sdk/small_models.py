@@ -12,7 +12,7 @@ from trm_sdk.domains import Sudoku, get_domain
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.options import SolveOptions
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 
 def all_boards() -> np.ndarray:

@@ -13,9 +13,10 @@ from small_models import small_config
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError
 from trm_sdk.grid import Grid
+from trm_sdk.messages import explain
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.options import SolveOptions, explain
-from trm_sdk.spec import FORMAT, ModelSpec
+from trm_sdk.options import SolveOptions
+from trm_sdk.persistence.spec import FORMAT, ModelSpec
 from trm_sdk.structure import Relation, Structure
 from trm_sdk.task import Task
 

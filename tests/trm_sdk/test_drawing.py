@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from rich.style import Style
 
-from trm_sdk.board import coloured, step_frame
 from trm_sdk.domains import Domain, get_domain
-from trm_sdk.drawing import draw_board, save_gif
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
+from trm_sdk.render.image import draw_board, save_gif
+from trm_sdk.render.terminal import coloured, step_frame
 from trm_sdk.solution import Step
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from trm_sdk.checkpoint import build, convert_reference, load_model
 from trm_sdk.errors import CheckpointError
 from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.checkpoint import build, convert_reference, load_model
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STEPS = 4

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from trm_sdk import hub
-from trm_sdk.download import download_model
 from trm_sdk.errors import (
     CheckpointError,
     InvalidInputError,
     ModelNotFoundError,
     TRMError,
 )
-from trm_sdk.hub import cache_folder, list_pretrained, resolve
+from trm_sdk.persistence import hub
+from trm_sdk.persistence.download import download_model
+from trm_sdk.persistence.hub import cache_folder, list_pretrained, resolve
 from trm_sdk.solver import Solver
 
 COMMITS = {"main": "a" * 40, "v2/beta": "b" * 40}

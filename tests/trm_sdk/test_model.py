@@ -10,11 +10,11 @@ import pytest
 import torch
 from small_models import random_model, small_config
 
-from trm_sdk.checkpoint import build, load_model, save_model
 from trm_sdk.domains import Sudoku, get_domain
 from trm_sdk.errors import CheckpointError, InvalidInputError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.structured import AxisPool, SetPool, factorise
+from trm_sdk.persistence.checkpoint import build, load_model, save_model
 from trm_sdk.structure import Relation, Structure
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from small_models import make_puzzles, text_of
 
-from trm_sdk.hub import BUNDLED, MODEL_FILES, describe, list_pretrained
 from trm_sdk.options import SolveOptions
+from trm_sdk.persistence.hub import BUNDLED, MODEL_FILES, describe, list_pretrained
 from trm_sdk.solver import Solver
 
 EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"

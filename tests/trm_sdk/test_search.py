@@ -14,7 +14,7 @@ from trm_sdk.errors import ConfigError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime, StepOutput
-from trm_sdk.search import Job, Search
+from trm_sdk.search.scheduler import Job, Search
 from trm_sdk.solution import Solution
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
@@ -365,7 +365,7 @@ def test_symmetric_attempts_come_back_in_the_puzzles_own_orientation(
 
 def votes(grids: str, confidences: list[float], options: SolveOptions) -> str:
     """What is chosen among attempts that ended with these answers (a letter each)."""
-    from trm_sdk.search import _Final, _votes  # the choice, apart from chance
+    from trm_sdk.search.scheduler import _Final, _votes  # the choice, apart from chance
 
     domain = get_domain("sudoku-4x4")
     task = domain.parse("." * 16)

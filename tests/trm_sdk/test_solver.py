@@ -279,7 +279,7 @@ def test_a_stream_s_options_are_checked_at_once(solver: Solver) -> None:
 def test_every_kind_of_file_is_a_model(
     model_folder: Path, tmp_path: Path, puzzles: Puzzles
 ) -> None:
-    from trm_sdk.checkpoint import load_model
+    from trm_sdk.persistence.checkpoint import load_model
 
     spec, model = load_model(model_folder)
     torch.save({"spec": spec.to_json(), "ema": model.state_dict()}, tmp_path / "c.pt")

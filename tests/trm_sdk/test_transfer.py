@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from trm_sdk import Solver, get_domain
-from trm_sdk.checkpoint import build, load_model
 from trm_sdk.domains import Sudoku
 from trm_sdk.errors import ConfigError
-from trm_sdk.hub import resolve
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.persistence.checkpoint import build, load_model
+from trm_sdk.persistence.hub import resolve
+from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.torch import TorchRuntime
-from trm_sdk.spec import ModelSpec
 from trm_sdk.transfer import transfer
 
 # A 6x6 puzzle with one solution; its boxes have two rows and three columns.

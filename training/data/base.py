@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.config import PuzzleFile, Recipe, Source
+from training.recipe import PuzzleFile, Recipe, Source
 from trm_sdk.domains import Domain, Sudoku
 from trm_sdk.errors import ConfigError
 
@@ -64,7 +64,7 @@ def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples], s
         If it asks for generated puzzles of a domain that has no generator.
     """
     if isinstance(domain, Sudoku):
-        from training.data.sudoku import SudokuStream
+        from trm_sdk.domains.sudoku.data import SudokuStream
 
         return SudokuStream(recipe.data, domain, seed, held_out.values())
     from training.data.files import FileStream
@@ -91,7 +91,7 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     evaluation = recipe.evaluation
     sets: dict[str, Examples] = {}
     if isinstance(domain, Sudoku):
-        from training.data.sudoku import held_out_set
+        from trm_sdk.domains.sudoku.data import held_out_set
 
         puzzles = 10 * evaluation.puzzles
         sets = {

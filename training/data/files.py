@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from training.config import PuzzleFile
 from training.data.base import Examples, Tokens, weights_at
+from training.recipe import PuzzleFile
 from trm_sdk.domains import Domain
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.files import read_tasks

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from trm_sdk.domains.base import Domain, Symmetry
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import shown
+from trm_sdk.messages import shown
 
 __all__ = ["Domain", "Sudoku", "Symmetry", "available_domains", "get_domain", "register_domain"]
 

@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm_sdk.checkpoint import GRAPH_FILE, SPEC_FILE, load_model, read_spec, save_model
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from trm_sdk.persistence.checkpoint import GRAPH_FILE, SPEC_FILE, load_model, read_spec, save_model
 
 if TYPE_CHECKING:
+    from trm_sdk.persistence.spec import ModelSpec
     from trm_sdk.runtimes.base import Runtime
-    from trm_sdk.spec import ModelSpec
 
 __all__ = ["folder_spec", "open_runtime", "save_runtime"]
 

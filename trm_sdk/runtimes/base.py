@@ -9,11 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import is_int
-from trm_sdk.limits import MAX_THREADS
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
@@ -47,24 +44,6 @@ def best_batch_size(model: ModelConfig, device: str) -> int:
         return 256
     widest = math.prod(model.state_shape[:-1]) * 2 * model.swiglu_size * 4
     return max(4, min(32, 2_000_000 // widest))
-
-
-def checked_count(name: str, value: object, largest: int) -> int:
-    """A whole number from 1 to `largest`, as batch sizes are.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is another number, or none; `name` says which argument it was.
-    """
-    if not is_int(value) or not 1 <= value <= largest:
-        raise InvalidInputError(f"{name} must be a whole number from 1 to {largest}; got {value!r}")
-    return int(value)
-
-
-def checked_threads(threads: object) -> int:
-    """A number of threads; see `checked_count`."""
-    return checked_count("threads", threads, MAX_THREADS)
 
 
 class Runtime(Protocol):

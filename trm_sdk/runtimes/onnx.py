@@ -11,24 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trm_sdk.errors import (
-    CheckpointError,
-    InvalidInputError,
-    MissingDependencyError,
-    TRMError,
-    first_line,
-)
+from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
 from trm_sdk.limits import MAX_THREADS
-from trm_sdk.runtimes.base import (
-    Float32,
-    Rows,
-    StepOutput,
-    Tokens,
-    best_batch_size,
-    checked_threads,
-)
+from trm_sdk.messages import first_line
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
 from trm_sdk.runtimes.noise import GaussianTable
-from trm_sdk.spec import ModelSpec
+from trm_sdk.validation import checked_threads
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -15,16 +15,10 @@ from torch import Tensor
 
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM, State
-from trm_sdk.runtimes.base import (
-    Float32,
-    Rows,
-    StepOutput,
-    Tokens,
-    best_batch_size,
-    checked_threads,
-)
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
 from trm_sdk.runtimes.noise import GaussianTable
-from trm_sdk.spec import ModelSpec
+from trm_sdk.validation import checked_threads
 
 #: Batch sizes that buffers are made for; beyond the last, powers of two.
 _SIZES = (1, 2, 4, 8, 16, 64, 256)

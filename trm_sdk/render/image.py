@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
-from trm_sdk.grid import Grid, is_int, shown
-from trm_sdk.paths import as_path
+from trm_sdk.grid import Grid
+from trm_sdk.messages import shown
 from trm_sdk.solution import Step
 from trm_sdk.task import Task
+from trm_sdk.validation import as_path, is_int
 
 if TYPE_CHECKING:
     from PIL.Image import Image

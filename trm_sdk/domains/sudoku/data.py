@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.config import DataSource, PuzzleFile, SudokuGenerated
-from training.data import generator
 from training.data.base import Examples, weights_at
 from training.data.files import examples, read_csv
+from training.recipe import DataSource, PuzzleFile, SudokuGenerated
 from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku.engine import generator
 from trm_sdk.errors import ConfigError
 
 Boards = npt.NDArray[np.uint8]

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import CheckpointError
+from trm_sdk.messages import explain
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.options import SolveOptions, explain
+from trm_sdk.options import SolveOptions
 
 FORMAT = 1
 _Size = Annotated[int, Field(gt=0)]

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain, Symmetry, Tokens
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import Grid, is_int
+from trm_sdk.grid import Grid
 from trm_sdk.structure import Relation, Structure
 from trm_sdk.task import Task
+from trm_sdk.validation import is_int
 
 
 class Sudoku(Domain):

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trm_sdk.attempts import Guess, begin, check_options, draw_guesses
 from trm_sdk.domains.base import Domain, Symmetry, Tokens
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime
+from trm_sdk.search.attempts import Guess, begin, check_options, draw_guesses
 from trm_sdk.solution import Solution, StoppedBy
 from trm_sdk.task import Task
 

@@ -22,9 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from trm_sdk.atomic import write_whole
 from trm_sdk.errors import CheckpointError, InvalidInputError, ModelNotFoundError
-from trm_sdk.hub import MODEL_FILES, cache_folder, is_model_folder
-from trm_sdk.paths import write_whole
+from trm_sdk.persistence.hub import MODEL_FILES, cache_folder, is_model_folder
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 #: Seconds without an answer after which a request is given up.

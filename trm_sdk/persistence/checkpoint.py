@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, first_line
-from trm_sdk.grid import shown
+from trm_sdk.atomic import write_whole
+from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from trm_sdk.messages import explain, first_line, shown
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.options import explain
-from trm_sdk.paths import as_path, write_whole
-from trm_sdk.spec import ModelSpec
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.validation import as_path
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,10 +11,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trm_sdk.domains import Domain, get_domain
-from trm_sdk.errors import ConfigError, first_line
+from trm_sdk.errors import ConfigError
+from trm_sdk.messages import explain, first_line
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.options import SolveOptions, explain
-from trm_sdk.spec import ModelSpec
+from trm_sdk.options import SolveOptions
+from trm_sdk.persistence.spec import ModelSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from trm_sdk.errors import InvalidInputError, ModelNotFoundError
-from trm_sdk.grid import shown
+from trm_sdk.messages import shown
 
 #: Files that make a folder a model; any one of the first two will do beside the config.
 MODEL_FILES = ("config.json", "model.onnx", "model.safetensors", "README.md")
-BUNDLED = Path(__file__).parent / "pretrained"
+BUNDLED = Path(__file__).parents[1] / "pretrained"
 _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
 
 
@@ -107,7 +107,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         return path
     match = _HUB_NAME.fullmatch(text)
     if match and isinstance(name_or_path, str) and not text.startswith("."):
-        from trm_sdk.download import download_model
+        from trm_sdk.persistence.download import download_model
 
         return download_model(match[1], match[2] or "main")
     raise ModelNotFoundError(_unknown(text))
@@ -130,8 +130,8 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     ModelNotFoundError, CheckpointError
     """
-    from trm_sdk.checkpoint import read_spec
-    from trm_sdk.spec import ModelSpec
+    from trm_sdk.persistence.checkpoint import read_spec
+    from trm_sdk.persistence.spec import ModelSpec
 
     path = resolve(name_or_path)
     graph = path / "model.onnx" if path.is_dir() else path
@@ -149,7 +149,7 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
 
         spec = read_spec(path) if spec is None else folder_spec(path, spec)
     elif spec is None:
-        from trm_sdk.checkpoint import load_model
+        from trm_sdk.persistence.checkpoint import load_model
 
         spec, _ = load_model(path)
     model = spec.model

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from trm_sdk.console import ErrorHandlingGroup
+from trm_sdk.cli.console import ErrorHandlingGroup
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
 
@@ -291,12 +291,12 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
-    from trm_sdk.board import legend, puzzle_frame, step_frame
+    from trm_sdk.render.terminal import legend, puzzle_frame, step_frame
 
     if not 0 <= delay <= 60:
         raise InvalidInputError(f"--delay must be 0 to 60 seconds; got {delay}")
     if gif is not None:
-        from trm_sdk.drawing import check_target
+        from trm_sdk.render.image import check_target
 
         check_target(gif)
     solver = _load(model, runtime, device, threads)
@@ -321,7 +321,7 @@ def watch(
             live.update(frame, refresh=True)
             sleep(delay)
     if gif is not None:
-        from trm_sdk.drawing import save_gif
+        from trm_sdk.render.image import save_gif
 
         save_gif(gif, solver.domain, task, steps, milliseconds=max(10, round(1000 * delay)))
     sys.exit(1 if steps[-1].verified is False else 0)
@@ -336,8 +336,8 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trm_sdk.checkpoint import read_spec
-    from trm_sdk.hub import BUNDLED, list_pretrained
+    from trm_sdk.persistence.checkpoint import read_spec
+    from trm_sdk.persistence.hub import BUNDLED, list_pretrained
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "domain", "board", "mixer", "graph KB"):
@@ -359,7 +359,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True)
 def info(model: str, as_json: bool) -> None:
     """What a model is, what it was made for, and how it is run by default."""
-    from trm_sdk.hub import describe
+    from trm_sdk.persistence.hub import describe
 
     facts = describe(model)
     if as_json:
@@ -453,7 +453,3 @@ def calibrate(
             f"halting above {threshold:.4f}: {accuracy:.1%} right after {taken:.1f} steps "
             f"(without: {found.correct[:, -1].mean():.1%} after {steps})"
         )
-
-
-if __name__ == "__main__":
-    main()

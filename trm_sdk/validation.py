@@ -1,0 +1,48 @@
+"""Checks at the border that several rooms share: integers, counts, paths."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from trm_sdk.errors import InvalidInputError
+from trm_sdk.limits import MAX_THREADS
+from trm_sdk.messages import shown
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, of Python or numpy; booleans are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def checked_count(name: str, value: object, largest: int) -> int:
+    """A whole number from 1 to `largest`, as batch sizes are.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is another number, or none; `name` says which argument it was.
+    """
+    if not is_int(value) or not 1 <= value <= largest:
+        raise InvalidInputError(f"{name} must be a whole number from 1 to {largest}; got {value!r}")
+    return int(value)
+
+
+def checked_threads(threads: object) -> int:
+    """A number of threads; see `checked_count`."""
+    return checked_count("threads", threads, MAX_THREADS)
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """A path, where there is one: the empty one would be the working folder.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidInputError(f"a path is needed; got {shown(path)}")
+    return Path(path)

@@ -29,9 +29,10 @@ from benchmarks.machine import describe, sentence
 from training.data.files import read_csv
 from trm_sdk import Grid, SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.data import HELD_OUT_SEED, held_out_set
 from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError
 
 RESULTS = Path(__file__).parent / "results"
@@ -127,7 +128,7 @@ def measure(
         "puzzles_per_second": len(tasks) / seconds,
         # A few to look at in the model card.
         "failures": [
-            task.grid.to_line() for task, right in zip(tasks, exact, strict=True) if not right
+            line_of(task.grid) for task, right in zip(tasks, exact, strict=True) if not right
         ][:3],
     }
 

@@ -1,9 +1,9 @@
 """How hard the puzzles trained on are, beside real ones: ``python -m benchmarks.difficulty``.
 
 Givens and ratings (`trm_sdk.domains.sudoku.engine`: failed guesses of a plain search by `rate`,
-what a lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that the
-`sudoku-wide` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at here
-and trained on nowhere.
+what a lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that
+the `sudoku-wide` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at
+here and trained on nowhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.accuracy import RESULTS
 from training.data.files import examples, read_csv
 from training.recipe import SudokuGenerated, load_recipe
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
 from trm_sdk.domains.sudoku.engine import generator
 

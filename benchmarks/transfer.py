@@ -17,7 +17,7 @@ from benchmarks.machine import describe, sentence
 from export.exporter import load_source
 from trm_sdk import SolveOptions, Solver
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
 from trm_sdk.domains.sudoku.engine import generator
 from trm_sdk.persistence.checkpoint import build

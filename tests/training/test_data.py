@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.data.base import Examples
 from training.data.files import read_csv
 from training.recipe import PuzzleFile, SudokuGenerated
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.data import Examples
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
 from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, InvalidInputError
 
 NINE, FOUR = Sudoku(), Sudoku(2, 2)
@@ -19,8 +20,8 @@ NINE, FOUR = Sudoku(), Sudoku(2, 2)
 def _csv(path, examples: Examples, domain: Sudoku):
     rows = ["source,question,answer,rating"]
     for tokens, answer in zip(examples.tokens, examples.answers, strict=True):
-        question = domain.decode(tokens).to_line()
-        rows.append(f"made,{question},{domain.decode(answer).to_line()},12")
+        question = line_of(domain.decode(tokens))
+        rows.append(f"made,{question},{line_of(domain.decode(answer))},12")
     path.write_text("\n".join(rows) + "\n")
     return path
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from small_models import random_model, small_config
 
-from trm_sdk.domains import Sudoku, get_domain
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import CheckpointError, InvalidInputError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.structured import AxisPool, SetPool, factorise

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trm_sdk import Solver, get_domain
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.checkpoint import build, load_model

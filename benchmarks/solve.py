@@ -44,8 +44,7 @@ from export.quantize import Precision, alike
 from trm_sdk import SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain
-from trm_sdk.domains.sudoku import Sudoku
-from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.domains.text import line_of
 from trm_sdk.model.recursion import TRM
 from trm_sdk.runtimes.onnx import OnnxRuntime
@@ -152,7 +151,7 @@ def count_failures(
     domain = cast(Sudoku, onnx.domain)
     puzzles, failures = 0, list[Task]()
     while len(failures) < least and puzzles < most:
-        boards = generator.generate(
+        boards = engine.generate(
             min(4 * batch, most - puzzles), domain.box, seed=FRESH_SEED + puzzles
         )
         tasks = as_tasks(domain, *boards)

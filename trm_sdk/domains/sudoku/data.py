@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.data import Examples, Source, Tokens
-from trm_sdk.domains.sudoku.engine import generator as engine
+from trm_sdk.domains.sudoku import engine
 
 if TYPE_CHECKING:
     from trm_sdk.domains.sudoku import Sudoku

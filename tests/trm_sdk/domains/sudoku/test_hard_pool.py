@@ -102,6 +102,12 @@ def test_hard_pool_renews_its_members() -> None:
     assert not (pool.puzzles == first).all(1).any()
 
 
+@pytest.mark.parametrize("lifetime", [None, 5])
+def test_a_new_pool_is_rated(lifetime: int | None) -> None:
+    pool = HardPool(20, seed=4, lifetime=lifetime, rating="probing")
+    assert pool.ratings == pytest.approx(engine.probe(pool.puzzles))
+
+
 def test_states_of_earlier_versions_are_read() -> None:
     """They also hold which members had been given out, and how many puzzles."""
     pool = HardPool(8, (2, 2), seed=1)

@@ -122,7 +122,7 @@ class HardPool:
         self.puzzles, self.solutions = generate(size, self.box, seed=seed)
         self.ratings = np.full(size, -1.0)
         self._prints = fingerprint(self.puzzles, self.box)
-        self.advance(0)  # rates the members
+        self._climb(0)  # rates the members
 
     def _set_options(
         self,

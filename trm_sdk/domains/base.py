@@ -6,6 +6,7 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,6 +62,8 @@ class Domain(ABC):
         Puzzle identifiers that `encode` may give. Default 1: all are 0.
     comment : str or None
         What a comment line begins with in files of such puzzles. Default ``#``.
+    heads : mapping from name to int
+        Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
     Options : type of pydantic model
         The options of `generate`, for recipes. Default: none are taken.
     """
@@ -75,6 +78,7 @@ class Domain(ABC):
     clues_in_cells: bool = True
     identifiers: int = 1
     comment: str | None = "#"
+    heads: Mapping[str, int] = MappingProxyType({})
     Options: ClassVar[type[BaseModel]] = NoOptions
 
     @property

@@ -80,6 +80,47 @@ class Examples(NamedTuple):
         return Examples(tokens, answers, identifiers, mask, several[0].shape)
 
 
+class Head(NamedTuple):
+    """What an auxiliary head over the cells is to learn, beside the answer.
+
+    Attributes
+    ----------
+    classes : int32 array of shape (n, N)
+        The class that is right for each cell in the end.
+    due : int32 array of shape (n, N)
+        Passes over the latent z (``H_cycles * L_cycles`` a supervision step) after which a cell can
+        know its class: what travels a cell a pass, as the distance to a goal does.
+    before : int or None
+        The class that is asked of a cell until then; None: nothing is.
+    mask : bool array of shape (n, N)
+        Cells that are asked at all.
+    """
+
+    classes: Tokens
+    due: Tokens
+    before: int | None
+    mask: npt.NDArray[np.bool_]
+
+
+class Targets(NamedTuple):
+    """What a domain asks of a network at each step, beside "the answer, at every step".
+
+    Attributes
+    ----------
+    answer_due : int32 array of shape (n, N)
+        Passes after which a cell is asked for its answer; until then a cell of the mask whose
+        answer is right is not rewarded, nor one that is wrong punished. 0: always.
+    answer_weight : float32 array of shape (n, N)
+        Weight of a cell's answer in the loss, relative to the others'.
+    heads : dict from name to Head
+        One for each of `Domain.heads`.
+    """
+
+    answer_due: Tokens
+    answer_weight: npt.NDArray[np.float32]
+    heads: dict[str, Head]
+
+
 class Source(Protocol):
     """An endless source of examples whose state can be saved.
 
@@ -104,4 +145,4 @@ class Source(Protocol):
         ...
 
 
-__all__ = ["HELD_OUT_SEED", "Encoded", "Examples", "Source", "Tokens"]
+__all__ = ["HELD_OUT_SEED", "Encoded", "Examples", "Head", "Source", "Targets", "Tokens"]

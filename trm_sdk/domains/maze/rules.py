@@ -48,9 +48,7 @@ def checked_boards(boards: npt.ArrayLike, name: str = "boards") -> Boards:
     """
     array = np.asarray(boards)
     if array.ndim != 3 or 0 in array.shape[1:]:
-        raise InvalidInputError(
-            f"{name} must have shape (n, rows, columns); got {array.shape}"
-        )
+        raise InvalidInputError(f"{name} must have shape (n, rows, columns); got {array.shape}")
     if array.dtype.kind not in "iu":
         raise InvalidInputError(f"{name} must hold integers; got dtype {array.dtype}")
     if array.size and not (array.min() >= WALL and array.max() <= GOAL):
@@ -132,7 +130,8 @@ def checked_lengths(lengths: npt.ArrayLike, n: int) -> npt.NDArray[np.int32]:
 
 
 def _stride(boards: Boards) -> int:
-    return (boards.shape[1] + 1) * (boards.shape[2] + 1)
+    _, rows, columns = boards.shape
+    return int((rows + 1) * (columns + 1))
 
 
 def _pack(mask: npt.NDArray[np.bool_]) -> int:
@@ -293,9 +292,7 @@ def shortest_path(boards: npt.ArrayLike) -> tuple[Boards, npt.NDArray[np.int32]]
     return answers, field[puzzles == START]
 
 
-def walk(
-    puzzles: npt.ArrayLike, directions: npt.ArrayLike
-) -> tuple[Boards, npt.NDArray[np.bool_]]:
+def walk(puzzles: npt.ArrayLike, directions: npt.ArrayLike) -> tuple[Boards, npt.NDArray[np.bool_]]:
     """Follow a direction field from the start of each board.
 
     A walk ends at the goal; or where its next move is `NO_MOVE`, leads into a wall or off the
@@ -324,22 +321,22 @@ def walk(
 
 
 def _walk(puzzles: Boards, field: Boards) -> tuple[Boards, npt.NDArray[np.bool_]]:
-    n, rows, columns = puzzles.shape
-    answers = np.pad(puzzles, ((0, 0), (1, 1), (1, 1)))
-    cells = answers.reshape(-1)
-    moves = np.pad(field, ((0, 0), (1, 1), (1, 1)), constant_values=NO_MOVE).reshape(-1)
-    # NO_MOVE stays in place, and so comes to a cell that has been visited.
-    steps = np.array([row * (columns + 2) + column for row, column in (*MOVES, (0, 0))])
-    reached = np.zeros(n, np.bool_)
-    alive = np.arange(n)
-    at = np.flatnonzero(cells == START)
-    while len(alive):
-        at = at + steps[moves[at]]
-        values = cells[at]
-        reached[alive[values == GOAL]] = True
-        going = values == FREE
-        alive, at = alive[going], at[going]
-        cells[at] = PATH
+    columns = puzzles.shape[2]
+    padded = np.pad(puzzles, ((0, 0), (1, 1), (1, 1)))
+    starts = np.flatnonzero(padded == START).tolist()
+    # Plain bytes: a walk is one cell after another, and on these a cell takes 0.1 microseconds.
+    cells = bytearray(padded.tobytes())
+    moves = np.pad(field, ((0, 0), (1, 1), (1, 1))).tobytes()
+    # NO_MOVE stays in place, and so ends where the walk has been.
+    steps = [row * (columns + 2) + column for row, column in (*MOVES, (0, 0))]
+    reached = np.zeros(len(puzzles), np.bool_)
+    for index, at in enumerate(starts):
+        at += steps[moves[at]]
+        while cells[at] == FREE:
+            cells[at] = PATH
+            at += steps[moves[at]]
+        reached[index] = cells[at] == GOAL
+    answers = np.frombuffer(cells, np.uint8).reshape(padded.shape)
     return np.ascontiguousarray(answers[:, 1:-1, 1:-1]), reached
 
 

@@ -96,9 +96,7 @@ def _depth_first(cells: Any, steps: Any, state: Any, room: Any, rooms: Any, rng:
 
 
 @njit(cache=True, nogil=True)
-def _wilson(
-    cells: Any, steps: Any, state: Any, listed: Any, rooms: Any, rng: Any
-) -> None:
+def _wilson(cells: Any, steps: Any, state: Any, listed: Any, rooms: Any, rng: Any) -> None:
     """Join the rooms by loop-erased random walks: every spanning tree is equally likely.
 
     Wilson (STOC 1996). `listed` holds the places of all rooms; `rooms` the last move out of each.
@@ -517,13 +515,9 @@ def _checked_range(name: str, value: Any) -> npt.NDArray[np.float64]:
     try:
         low, high = (float(end) for end in value)
     except (TypeError, ValueError):
-        raise InvalidInputError(
-            f"{name} must be shares from 0 to 1; got {shown(value)}"
-        ) from None
+        raise InvalidInputError(f"{name} must be shares from 0 to 1; got {shown(value)}") from None
     if not 0 <= low <= high <= 1:
-        raise InvalidInputError(
-            f"{name} must satisfy 0 <= low <= high <= 1; got {shown(value)}"
-        )
+        raise InvalidInputError(f"{name} must satisfy 0 <= low <= high <= 1; got {shown(value)}")
     return np.array((low, high))
 
 

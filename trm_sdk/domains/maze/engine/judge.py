@@ -1,4 +1,4 @@
-"""Verdicts on answers, and the answers that direction fields draw; `rules` does so without numba."""
+"""Verdicts on answers, and the answers that direction fields draw: `rules`, compiled."""
 
 from __future__ import annotations
 
@@ -125,9 +125,7 @@ def judge(
     return verdicts
 
 
-def walk(
-    puzzles: npt.ArrayLike, directions: npt.ArrayLike
-) -> tuple[Boards, npt.NDArray[np.bool_]]:
+def walk(puzzles: npt.ArrayLike, directions: npt.ArrayLike) -> tuple[Boards, npt.NDArray[np.bool_]]:
     """Follow a direction field from the start of each board; see `rules.walk`."""
     boards, field = checked_directions(puzzles, directions)
     answers = boards.copy()

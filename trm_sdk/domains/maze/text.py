@@ -87,9 +87,7 @@ def parse_maze(text: str) -> Cells:
         cells = _values(rows)
     else:
         lines = _lines(text)
-        marks = set(text)
-        drawn = marks & set(_CORNERS) and marks & set(_FLAT + _UPRIGHT)
-        cells = _drawn(lines) if drawn else _values(_split(lines))
+        cells = _drawn(lines) if _is_drawn(text) else _values(_split(lines))
     cells = _named_ends(cells)
     check_maze(cells)
     return cells
@@ -170,10 +168,22 @@ def _lines(text: str) -> list[str]:
     while not lines[-1].strip() and len(lines[-1]) != width:
         lines.pop()
     indent = min(len(line) - len(line.lstrip(" ")) for line in lines if line.strip())
-    walls = {mark for mark, value in _CHARACTERS.items() if value == WALL} | set(_DRAWN)
-    if indent and set(lines[0][indent:].rstrip()) <= walls:  # else these may be free cells
-        lines = [line[indent:] for line in lines]
-    return lines
+    dedented = [line[indent:] for line in lines]
+    # Free cells look like an indent, but not outside of a wall around all.
+    return dedented if indent and (_is_drawn(text) or _is_walled(dedented)) else lines
+
+
+def _is_drawn(text: str) -> bool:
+    """Return whether a text has corners and lines of a drawn maze."""
+    marks = set(text)
+    return bool(marks & set(_CORNERS) and marks & set(_FLAT + _UPRIGHT))
+
+
+def _is_walled(lines: list[str]) -> bool:
+    """Return whether rows have walls around them, with at most two openings."""
+    rows = [line.rstrip() or " " for line in lines]
+    ring = [*rows[0], *rows[-1], *(row[0] for row in rows), *(row[-1] for row in rows)]
+    return sum(_CHARACTERS.get(mark) != WALL for mark in ring) <= 2
 
 
 def _entries(row: str) -> list[str]:

@@ -173,7 +173,8 @@ def _ends(
 ) -> Any:
     """Return start and goal at least `shortest` moves apart, (0, 0) where none were found.
 
-    Farthest: from a random cell to a farthest one, and from there to a farthest one.
+    Farthest: from a random cell to a farthest one, and from there to a farthest one. Otherwise a
+    random cell, and any that is far enough from it.
     """
     for _ in range(_LOOKS):
         first = splitmix.below(rng, cells.size)
@@ -191,18 +192,29 @@ def _ends(
                 return np.int64(0), np.int64(0)
             return first, last
         if field[queue[reached - 1]] < shortest:
-            continue
-        # The queue is sorted by distance: the first cell that is far enough by bisection.
-        low = np.int64(0)
-        high = reached - 1
-        while low < high:
-            middle = (low + high) // 2
-            if field[queue[middle]] < shortest:
-                low = middle + 1
-            else:
-                high = middle
-        return first, queue[low + splitmix.below(rng, reached - low)]
+            # Not far enough from this cell to any other: start at one of those that are far enough
+            # from a farthest one.
+            reached = flood(cells, steps, queue[reached - 1], field, queue)
+            if field[queue[reached - 1]] < shortest:
+                return np.int64(0), np.int64(0)
+            first = _further(field, queue, reached, shortest, rng)
+            reached = flood(cells, steps, first, field, queue)
+        return first, _further(field, queue, reached, shortest, rng)
     return np.int64(0), np.int64(0)
+
+
+@njit(cache=True, nogil=True)
+def _further(field: Any, queue: Any, reached: Any, shortest: Any, rng: Any) -> Any:
+    """Return one of the cells reached that are so many moves away, each with equal chance."""
+    low = np.int64(0)
+    high = reached - 1
+    while low < high:  # the queue is sorted by distance
+        middle = (low + high) // 2
+        if field[queue[middle]] < shortest:
+            low = middle + 1
+        else:
+            high = middle
+    return queue[low + splitmix.below(rng, reached - low)]
 
 
 @njit(cache=True, nogil=True)
@@ -462,7 +474,6 @@ def generate(
     least = sides if smallest is None else _checked_pair("smallest", smallest, 1, 4096)
     if least[0] > sides[0] or least[1] > sides[1]:
         raise InvalidInputError(f"smallest must fit into shape, {sides}; got {least}")
-    share = _checked_range("farthest", (farthest, farthest))[0]
     puzzles = np.empty((count, *sides), np.uint8)
     numbers = np.empty(count, np.int8)
     done = _generate_all(
@@ -472,7 +483,7 @@ def generate(
         np.cumsum(_checked_weights(kinds)),
         _checked_range("walls", walls),
         _checked_range("braid", braid),
-        share,
+        _checked_share("farthest", farthest),
         _checked_int("min_length", min_length, 1),
         _checked_int("attempts", attempts, 1),
         puzzles,
@@ -490,11 +501,19 @@ def generate(
 def maze_hard_like(n: int, seed: int, *, first: int = 0) -> Mazes:
     """Return boards like those of Maze-Hard: 30x30, random walls, at least 109 moves.
 
-    Start and goal are a farthest pair: random pairs so far apart hardly exist on such boards.
+    Shares of walls are distributed as in Maze-Hard (`benchmarks.maze_hard`), lengths nearly so.
+
+    Parameters
+    ----------
+    n, seed, first
+        As in `generate`.
+
+    Raises
+    ------
+    InvalidInputError
+        As `generate`.
     """
-    return generate(
-        n, seed, kinds={"walls": 1}, walls=(0.28, 0.45), farthest=1, min_length=109, first=first
-    )
+    return generate(n, seed, kinds={"walls": 1}, walls=(0.28, 0.45), min_length=109, first=first)
 
 
 def _checked_int(name: str, value: object, low: int, high: int = 2**62) -> int:
@@ -515,10 +534,20 @@ def _checked_range(name: str, value: Any) -> npt.NDArray[np.float64]:
     try:
         low, high = (float(end) for end in value)
     except (TypeError, ValueError):
-        raise InvalidInputError(f"{name} must be shares from 0 to 1; got {shown(value)}") from None
+        raise InvalidInputError(f"{name} must be a pair (low, high); got {shown(value)}") from None
     if not 0 <= low <= high <= 1:
         raise InvalidInputError(f"{name} must satisfy 0 <= low <= high <= 1; got {shown(value)}")
     return np.array((low, high))
+
+
+def _checked_share(name: str, value: Any) -> float:
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = np.nan
+    if not 0 <= share <= 1:
+        raise InvalidInputError(f"{name} must be a number from 0 to 1; got {shown(value)}")
+    return share
 
 
 def _checked_weights(kinds: Any) -> list[float]:

@@ -12,10 +12,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.maze_hard import FILES, copied, first_discoverer, inspect, least_path, main, read
+from benchmarks.maze_hard import (
+    FILES,
+    copied,
+    first_discoverer,
+    inspect,
+    least_path,
+    main,
+    read,
+    table,
+)
 from trm_sdk.errors import InvalidInputError
 
 FIVE = Path(__file__).parent / "maze-hard-five.csv"
+DOCS = Path(__file__).parents[2] / "docs"
 DATA = Path(__file__).parents[3] / "shared" / "data" / "maze"
 
 
@@ -79,8 +89,12 @@ def test_all_labels_follow_the_rule_and_no_shortest_path_is_unique(tmp_path: Pat
         assert set(one["rule"].values()) == {one["mazes"]}
         assert one["length"]["least"] == 109
     assert sum(one["mazes"] for one in found.values()) >= 1500
-    committed = Path(__file__).parents[2] / "docs" / "models" / "maze-hard.json"
-    assert json.loads(committed.read_text()) == found
+    assert json.loads((DOCS / "models" / "maze-hard.json").read_text()) == found
+
+
+def test_the_page_shows_the_counts_that_were_made() -> None:
+    counts = json.loads((DOCS / "models" / "maze-hard.json").read_text())
+    assert table(counts) in (DOCS / "maze-hard.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plain_maze import board
 
 from trm_sdk.domains.maze.engine.distances import shortest_path
@@ -226,6 +228,25 @@ def test_ends_without_a_name_are_named_in_reading_order(text: str, want: str) ->
 def test_mistakes_are_named(text: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         parse_maze(text)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.one_of(
+        st.text("#S G.o*\n", max_size=40),
+        st.text("+-| SG\n", max_size=60),
+        st.text("01SG, \n[]'", max_size=40),
+        st.text(max_size=20),
+    )
+)
+def test_any_text_is_a_maze_or_refused_by_name(text: str) -> None:
+    try:
+        cells = parse_maze(text)
+    except InvalidInputError:
+        return
+    check_maze(cells)
+    assert cells.dtype == np.int8
+    assert format_maze(cells)
 
 
 @pytest.mark.parametrize("text", [None, 5, b"S.G", ["S.G"]])

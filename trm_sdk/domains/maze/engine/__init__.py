@@ -2,7 +2,7 @@
 
 - `distances`: distance fields, the canonical shortest path, training targets, numbers of paths;
 - `judge`: verdicts on answers, and answers drawn by direction fields;
-- `generate`: mazes of seven kinds, by seed;
+- `generate`: mazes of seven kinds, by seed; `perfect`: those without loops;
 - `splitmix`: the random numbers behind them.
 
 Boards are uint8 arrays of shape (n, rows, columns) with the values of `trm_sdk.domains.maze.rules`,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from trm_sdk.domains.maze.engine import splitmix
+from trm_sdk.domains.maze.engine import perfect, splitmix
 from trm_sdk.domains.maze.engine.distances import flood, offsets
 from trm_sdk.domains.maze.rules import FREE, GOAL, START, WALL, Boards
 from trm_sdk.errors import InvalidInputError
@@ -24,7 +24,8 @@ __all__ = ["KINDS", "MIXTURE", "Mazes", "generate", "maze_hard_like"]
 
 #: Kinds of mazes, in the order of their numbers in `Mazes.kinds`.
 KINDS = ("dfs", "wilson", "prim", "braided", "walls", "open", "climbed")
-_DFS, _WILSON, _PRIM, _BRAIDED, _WALLS, _OPEN, _CLIMBED = range(len(KINDS))
+# Perfect kinds come first, in the order of `perfect`.
+_BRAIDED, _WALLS, _OPEN, _CLIMBED = range(perfect.PRIM + 1, len(KINDS))
 
 #: Weights of the kinds where none are given: loops and dead ends in about equal shares.
 MIXTURE: Mapping[str, float] = {
@@ -58,113 +59,6 @@ class Mazes(NamedTuple):
 
     puzzles: Boards
     kinds: npt.NDArray[np.int8]
-
-
-# Perfect mazes: rooms at even rows and columns of the board, joined to a spanning tree by opening
-# the cell between two neighbouring rooms. `cells` is a flat board with a wall around it, `corner`
-# the place of room 0, `steps` the offsets of the moves; `rooms` is scratch, one entry a cell.
-# `state` says what a place is. Two cells up from the first rooms or down from the last may be off
-# the board: it is longer by two rows that hold no rooms, where negative places end up too.
-_APART, _LISTED, _JOINED = 1, 2, 3
-
-
-@njit(cache=True, nogil=True)
-def _depth_first(cells: Any, steps: Any, state: Any, room: Any, rooms: Any, rng: Any) -> None:
-    """Join the rooms by a random walk that backtracks."""
-    open_moves = np.empty(len(steps), np.int64)
-    rooms[0] = room
-    depth = 1
-    cells[room] = FREE
-    state[room] = _JOINED
-    while depth > 0:
-        room = rooms[depth - 1]
-        count = 0
-        for step in steps:
-            if state[room + 2 * step] == _APART:
-                open_moves[count] = step
-                count += 1
-        if count == 0:
-            depth -= 1
-            continue
-        step = open_moves[splitmix.below(rng, count)]
-        cells[room + step] = FREE
-        room += 2 * step
-        cells[room] = FREE
-        state[room] = _JOINED
-        rooms[depth] = room
-        depth += 1
-
-
-@njit(cache=True, nogil=True)
-def _wilson(cells: Any, steps: Any, state: Any, listed: Any, rooms: Any, rng: Any) -> None:
-    """Join the rooms by loop-erased random walks: every spanning tree is equally likely.
-
-    Wilson (STOC 1996). `listed` holds the places of all rooms; `rooms` the last move out of each.
-    """
-    cells[listed[splitmix.below(rng, len(listed))]] = FREE
-    for first in listed:
-        room = first
-        while cells[room] == WALL:
-            step = steps[splitmix.below(rng, len(steps))]
-            if state[room + 2 * step] == _APART:
-                rooms[room] = step
-                room += 2 * step
-        room = first
-        while cells[room] == WALL:
-            cells[room] = FREE
-            cells[room + rooms[room]] = FREE
-            room += 2 * rooms[room]
-
-
-@njit(cache=True, nogil=True)
-def _prim(cells: Any, steps: Any, state: Any, room: Any, rooms: Any, rng: Any) -> None:
-    """Join the rooms by adding a random room beside those joined, by a random one of these."""
-    near = np.empty(len(steps), np.int64)
-    listed = 0
-    cells[room] = FREE
-    while True:
-        state[room] = _JOINED
-        for step in steps:
-            if state[room + 2 * step] == _APART:
-                state[room + 2 * step] = _LISTED
-                rooms[listed] = room + 2 * step
-                listed += 1
-        if listed == 0:
-            break
-        index = splitmix.below(rng, listed)
-        room = rooms[index]
-        listed -= 1
-        rooms[index] = rooms[listed]
-        count = 0
-        for step in steps:
-            if state[room + 2 * step] == _JOINED:
-                near[count] = step
-                count += 1
-        cells[room] = FREE
-        cells[room + near[splitmix.below(rng, count)]] = FREE
-
-
-@njit(cache=True, nogil=True)
-def _perfect(
-    cells: Any, width: Any, corner: Any, rows: Any, columns: Any, kind: Any, rooms: Any, rng: Any
-) -> None:
-    """Write a perfect maze of that many rows and columns of rooms to `cells`."""
-    steps = offsets(width)
-    listed = np.empty(rows * columns, np.int64)
-    state = np.zeros(cells.size + 2 * width, np.uint8)
-    for row in range(rows):
-        for column in range(columns):
-            room = corner + 2 * (row * width + column)
-            listed[row * columns + column] = room
-            state[room] = _APART
-    if kind == _WILSON:
-        _wilson(cells, steps, state, listed, rooms, rng)
-        return
-    first = listed[splitmix.below(rng, len(listed))]
-    if kind == _DFS:
-        _depth_first(cells, steps, state, first, rooms, rng)
-    else:
-        _prim(cells, steps, state, first, rooms, rng)
 
 
 @njit(cache=True, nogil=True)
@@ -316,7 +210,7 @@ def _fill(
     if kind <= _BRAIDED:
         base = splitmix.below(rng, _BRAIDED) if kind == _BRAIDED else kind
         tall, wide = (rows + 1) // 2, (columns + 1) // 2
-        _perfect(cells, width, corner, tall, wide, base, rooms, rng)
+        perfect.carve(cells, width, corner, tall, wide, base, rooms, rng)
         if kind == _BRAIDED:
             share = braid[0] + (braid[1] - braid[0]) * splitmix.uniform(rng)
             for row in range(2 * tall - 1):
@@ -364,14 +258,14 @@ def _generate_all(
         kind = np.int64(0)
         while draw >= cumulative[kind]:
             kind += 1
-        perfect = kind <= _BRAIDED
+        roomy = kind <= _BRAIDED
         done = False
         for _ in range(attempts):
             rows = smallest[0] + splitmix.below(rng, height - smallest[0] + 1)
             columns = smallest[1] + splitmix.below(rng, breadth - smallest[1] + 1)
             # What is drawn: a perfect maze has an odd number of rows and of columns.
-            tall = rows - (rows + 1) % 2 if perfect else rows
-            wide = columns - (columns + 1) % 2 if perfect else columns
+            tall = rows - (rows + 1) % 2 if roomy else rows
+            wide = columns - (columns + 1) % 2 if roomy else columns
             top = splitmix.below(rng, height - tall + 1)
             left = splitmix.below(rng, breadth - wide + 1)
             corner = (top + 1) * width + left + 1

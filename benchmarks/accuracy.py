@@ -29,9 +29,9 @@ from benchmarks.machine import describe, sentence
 from training.data.files import read_csv
 from trm_sdk import Grid, SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.domains.sudoku.data import HELD_OUT_SEED, held_out_set
-from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,20 +68,20 @@ def generated(domain: Sudoku, n: int, givens: tuple[int, int] | None = None) -> 
     if givens is None:
         tokens, answers = held_out_set(domain, (0, 0), n)
         return as_tasks(domain, tokens - 1, answers - 1)
-    boards = generator.generate(n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens)
+    boards = engine.generate(n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens)
     return as_tasks(domain, *boards)
 
 
 def generated_hard(domain: Sudoku, n: int) -> list[Task]:
     """Held-out minimal puzzles after a hundred rounds of clue swaps towards a higher rating."""
-    pool = generator.HardPool(n, domain.box, seed=HELD_OUT_SEED)
+    pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED)
     pool.advance(100)
     return as_tasks(domain, pool.puzzles, pool.solutions)
 
 
 def generated_hardest(domain: Sudoku, n: int) -> list[Task]:
-    """Held-out minimal puzzles that no single lookahead solves; see `generator.probe`."""
-    pool = generator.HardPool(n, domain.box, seed=HELD_OUT_SEED, rating="probing")
+    """Held-out minimal puzzles that no single lookahead solves; see `engine.probe`."""
+    pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED, rating="probing")
     pool.advance(1200)
     return as_tasks(domain, pool.puzzles, pool.solutions)
 
@@ -127,7 +127,7 @@ def measure(
         "puzzles_per_second": len(tasks) / seconds,
         # A few to look at in the model card.
         "failures": [
-            task.grid.to_line() for task, right in zip(tasks, exact, strict=True) if not right
+            line_of(task.grid) for task, right in zip(tasks, exact, strict=True) if not right
         ][:3],
     }
 

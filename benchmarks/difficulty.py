@@ -1,9 +1,9 @@
 """How hard the puzzles trained on are, beside real ones: ``python -m benchmarks.difficulty``.
 
 Givens and ratings (`trm_sdk.domains.sudoku.engine`: failed guesses of a plain search by `rate`,
-what a lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that the
-`sudoku-wide` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at here
-and trained on nowhere.
+what a lookahead of one guess leaves by `probe`) of random minimal puzzles, of the hard pools that
+the `sudoku-wide` recipe draws from, and of each CSV of ``--data``. The real puzzles are looked at
+here and trained on nowhere.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from benchmarks.accuracy import RESULTS
 from training.data.files import examples, read_csv
 from training.recipe import SudokuGenerated, load_recipe
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
-from trm_sdk.domains.sudoku.engine import generator
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -35,10 +34,10 @@ _HEADS = [f"{kind} {q:.0%}" for kind in ("guesses", "probing") for q in QUANTILE
 def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
     """At most n puzzles of each kind, (n, 81), 0 for a blank."""
     domain = Sudoku()
-    sets = {"random minimal": generator.generate(n, domain.box, seed=HELD_OUT_SEED)[0]}
+    sets = {"random minimal": engine.generate(n, domain.box, seed=HELD_OUT_SEED)[0]}
     for source in load_recipe("sudoku-wide").data:
         if isinstance(source, SudokuGenerated) and source.hard:
-            pool = generator.HardPool(
+            pool = engine.HardPool(
                 min(source.pool, n),
                 domain.box,
                 seed=HELD_OUT_SEED,
@@ -57,7 +56,7 @@ def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
 
 def rate(rows: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float64]]:
     """Both ratings of puzzles."""
-    return {"guesses": generator.rate(rows), "probing": generator.probe(rows)}
+    return {"guesses": engine.rate(rows), "probing": engine.probe(rows)}
 
 
 def draw(ratings: dict[str, dict[str, npt.NDArray[np.float64]]], path: Path) -> None:

@@ -32,16 +32,17 @@ import torch
 from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe, sentence
 from benchmarks.readme import README, fill
-from export.bench import feeds, in_turn, step_flops
+from export.bench import feeds, in_turn
 from export.exporter import load_source, state_arrays
 from export.puzzles import calibration, held_out
 from export.quantize import FEW_INPUTS, alike
 from export.report import Graphs, losses
 from export.verify import session
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.cost import step_flops
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 

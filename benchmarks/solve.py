@@ -43,8 +43,9 @@ from export.exporter import load_source, state_arrays
 from export.quantize import Precision, alike
 from trm_sdk import SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Domain, Sudoku
-from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.domains import Domain
+from trm_sdk.domains.sudoku import Sudoku, engine
+from trm_sdk.domains.text import line_of
 from trm_sdk.model.recursion import TRM
 from trm_sdk.runtimes.onnx import OnnxRuntime
 
@@ -68,7 +69,7 @@ def reference(model: TRM, domain: Domain, steps: int) -> Way:
         right: list[bool] = []
         for start in range(0, len(tasks), batch):
             part = tasks[start : start + batch]
-            tokens = torch.from_numpy(np.stack([domain.encode(task) for task in part]))
+            tokens = torch.from_numpy(np.stack([domain.encode(task).tokens for task in part]))
             state = model.initial_state(len(part))
             for _ in range(steps):
                 state, logits, _ = model(tokens, state)
@@ -106,7 +107,7 @@ def loop_graph(path: Path, domain: Domain, steps: int, threads: int) -> Way:
         for start in range(0, len(tasks), batch):
             part = tasks[start : start + batch]
             feed = {
-                "tokens": np.stack([domain.encode(task) for task in part]),
+                "tokens": np.stack([domain.encode(task).tokens for task in part]),
                 "max_steps": np.array(steps, np.int64),
                 "halt_threshold": np.array(0.9, np.float32),
             }
@@ -150,7 +151,7 @@ def count_failures(
     domain = cast(Sudoku, onnx.domain)
     puzzles, failures = 0, list[Task]()
     while len(failures) < least and puzzles < most:
-        boards = generator.generate(
+        boards = engine.generate(
             min(4 * batch, most - puzzles), domain.box, seed=FRESH_SEED + puzzles
         )
         tasks = as_tasks(domain, *boards)
@@ -335,7 +336,7 @@ def main(
         result["overhead"] = step_overhead(onnx, without_solution(domain), 400)
         save(f"overhead {result['overhead']['share']:.1%} of a step")
     if "cold" in parts:
-        puzzle = generated(domain, 1)[0].grid.to_line()
+        puzzle = line_of(generated(domain, 1)[0].grid)
         result["cold"] = {way: cold(model, way, threads, puzzle) for way in ("onnx", "torch")}
         save("cold starts")
     if "curve" in parts:

@@ -31,8 +31,9 @@ from training.fit import train_step
 from training.recipe import load_recipe
 from training.run import Run
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.data import held_out_set
+from trm_sdk.domains.text import line_of
 from trm_sdk.runtimes.torch import choose_device
 
 RESULTS = Path(__file__).parent / "results"
@@ -93,7 +94,7 @@ def write_puzzles(folder: Path) -> None:
     puzzles = held_out_set(domain, (4, 4), PUZZLES)
     lines = ["source,question,answer,rating"]
     for tokens, answers in zip(puzzles.tokens, puzzles.answers, strict=True):
-        question, answer = domain.decode(tokens).to_line(), domain.decode(answers).to_line()
+        question, answer = line_of(domain.decode(tokens)), line_of(domain.decode(answers))
         lines.append(f"generated,{question},{answer},0")
     (folder / "puzzles.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -17,9 +17,8 @@ from benchmarks.machine import describe, sentence
 from export.exporter import load_source
 from trm_sdk import SolveOptions, Solver
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
-from trm_sdk.domains.sudoku.engine import generator
 from trm_sdk.persistence.checkpoint import build
 from trm_sdk.runtimes.torch import TorchRuntime
 from trm_sdk.transfer import transfer
@@ -52,7 +51,7 @@ def main(model: str, puzzles: int, steps: int, attempts: int, out: Path) -> None
         moved, weights = transfer(spec, network.state_dict(), domain)
         solver = Solver(TorchRuntime(build(moved, weights, model), moved))
         for clues in added:
-            boards, solutions = generator.generate(
+            boards, solutions = engine.generate(
                 puzzles, box, seed=HELD_OUT_SEED, clues_added=(clues, clues)
             )
             tasks = as_tasks(domain, boards, solutions)

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from trm_sdk import Solution, Solver, TRMError
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.files import read_tasks
 
@@ -49,8 +50,8 @@ def main() -> int:
                     writer.writerow(
                         {
                             "name": result.task.name,
-                            "puzzle": result.task.grid.to_line(),
-                            "answer": result.grid.to_line(),
+                            "puzzle": line_of(result.task.grid),
+                            "answer": line_of(result.grid),
                             "verified": result.verified,
                             "confidence": round(result.confidence, 4),
                             "steps": result.steps,

@@ -129,8 +129,8 @@ def main() -> None:
         L_layers=1,
         H_cycles=1,
         L_cycles=2,
-        output_offset=2,  # logits for the values alone
-        givens_from=2,  # and givens stand as they are
+        answer_tokens=tuple(range(2, len(domain.vocabulary))),  # logits for the values alone
+        given_tokens=tuple(range(2, len(domain.vocabulary))),  # and givens stand as they are
     )
     spec = ModelSpec.for_domain(domain, config, SolveOptions(max_steps=24))
     squares = all_squares(arguments.size)

@@ -15,7 +15,7 @@ from export.builder import Array
 from export.errors import ExportError
 from export.quantize import ROUNDS_ACTIVATIONS
 from export.verify import fixed_batch, metadata, run_session, session
-from trm_sdk.model.config import ModelConfig, rounded_swiglu
+from trm_sdk.model.config import rounded_swiglu
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 
@@ -222,36 +222,3 @@ def memory(graph: onnx.ModelProto, batch: int = 1) -> Memory:
         scores = 2 * config.num_heads * positions * positions
         inside = max(inside, 4 * state + scores)
     return Memory(weights=stored, activations=4 * batch * (5 * state + inside))
-
-
-def step_flops(config: ModelConfig) -> int:
-    """Floating-point operations of the matrix products of one supervision step and puzzle.
-
-    A multiplication and an addition count as two. Element-wise work is not counted.
-    """
-    size, width = config.hidden_size, config.swiglu_size
-    if config.mixer == "structured":
-        from trm_sdk.model.structured import factorise
-
-        assert config.structure is not None  # ModelConfig checks it
-        values = config.state_shape[1]
-        shape, axes = factorise(config.structure)
-        cells = math.prod(shape)
-        rows = 0
-        for relation in config.structure.relations:
-            over = axes.get(relation.name)
-            sets = len(relation.sets)
-            if over is not None:
-                sets = cells // math.prod(shape[axis] for axis in over)
-            rows += sets * values
-        if config.structure.interchangeable_values:
-            rows += cells
-        block = cells * values * 3 * size * width + rows * 4 * size * width
-    else:
-        positions = config.state_shape[0]
-        block = positions * 3 * size * width
-        if config.mixer == "mlp_t":
-            block += size * 3 * positions * rounded_swiglu(positions, config.expansion)
-        else:
-            block += positions * 4 * size * size + 2 * positions * positions * size
-    return 2 * block * config.L_layers * config.passes

@@ -319,9 +319,10 @@ def info(file: str) -> None:
 
     import onnx as onnx_package
 
-    from export.bench import memory, step_flops
+    from export.bench import memory
     from export.exporter import model_nodes
     from export.verify import load_graph, metadata
+    from trm_sdk.model.cost import step_flops
     from trm_sdk.persistence.spec import ModelSpec
 
     graph = load_graph(file)

@@ -390,12 +390,13 @@ class _ModelGraph:
         with g.scope("answer"):
             best = g.op("ArgMax", logits, name="best", axis=-1, keepdims=0)
             best = g.op("Cast", best, name="best_int32", to=INT32)
-            if config.output_offset:
-                offset = g.constant("output_offset", np.int32(config.output_offset))
-                best = g.op("Add", best, offset, name="best_token")
-            if config.givens_from is not None:
-                first = g.constant("givens_from", np.int32(config.givens_from))
-                given = g.op("GreaterOrEqual", self.tokens, first, name="given")
+            if config.answer_tokens is not None:
+                meant = g.constant("answer_tokens", np.array(config.answer_tokens, np.int32))
+                best = g.op("Gather", meant, best, name="best_token", axis=0)
+            if config.given_tokens:
+                is_given = np.isin(np.arange(config.vocab_size), config.given_tokens)
+                table = g.constant("is_given", is_given)
+                given = g.op("Gather", table, self.tokens, name="given", axis=0)
                 best = g.op("Where", given, self.tokens, best, name="with_givens")
         g.output(best, INT32, [self.batch, config.seq_len], name="answer")
 

@@ -18,7 +18,7 @@ from export.builder import FLOAT, Array, GraphBuilder
 from export.errors import ExportError
 from export.quantize import Int4, Int8, Precision, affine, form_of, is_head, to_half, to_int8
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.structure import Relation
+from trm_sdk.structure import Neighbourhood, Offsets, Relation, Values
 
 #: How a layer's outputs may be stored in parts, in their order.
 PARTS = (("gate", "up"), ("q", "k", "v"))
@@ -516,16 +516,10 @@ class StructuredGraph:
         kind = g.op("Unsqueeze", tokens, g.ints("last_axis", -1), name="token")
         if self.by_value:
             # 0: this value is given here; 1: another one is; 2: none is.
-            offset = g.constant("output_offset", np.int32(config.output_offset))
-            values = np.arange(config.outputs, dtype=np.int32) + config.output_offset
-            given = g.op("GreaterOrEqual", kind, offset, name="given")
-            other = g.op(
-                "Where",
-                given,
-                g.constant("one", np.int32(1)),
-                g.constant("two_int", np.int32(2)),
-                name="other",
-            )
+            values = np.array(config.output_tokens, np.int32)
+            stands = np.full(config.vocab_size, 2, np.int32)
+            stands[values] = 1
+            other = g.op("Gather", g.constant("stands", stands), kind, name="other", axis=0)
             here = g.op("Equal", kind, g.constant("values", values), name="given_here")
             kind = g.op("Where", here, g.constant("zero", np.int32(0)), other, name="kind")
         table = self.weights.vector(g, "embed_tokens")
@@ -560,7 +554,7 @@ class StructuredGraph:
         """The node term's bias and what all nodes hear of their groups, or None if of none."""
         pools = AxisPools(g, x)
         terms = []
-        for relation in self.structure.relations:
+        for relation in self.structure.over_cells:
             pooled = self._pool(g, x, relation, pools)
             layer = f"{name}.relations.{relation.weights_key}"
             heard = self.weights.linear(g, pooled, layer)
@@ -588,10 +582,16 @@ class StructuredGraph:
         with g.scope(relation.name):
             return self._gather_pool(g, x, relation)
 
+    def _sets(self, relation: Relation) -> tuple[tuple[int, ...], ...]:
+        if isinstance(relation, Neighbourhood):
+            return relation.sets
+        assert not isinstance(relation, (Offsets, Values))  # these have no groups of cells
+        return relation.groups_on(self.structure.shape)
+
     def _gather_pool(self, g: GraphBuilder, x: str, relation: Relation) -> str:
         """Sum and maximum over arbitrary sets: (batch, sets, values, 2 * channels)."""
         key, size = relation.name, self.config.hidden_size
-        members, present = padded([list(group) for group in relation.sets])
+        members, present = padded([list(group) for group in self._sets(relation)])
         flat = g.reshape(x, -1, self.structure.cells, self.values, size, name="cells")
         seen = g.op("Gather", flat, g.constant(f"{key}/members", members), name="members", axis=1)
         whole = bool(present.all())
@@ -615,9 +615,9 @@ class StructuredGraph:
         if relation.name in self.axes:
             return heard  # broadcasting does it
         with g.scope(relation.name):
-            if relation.kind == "groups":
+            if relation.kind != "neighbourhood":
                 hearers: list[list[int]] = [[] for _ in range(self.structure.cells)]
-                for number, group in enumerate(relation.sets):
+                for number, group in enumerate(self._sets(relation)):
                     for cell in group:
                         hearers[cell].append(number)
                 index, present = padded(hearers)

@@ -10,7 +10,8 @@ import numpy as np
 
 from export.builder import Array
 from export.errors import ExportError
-from trm_sdk.domains import Domain, Sudoku, get_domain
+from trm_sdk.domains import Domain, get_domain
+from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.files import read_tasks
 from trm_sdk.persistence.spec import ModelSpec
 
@@ -40,7 +41,7 @@ def read_puzzles(path: str | os.PathLike[str], spec: ModelSpec, limit: int = 20)
             for task in islice(read_tasks(lines, domain, os.fspath(path)), limit):
                 if isinstance(task, Exception):
                     raise task
-                tokens.append(domain.encode(task))
+                tokens.append(domain.encode(task).tokens)
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{os.fspath(path)} can't be read: {error}") from None
     if not tokens:
@@ -66,7 +67,7 @@ def read_answered(path: str | os.PathLike[str], domain: Domain, limit: int) -> t
             raise task
         if task.answers is None:
             continue
-        tokens.append(domain.encode(task))
+        tokens.append(domain.encode(task).tokens)
         answers.append(domain.encode_grid(task.answers[0]))
         if len(tokens) == limit:
             break
@@ -76,7 +77,7 @@ def read_answered(path: str | os.PathLike[str], domain: Domain, limit: int) -> t
 
 
 def held_out(spec: ModelSpec, n: int) -> tuple[Array, Array]:
-    """Generated minimal puzzles that no training run draws, and their answers.
+    """Return generated puzzles that no training run draws, and their answers.
 
     Returns
     -------
@@ -85,41 +86,30 @@ def held_out(spec: ModelSpec, n: int) -> tuple[Array, Array]:
     Raises
     ------
     ExportError
-        If none can be generated: the domain is not Sudoku, or ``training`` can't be imported.
+        If the domain makes no puzzles, or its generator needs a package that is not installed.
     """
-    domain = _sudoku(spec)
-    from trm_sdk.domains.sudoku.data import held_out_set
-
-    examples = held_out_set(domain, (0, 0), n)
-    return np.asarray(examples.tokens, np.int32), np.asarray(examples.answers, np.int32)
+    examples = _generated(spec, n, HELD_OUT_SEED)
+    return examples.tokens, examples.answers
 
 
 def calibration(spec: ModelSpec, n: int) -> Array:
-    """Generated minimal puzzles, others than the held-out ones: int32 of shape (n, N).
+    """Return generated puzzles, others than the held-out ones: int32 of shape (n, N).
 
     Raises
     ------
     ExportError
         As `held_out`.
     """
-    domain = _sudoku(spec)
-    from trm_sdk.domains.sudoku.engine import generator
-
-    puzzles, _ = generator.generate(n, domain.box, seed=CALIBRATION_SEED)
-    return puzzles.astype(np.int32) + 1  # tokens: 1 is an empty cell, v + 1 the value v
+    return _generated(spec, n, CALIBRATION_SEED).tokens
 
 
-def _sudoku(spec: ModelSpec) -> Sudoku:
-    """The domain of a model whose puzzles can be generated."""
+def _generated(spec: ModelSpec, n: int, seed: int) -> Examples:
     domain = get_domain(spec.domain)
-    if not isinstance(domain, Sudoku):
-        raise ExportError(
-            f"puzzles of the domain {spec.domain!r} can't be generated here: name a file of them"
-        )
+    if not domain.has_generator:
+        raise ExportError(f"puzzles of {spec.domain!r} can't be generated: name a file of them")
     try:
-        import trm_sdk.domains.sudoku.data  # noqa: F401
+        return domain.examples(n, seed)
     except ImportError as error:
         raise ExportError(
             f"puzzles can't be generated ({error}): install trm-sdk[train], or name a file of them"
         ) from None
-    return domain

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.data.base import Examples
 from training.distributed import World
 from trm_sdk.domains import Domain
+from trm_sdk.domains.data import Examples
 from trm_sdk.model.recursion import TRM, State
 
 #: Rows evaluated at once: small batches stay in a CPU's cache and are several times faster.
@@ -77,8 +77,9 @@ def evaluate(
             logits, halt_logit = model.network.readout(state.y)
             answers = model.answer(tokens, logits).cpu().numpy()
             exact[step, rows] = (answers == examples.answers[rows]).all(1)
-            verdict = domain.verify_tokens(examples.tokens[rows], answers)
-            verdict = exact[step, rows] if verdict is None else verdict
+            verdict = exact[step, rows]
+            if domain.has_rules:
+                verdict = domain.verify_tokens(examples.tokens[rows], answers, examples.shape)
             verified[step, rows] = verdict | verified[max(step - 1, 0), rows]
             settled = verified[step - 1, rows] if step else np.zeros(len(tokens), dtype=bool)
             kept[rows] = np.where(settled[:, None], kept[rows], answers)

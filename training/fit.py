@@ -27,7 +27,6 @@ from rich.progress import (
 )
 
 from training import cost, machine, report, state
-from training.data.base import Examples
 from training.distributed import World
 from training.evaluate import Accuracy, evaluate
 from training.objective import Outcome
@@ -36,7 +35,9 @@ from training.recipe import Recipe, load_recipe
 from training.run import Run, open_run
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import get_domain
+from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
+from trm_sdk.model.cost import work
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.persistence.checkpoint import save_model
 from trm_sdk.runtimes.torch import choose_device
@@ -230,7 +231,7 @@ class Meter:
         self.run = run
         device = next(run.model.parameters()).device
         self.peak = machine.matmul_peak(device, run.supervision.dtype, 0.1) * run.world.size
-        self.one = cost.work(run.model.config)
+        self.one = work(run.model.config)
         self.skip = 3
         self.puzzle_steps = self.work = 0.0
         self.since = self.elapsed = 0.0
@@ -464,7 +465,7 @@ def _describe(recipe: Recipe, console: Console) -> None:
     with torch.device("meta"):
         parameters = sum(p.numel() for p in TRM(config).parameters())
     console.print_json(recipe.model_dump_json())
-    one, operations = cost.work(config), cost.mean_step(recipe)
+    one, operations = work(config), cost.mean_step(recipe)
     forward = config.passes * one.update + one.readout
     lines = [
         f"{parameters:,} parameters",

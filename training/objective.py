@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.base import Stream
+from training.data.mixture import Stream
 from training.distributed import World
 from training.recipe import Objective
 from trm_sdk.model.recursion import TRM, State
@@ -72,6 +72,8 @@ class Supervision(nn.Module):
         Depth at present; a curriculum changes it between steps.
     """
 
+    columns: Tensor
+
     def __init__(
         self, model: TRM, objective: Objective, dtype: torch.dtype = torch.float32
     ) -> None:
@@ -81,6 +83,10 @@ class Supervision(nn.Module):
         self.dtype = dtype
         self.H_cycles, self.L_cycles = model.config.H_cycles, model.config.L_cycles
         self.grad_cycles = objective.grad_cycles
+        # The logit column of each token; one that may not stand in an answer has the first.
+        columns = torch.zeros(model.config.vocab_size, dtype=torch.long)
+        columns[list(model.config.output_tokens)] = torch.arange(model.config.outputs)
+        self.register_buffer("columns", columns, persistent=False)
 
     def forward(
         self, tokens: Tensor, answers: Tensor, y: Tensor, z: Tensor, fresh: Tensor, noise: Tensor
@@ -100,12 +106,10 @@ class Supervision(nn.Module):
         model, objective = self.model, self.objective
         # Embedded once: the tokens of a slot do not change within a stretch.
         x, state = self._start(tokens, State(y, z), fresh)
-        targets = answers - model.config.output_offset
-        first_given = model.config.givens_from
-        if objective.cells == "empty" and first_given is not None:
-            wanted = (tokens < first_given).float()
-        else:
-            wanted = torch.ones_like(tokens, dtype=torch.float32)
+        targets = self.columns[answers.long()]
+        wanted = torch.ones_like(tokens, dtype=torch.float32)
+        if objective.cells == "empty":
+            wanted = (~model.is_given[tokens.long()]).float()
         share = wanted / wanted.sum(1, keepdim=True).clamp(min=1)
         entropy = softmax_cross_entropy if objective.loss == "softmax" else stablemax_cross_entropy
         loss = share.new_zeros(())

@@ -41,27 +41,13 @@ class Source(_Strict):
         return self
 
 
-class SudokuGenerated(Source):
-    """Puzzles made on the fly: unique solutions, minimal, then with clues added back.
+class Generated(Source):
+    """Puzzles that the domain makes on the fly.
 
     Attributes
     ----------
-    clues_added : (low, high)
-        Clues put back into a minimal puzzle, drawn uniformly, inclusive. 0 is hardest.
-    hard : bool
-        Take the minimal puzzles from a pool that climbs in rating by clue swaps, instead of from
-        random removal.
-    rating : {"guesses", "probing"}
-        ``hard`` only: what is climbed in, see `generator.rate` and `generator.probe`. By guesses
-        the pool gets as hard as collections for search programs; by probing, in 800 rounds or so,
-        as hard as the hardest puzzles known.
-    pool, first_rounds, rounds : int
-        ``hard`` only: puzzles in the pool, swaps tried on each before the first draw, and with
-        every 64 puzzles drawn. A random minimal 9x9 puzzle is rated about 2 by guesses (mean
-        backtracks); after 50, 100 and 400 rounds the median is about 30, 80 and 600.
-    lifetime : int or None
-        ``hard`` only: rounds after which a puzzle gives its place in the pool to a new random one.
-        A pool whose puzzles stay is learned by heart. None: they stay.
+    options : mapping
+        Of the domain's generator; in a recipe they stand beside the others. See `Domain.Options`.
     weight : float
         Share of this source in the mixture, relative to the others.
     start, end : float
@@ -69,22 +55,16 @@ class SudokuGenerated(Source):
     """
 
     kind: Literal["generated"] = "generated"
-    clues_added: tuple[int, int] = (0, 0)
-    hard: bool = False
-    rating: Literal["guesses", "probing"] = "guesses"
-    pool: int = Field(default=500, gt=0)
-    first_rounds: int = Field(default=50, ge=0)
-    rounds: int = Field(default=4, ge=0)
-    lifetime: int | None = Field(default=100, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _consistent(self) -> SudokuGenerated:
-        _check_clues("clues_added", self.clues_added)
-        if not self.hard:
-            for name in ("rating", "pool", "first_rounds", "rounds", "lifetime"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} is of pools: it needs hard: true")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        own = {key: value for key, value in data.items() if key in cls.model_fields}
+        options = {key: value for key, value in data.items() if key not in cls.model_fields}
+        return own | {"options": {**own.get("options", {}), **options}}
 
 
 class PuzzleFile(Source):
@@ -107,12 +87,7 @@ class PuzzleFile(Source):
     augment: bool = True
 
 
-def _check_clues(name: str, clues: tuple[int, int]) -> None:
-    if not 0 <= clues[0] <= clues[1]:
-        raise ValueError(f"{name} must be (low, high) with 0 <= low <= high; got {clues}")
-
-
-DataSource = Annotated[SudokuGenerated | PuzzleFile, Field(discriminator="kind")]
+DataSource = Annotated[Generated | PuzzleFile, Field(discriminator="kind")]
 
 
 class Depth(_Strict):
@@ -270,28 +245,25 @@ class Evaluation(_Strict):
         Seconds between evaluations.
     puzzles : int
         Held-out puzzles a set while training (ten times as many at the end).
-    sets : mapping from name to (low, high)
-        Generated sets by clues added back to minimal puzzles; of Sudoku alone.
+    sets : mapping from name to generator options
+        Generated sets; see `Domain.Options`. Default: one, of the generator's own defaults, where
+        the domain has a generator.
     files : mapping from name to path
-        Sets from CSV files, for the end of the run; for domains other than Sudoku, `puzzles` of
-        each are also measured during the run.
+        Sets from CSV files, for the end of the run; where no set is generated, `puzzles` of each
+        are also measured during the run.
     steps : int
         Supervision steps.
     """
 
     every: float = Field(default=120.0, gt=0)
     puzzles: int = Field(default=100, gt=0)
-    sets: dict[str, tuple[int, int]] = Field(
-        default_factory=lambda: {"minimal": (0, 0)}, min_length=1
-    )
+    sets: dict[str, Any] | None = None
     files: dict[str, str] = Field(default_factory=dict)
     steps: int = Field(default=16, gt=0)
 
     @model_validator(mode="after")
     def _distinct(self) -> Evaluation:
-        for name, clues in self.sets.items():
-            _check_clues(f"sets.{name}", clues)
-        if both := sorted(self.sets.keys() & self.files.keys()):
+        if both := sorted((self.sets or {}).keys() & self.files.keys()):
             raise ValueError(f"{both[0]!r} names both a generated set and a file")
         return self
 
@@ -348,7 +320,7 @@ class Recipe(_Strict):
     model: ModelChoice = ModelChoice()
     objective: Objective = Objective()
     optimizer: Optimizer = Optimizer()
-    data: tuple[DataSource, ...] = Field(default=(SudokuGenerated(),), min_length=1)
+    data: tuple[DataSource, ...] = Field(default=(Generated(),), min_length=1)
     evaluation: Evaluation = Evaluation()
     steps: int = Field(default=10_000, gt=0)
     batch_size: int = Field(default=32, gt=0)
@@ -399,17 +371,13 @@ class Recipe(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _fits_the_board(self) -> Recipe:
-        cells = get_domain(self.domain).seq_len
-        named = [(f"evaluation.sets.{name}", clues) for name, clues in self.evaluation.sets.items()]
-        named += [
-            (f"data.{number}.clues_added", source.clues_added)
-            for number, source in enumerate(self.data)
-            if isinstance(source, SudokuGenerated)
-        ]
-        for name, clues in named:
-            if clues[1] > cells:
-                raise ValueError(f"{name} puts back {clues[1]} clues on a board of {cells} cells")
+    def _fits_the_domain(self) -> Recipe:
+        domain = get_domain(self.domain)
+        for source in self.data:
+            if isinstance(source, Generated):
+                domain.generator_options(source.options)
+        for options in (self.evaluation.sets or {}).values():
+            domain.generator_options(options)
         return self
 
     def spec(self, domain: Domain | None = None) -> ModelSpec:
@@ -420,8 +388,10 @@ class Recipe(_Strict):
             model = ModelConfig(
                 vocab_size=len(domain.vocabulary),
                 seq_len=domain.seq_len,
-                output_offset=domain.answer_offset if structured else 0,
-                givens_from=domain.answer_offset if self.objective.cells == "empty" else None,
+                answer_tokens=domain.vocabulary.answer_tokens if structured else None,
+                given_tokens=(
+                    domain.vocabulary.given_tokens if self.objective.cells == "empty" else ()
+                ),
                 structure=domain.structure if structured else None,
                 **self.model.model_dump(),
             )

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.data.base import Examples
 from training.evaluate import Accuracy
 from training.recipe import Recipe
 from trm_sdk.domains import Domain
+from trm_sdk.domains.data import Examples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +99,7 @@ def write(
     pictures.mkdir(exist_ok=True)
     _save(_curves(history), pictures / "curves.png")
     _save(_by_steps(accuracies), pictures / "steps.png")
-    _save(_by_givens(sets, accuracies, domain.answer_offset), pictures / "difficulty.png")
+    _save(_by_givens(sets, accuracies, domain), pictures / "difficulty.png")
     last = history[-1] if history else {}
     lines = [f"# {recipe.name}", ""]
     if recipe.expected:
@@ -203,7 +203,7 @@ def _by_steps(accuracies: dict[str, Accuracy]) -> Figure:
 
 
 def _by_givens(
-    sets: dict[str, Examples], accuracies: dict[str, Accuracy], first_value: int
+    sets: dict[str, Examples], accuracies: dict[str, Accuracy], domain: Domain
 ) -> Figure:
     """Fewer givens are harder within a set; sets of named puzzles are told apart by name."""
     from matplotlib.ticker import MaxNLocator
@@ -211,7 +211,7 @@ def _by_givens(
     figure, (axis,) = _figure(1, 6.4)
     for number, (name, one) in enumerate(accuracies.items()):
         tokens = sets[name].tokens
-        givens = (tokens >= first_value).sum(1)
+        givens = domain.vocabulary.is_given[tokens].sum(1)
         values = np.unique(givens)
         shares = [100 * one.confirmed[givens == value].mean() for value in values]
         counts = np.array([(givens == value).sum() for value in values])
@@ -262,12 +262,12 @@ def _boards(boards: Sequence[_Board], domain: Domain) -> Figure:
         for column in range(columns + 1):
             axis.axvline(column, color="black", lw=1.4 if box and column % box[1] == 0 else 0.3)
         for cell in range(rows * columns):
-            given = board.tokens[cell] >= domain.answer_offset
+            given = domain.vocabulary.is_given[board.tokens[cell]]
             right = board.answer[cell] == board.right[cell]
             axis.text(
                 cell % columns + 0.5,
                 cell // columns + 0.53,
-                domain.vocabulary[board.answer[cell]],
+                domain.vocabulary[board.answer[cell]].symbol,
                 ha="center",
                 va="center",
                 size=11,

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from training import state
-from training.data.base import Examples, during_the_run, make_held_out, make_stream
+from training.data.mixture import during_the_run, make_held_out, make_stream
 from training.distributed import World
 from training.objective import Carry, Supervision
 from training.optim import EMA, make_optimizers
 from training.recipe import Depth, Recipe, parse_recipe
 from trm_sdk.domains import get_domain
+from trm_sdk.domains.data import Examples
 from trm_sdk.errors import CheckpointError, ConfigError, TRMError
 from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trm_sdk.aio import AsyncSolver
     from trm_sdk.domains import available_domains, get_domain, register_domain
-    from trm_sdk.domains.base import Domain, Symmetry
+    from trm_sdk.domains.base import Domain
+    from trm_sdk.domains.board import BoardDomain
+    from trm_sdk.domains.symmetry import Symmetry
+    from trm_sdk.domains.vocabulary import Token, Vocabulary
     from trm_sdk.errors import (
         CheckpointError,
         ConfigError,
@@ -48,7 +51,10 @@ _HOMES = {
     "SolveOptions": "options",
     "Solver": "solver",
     "Step": "solution",
-    "Symmetry": "domains.base",
+    "Symmetry": "domains.symmetry",
+    "Token": "domains.vocabulary",
+    "Vocabulary": "domains.vocabulary",
+    "BoardDomain": "domains.board",
     "TRMError": "errors",
     "Task": "task",
     "available_domains": "domains",
@@ -59,6 +65,7 @@ _HOMES = {
 
 __all__ = [
     "AsyncSolver",
+    "BoardDomain",
     "CheckpointError",
     "ConfigError",
     "Domain",
@@ -74,6 +81,8 @@ __all__ = [
     "Symmetry",
     "TRMError",
     "Task",
+    "Token",
+    "Vocabulary",
     "__version__",
     "available_domains",
     "get_domain",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.search.scheduler import answers_of
+from trm_sdk.search.answers import Answers, confidence_of
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
 
@@ -92,6 +92,7 @@ def reliability(solver: Solver, tasks: Iterable[Task], steps: int = 16) -> Relia
         If there are no tasks, or one has no answer to compare with and its domain no rules.
     """
     runtime, domain = solver.runtime, solver.domain
+    reading = Answers(runtime.spec.model, domain.vocabulary)
     todo = [solver.parse(task) for task in tasks]
     if not todo:
         raise InvalidInputError("calibrating needs at least one puzzle")
@@ -99,13 +100,15 @@ def reliability(solver: Solver, tasks: Iterable[Task], steps: int = 16) -> Relia
     correct = np.zeros((len(todo), steps), bool)
     for first in range(0, len(todo), runtime.batch_size):
         batch = todo[first : first + runtime.batch_size]
-        tokens = np.stack([domain.encode(task) for task in batch])
+        encoded = [domain.encode(task) for task in batch]
+        tokens = np.stack([one.tokens for one in encoded])
+        given = np.stack([one.given for one in encoded])
         state = runtime.start(tokens)
         for step in range(steps):
             state, logits, halt_logit = runtime.step(state)
             rows = slice(first, first + len(batch))
-            confidence[rows, step] = 1 / (1 + np.exp(-halt_logit.astype(np.float64)))
-            answers = answers_of(runtime.spec.model, tokens, logits)
+            confidence[rows, step] = confidence_of(halt_logit)
+            answers = reading.tokens(tokens, given, logits)
             correct[rows, step] = [
                 _is_right(solver, task, answer) for task, answer in zip(batch, answers, strict=True)
             ]

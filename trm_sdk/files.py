@@ -9,7 +9,6 @@ from itertools import chain
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.grid import Grid
 from trm_sdk.task import Task
 
 _QUESTIONS = ("question", "puzzle", "quizzes")
@@ -158,7 +157,7 @@ def _read_boards(
             blocks[-1][1].append(line)
     whole = "".join(line for _, block in blocks for line in block)
     try:
-        Grid.parse(whole, domain.shape)  # one board, perhaps with blank lines between its boxes
+        domain.read(whole)  # one board, perhaps with blank lines between its boxes
     except TRMError:
         for number, block in blocks:
             yield _task("".join(block), None, domain, f"{name}:{number}", {})
@@ -173,7 +172,7 @@ def _task(
         return InvalidInputError(f"{name} can't be read as text: it is not UTF-8")
     try:
         task = domain.parse(puzzle)
-        answers = None if answer is None else (Grid.parse(answer, domain.shape),)
+        answers = None if answer is None else (domain.parse_answer(answer),)
     except TRMError as error:
         return InvalidInputError(f"{name}: {error}")
     return Task(task.inputs, answers=answers, name=name, metadata=metadata)

@@ -128,8 +128,8 @@ class Step:
     confidence : float
         Probability in 0..1 of the halting head.
     probabilities : float32 array of shape (rows, columns, values)
-        Softmax over the values that a cell may take, in the order of `Domain.value_names`. A given
-        cell has probability 1 for its value.
+        Softmax over the values that an answer may hold, in the order of
+        `Vocabulary.answer_values`. A given cell has probability 1 for its value.
     verified : bool or None
         As in `Solution`.
     attempt : int

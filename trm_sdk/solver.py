@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, NoReturn, overload
+from typing import Literal, NoReturn, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
@@ -21,8 +20,9 @@ from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Runtime
+from trm_sdk.search.answers import Answers, confidence_of
 from trm_sdk.search.attempts import Guess, begin, check_options, draw_guesses
-from trm_sdk.search.scheduler import Job, Search, answers_of
+from trm_sdk.search.scheduler import Job, Search
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.task import Task
 from trm_sdk.validation import checked_count
@@ -320,6 +320,7 @@ class Solver:
     def _steps(self, task: Task, options: SolveOptions) -> Iterator[Step]:
         model, domain, runtime = self.spec.model, self._domain, self._runtime
         encoded = domain.encode(task)
+        reading = Answers(model, domain.vocabulary)
         patience = min(options.patience or options.max_steps, options.max_steps)
         guesses: list[Guess] = []
         started = perf_counter()
@@ -329,7 +330,8 @@ class Solver:
             if attempt.symmetry is not None:
                 back = attempt.symmetry.inverse()
             columns = domain.shape[1]
-            made = tuple((*divmod(cell, columns), token - 1) for cell, token in attempt.guesses)
+            first = domain.vocabulary.first
+            made = tuple((*divmod(cell, columns), token - first) for cell, token in attempt.guesses)
             state = runtime.start(tokens)
             for index in range(1, options.max_steps + 1):
                 if attempt.noise:
@@ -337,13 +339,16 @@ class Solver:
                     state = runtime.perturb(state, scale, [attempt.rng])
                 state, logits, halt_logit = runtime.step(state)
                 if number == 0 and options.explore == "guess" and index == patience:
-                    guesses = draw_guesses(model, encoded, logits[0], options)
-                grid = domain.decode(answers_of(model, tokens, logits)[0])
-                probabilities = self._probabilities(logits[0], tokens[0])
+                    guesses = draw_guesses(model, domain, encoded, logits[0], options)
+                grid = domain.decode(reading.tokens(tokens, attempt.given[None], logits)[0])
+                board = encoded._replace(tokens=attempt.tokens, given=attempt.given)
+                probabilities = reading.probabilities(board, logits[0])
                 if back is not None:
-                    grid, probabilities = back.apply(grid), back.apply_to_values(probabilities)
+                    grid = back.apply(grid)
+                    values = domain.vocabulary.answer_values
+                    probabilities = back.apply_to_probabilities(probabilities, values)
                 verified = domain.verify(task, grid)
-                confidence = 1 / (1 + float(np.exp(-np.clip(halt_logit[0], -80, 80))))
+                confidence = float(confidence_of(halt_logit[0]))
                 yield Step(
                     index=index,
                     grid=grid,
@@ -358,24 +363,6 @@ class Solver:
                     return
                 if options.seconds is not None and perf_counter() - started >= options.seconds:
                     return
-
-    def _probabilities(
-        self, logits: npt.NDArray[np.float32], tokens: npt.NDArray[Any]
-    ) -> npt.NDArray[np.float32]:
-        """Softmax over the values that an answer may hold, shape (rows, columns, values)."""
-        domain, model = self._domain, self.spec.model
-        given = np.zeros(tokens.shape, bool)
-        if model.givens_from is not None:
-            given = tokens >= model.givens_from
-        values = len(domain.vocabulary) - domain.answer_offset
-        columns = np.full((len(logits), values), -np.inf, np.float32)
-        skip = domain.answer_offset - model.output_offset
-        columns[:, max(-skip, 0) :] = logits[:, max(skip, 0) :]
-        exp = np.exp(columns - columns.max(1, keepdims=True))
-        probabilities: npt.NDArray[np.float32] = exp / exp.sum(1, keepdims=True)
-        probabilities[given] = 0
-        probabilities[given, tokens[given] - domain.answer_offset] = 1
-        return probabilities.reshape(*domain.shape, values)
 
     def parse(self, puzzle: object) -> Task:
         """Read a puzzle as `Domain.parse` does, and make sure that this solver can take it on.

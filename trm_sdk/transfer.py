@@ -43,9 +43,9 @@ def transfer(
         )
     if target is None or not target.interchangeable_values:
         raise ConfigError(f"the domain {domain.name!r} states no interchangeable values")
-    keys = {relation.name: relation.weights_key for relation in source.relations}
+    keys = {relation.name: relation.weights_key for relation in source.over_cells}
     wanted: dict[str, str] = {}
-    for relation in target.relations:
+    for relation in target.over_cells:
         if relation.name not in keys:
             raise ConfigError(
                 f"the model knows the relations {sorted(keys)}; {domain.name!r} has "
@@ -66,8 +66,8 @@ def transfer(
         update={
             "vocab_size": len(domain.vocabulary),
             "seq_len": domain.seq_len,
-            "output_offset": domain.answer_offset,
-            "givens_from": domain.answer_offset,
+            "answer_tokens": domain.vocabulary.answer_tokens,
+            "given_tokens": domain.vocabulary.given_tokens,
             "structure": target,
         }
     )

@@ -12,6 +12,7 @@ from programs import EXAMPLES, PUZZLES, run
 
 from export.exporter import export_onnx
 from trm_sdk import Solver
+from trm_sdk.domains.text import line_of
 
 HEADERS = EXAMPLES / "cpp" / "onnxruntime" / "include"
 
@@ -50,7 +51,7 @@ def test_answers_are_python_s(program: Path, loop: Path, solver: Solver) -> None
     result = run(program, loop, *PUZZLES)
     assert result.returncode == 0, result.stderr + result.stdout
     lines = [line.split(" ", 1) for line in result.stdout.splitlines()]
-    assert [answer for answer, _ in lines] == [solver.solve(p).grid.to_line() for p in PUZZLES]
+    assert [answer for answer, _ in lines] == [line_of(solver.solve(p).grid) for p in PUZZLES]
     assert all(re.fullmatch(r"verified, \d+ steps", rest) for _, rest in lines)
 
 

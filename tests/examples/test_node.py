@@ -12,8 +12,10 @@ from programs import EXAMPLES, PUZZLES, ROOT, run
 
 from export.exporter import export_onnx
 from export.web import export_web
-from trm_sdk import Grid, InvalidInputError, SolveOptions, Solver
-from trm_sdk.domains import Sudoku, get_domain
+from trm_sdk import InvalidInputError, SolveOptions, Solver
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.domains.text import line_of, read_numbers
 
 #: Twenty-three givens, and nothing to go by at first: takes more than a step or two.
 HARD = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."
@@ -98,11 +100,8 @@ def test_guesses_solve_what_one_attempt_does_not(node: str, model: Path, solver:
     )
     assert not plain["steps"][-1]["verified"]
     assert more["steps"][-1]["verified"]
-    assert (
-        more["steps"][-1]["text"]
-        == solver.solve(
-            HARD, SolveOptions(max_steps=16, attempts=100, explore="guess")
-        ).grid.to_line()
+    assert more["steps"][-1]["text"] == line_of(
+        solver.solve(HARD, SolveOptions(max_steps=16, attempts=100, explore="guess")).grid
     )
 
 
@@ -127,7 +126,7 @@ def test_the_description_stands_for_the_metadata(node: str, model: Path, tmp_pat
 
 def test_solves_at_the_same_time_do_not_mix(node: str, model: Path, solver: Solver) -> None:
     answers = ask(node, "together", model / "model.onnx", *PUZZLES, *PUZZLES)
-    assert answers == [solver.solve(puzzle).grid.to_line() for puzzle in PUZZLES * 2]
+    assert answers == [line_of(solver.solve(puzzle).grid) for puzzle in PUZZLES * 2]
 
 
 def test_a_solve_can_be_called_off(node: str, model: Path) -> None:
@@ -170,11 +169,11 @@ def test_groups_are_python_s(node: str, name: str) -> None:
         PUZZLES[0].replace(".", "0"),
         "\n".join(PUZZLES[0][i : i + 9] for i in range(0, 81, 9)),
         "# comment\n" + " ".join(PUZZLES[0]),
-        get_domain("sudoku").format(Grid.parse(PUZZLES[0])),
+        get_domain("sudoku").format(read_numbers(PUZZLES[0])),
     ],
 )
 def test_reads_what_python_reads(node: str, text: str) -> None:
-    expected = Grid.parse(text, (9, 9)).cells.reshape(-1).tolist()
+    expected = read_numbers(text, (9, 9)).cells.reshape(-1).tolist()
     assert ask(node, "parse", spec_of("sudoku"), text) == {"result": expected}
 
 
@@ -215,7 +214,7 @@ def test_the_example_solves(node: str, model: Path, solver: Solver) -> None:
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["answer"] for line in lines] == [
-        solver.solve(puzzle).grid.to_line() for puzzle in PUZZLES
+        line_of(solver.solve(puzzle).grid) for puzzle in PUZZLES
     ]
     assert all(line["verified"] for line in lines)
 

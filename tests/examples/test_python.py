@@ -15,6 +15,7 @@ import pytest
 from programs import EXAMPLES, PUZZLES, run_example
 
 from trm_sdk import AsyncSolver, Solver
+from trm_sdk.domains.text import line_of
 
 
 def load(name: str) -> ModuleType:
@@ -69,7 +70,7 @@ def test_batch_solves_a_file(model: Path, solver: Solver, tmp_path: Path) -> Non
     with target.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["puzzle"] for row in rows] == list(PUZZLES)
-    assert [row["answer"] for row in rows] == [solver.solve(p).grid.to_line() for p in PUZZLES]
+    assert [row["answer"] for row in rows] == [line_of(solver.solve(p).grid) for p in PUZZLES]
     assert {row["verified"] for row in rows} == {"True"}
 
 

@@ -23,6 +23,7 @@ from export.errors import ExportError
 from export.exporter import export_onnx
 from export.web import DEFAULT_RUNTIME, RUNTIME_FILES, export_web
 from trm_sdk import Solver
+from trm_sdk.domains.text import line_of
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import save_model
@@ -80,7 +81,7 @@ def seen(site: str, node: str, tmp_path_factory: pytest.TempPathFactory) -> Seen
 def test_the_page_solves_what_python_solves(seen: Seen, solver: Solver, number: int) -> None:
     visit, solution = seen["solve"][number], solver.solve(PUZZLES[number])
     assert solution.verified
-    assert visit["answer"] == solution.grid.to_line()
+    assert visit["answer"] == line_of(solution.grid)
     assert visit["rules"] == "verified ✓"
     assert visit["steps"] == str(solution.steps)
     assert re.fullmatch(r"[\d.]+ m?s", visit["time"])
@@ -89,7 +90,7 @@ def test_the_page_solves_what_python_solves(seen: Seen, solver: Solver, number: 
 
 
 def test_the_module_solves_several_at_once(seen: Seen, solver: Solver) -> None:
-    expected = [solver.solve(puzzle).grid.to_line() for puzzle in PUZZLES]
+    expected = [line_of(solver.solve(puzzle).grid) for puzzle in PUZZLES]
     assert seen["together"]["answers"] == expected
 
 
@@ -109,8 +110,8 @@ def test_thinking_shows_every_step(seen: Seen, solver: Solver) -> None:
     visit = seen["think"]
     steps = list(solver.stream(PUZZLES[0]))
     assert visit["before"] == PUZZLES[0]
-    assert visit["first"] == visit["replayed"] == steps[0].grid.to_line()
-    assert visit["last"] == steps[-1].grid.to_line()
+    assert visit["first"] == visit["replayed"] == line_of(steps[0].grid)
+    assert visit["last"] == line_of(steps[-1].grid)
     assert visit["after"] == PUZZLES[0], "reset brings the bare puzzle back"
 
 
@@ -145,7 +146,7 @@ def test_the_keyboard_alone_is_enough(seen: Seen, solver: Solver) -> None:
     assert visit["atEnd"].startswith("row 1, column 9")
     assert visit["wrapped"].startswith("row 9, column 9")
     assert visit["step"].startswith(("Paused after 1 step.", "Solved in 1 step"))
-    assert visit["answer"] == solver.solve(PUZZLES[1]).grid.to_line()
+    assert visit["answer"] == line_of(solver.solve(PUZZLES[1]).grid)
     assert visit["status"].startswith("Solved in ")
     # From the board on, Tab reaches every control.
     controls = ("play", "reset", "timeline", "speed", "examples", "text", "copy", "clear")

@@ -7,7 +7,7 @@ import torch
 
 from export.calibrate import Ranges, calibrate
 from export.exporter import state_arrays
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
@@ -47,8 +47,8 @@ def _sudoku(rows: int, columns: int, **fields: int) -> ModelConfig:
         structure=domain.structure,
         hidden_size=16,
         ffn_size=24,
-        output_offset=2,
-        givens_from=2,
+        answer_tokens=tuple(range(2, len(domain.vocabulary))),
+        given_tokens=tuple(range(2, len(domain.vocabulary))),
         **{"L_layers": 1, "H_cycles": 1, "L_cycles": 2, **fields},
     )
 

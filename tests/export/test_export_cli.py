@@ -16,13 +16,14 @@ from click.testing import CliRunner, Result
 from export_models import model_of
 
 from export import ExportError, export_onnx
-from export.bench import in_turn, step_flops
+from export.bench import in_turn
 from export.cli import main
 from export.exporter import less_deep, load_source, state_arrays
 from export.graph import build_graph
 from export.quantize import PRECISIONS
 from export.report import compare, losses
 from export.verify import verify_graph, verify_puzzles
+from trm_sdk.model.cost import step_flops
 from trm_sdk.persistence.checkpoint import save_model
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.data.base import Examples
 from training.data.files import read_csv
 from training.recipe import PuzzleFile, SudokuGenerated
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.data import Examples
+from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
-from trm_sdk.domains.sudoku.engine import generator
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, InvalidInputError
 
 NINE, FOUR = Sudoku(), Sudoku(2, 2)
@@ -19,8 +19,8 @@ NINE, FOUR = Sudoku(), Sudoku(2, 2)
 def _csv(path, examples: Examples, domain: Sudoku):
     rows = ["source,question,answer,rating"]
     for tokens, answer in zip(examples.tokens, examples.answers, strict=True):
-        question = domain.decode(tokens).to_line()
-        rows.append(f"made,{question},{domain.decode(answer).to_line()},12")
+        question = line_of(domain.decode(tokens))
+        rows.append(f"made,{question},{line_of(domain.decode(answer))},12")
     path.write_text("\n".join(rows) + "\n")
     return path
 
@@ -29,7 +29,7 @@ def test_generated_examples_are_puzzles_with_their_solutions():
     stream = SudokuStream((SudokuGenerated(clues_added=(0, 14)),), NINE, 1, ())
     examples = stream.draw(40, 0.0)
     assert NINE.verify_tokens(examples.tokens, examples.answers).all()
-    counts, _, solutions = generator.solve_count((examples.tokens - 1).astype(np.uint8))
+    counts, _, solutions = engine.solve_count((examples.tokens - 1).astype(np.uint8))
     assert (counts == 1).all()
     assert np.array_equal(solutions, examples.answers - 1)
 
@@ -40,7 +40,7 @@ def test_hard_examples_are_harder_than_random_minimal_ones():
     easy = SudokuStream((SudokuGenerated(),), NINE, 1, ()).draw(30, 0.0)
     assert NINE.verify_tokens(hard.tokens, hard.answers).all()
     ratings = [
-        generator.rate((examples.tokens - 1).astype(np.uint8), seed=0).mean()
+        engine.rate((examples.tokens - 1).astype(np.uint8), seed=0).mean()
         for examples in (hard, easy)
     ]
     assert ratings[0] > 2 * ratings[1]
@@ -63,8 +63,8 @@ def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
     path = _csv(tmp_path / "mixed.csv", both, NINE)
     stream = SudokuStream((PuzzleFile(kind="file", path=str(path)),), NINE, 1, (held,))
     drawn = stream.draw(100, 0.0)
-    prints = generator.fingerprint((drawn.tokens - 1).astype(np.uint8))
-    allowed = generator.fingerprint((fresh.tokens - 1).astype(np.uint8))
+    prints = engine.fingerprint((drawn.tokens - 1).astype(np.uint8))
+    allowed = engine.fingerprint((fresh.tokens - 1).astype(np.uint8))
     assert set(prints) <= set(allowed)
     assert stream.dropped == 20
 

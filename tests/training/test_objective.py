@@ -14,7 +14,7 @@ from training.objective import (
     stablemax_cross_entropy,
 )
 from training.recipe import Objective, SudokuGenerated, load_recipe
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
 from trm_sdk.model.recursion import TRM, State
 

@@ -8,12 +8,13 @@ import torch
 from rich.console import Console
 
 from training import state
-from training.data.base import Examples, make_held_out, make_stream
 from training.data.files import FileStream, examples, read_csv
+from training.data.mixture import make_held_out, make_stream
 from training.fit import Run, fit, open_run, train_step
 from training.recipe import PuzzleFile, Recipe, parse_recipe
 from trm_sdk import Domain, Grid, Task
 from trm_sdk.domains import Symmetry, available_domains, register_domain
+from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
 
 SIZE = 3

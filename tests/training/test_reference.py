@@ -12,7 +12,7 @@ from training.objective import Carry, Outcome, Supervision
 from training.optim import EMA, AdamATan2, SparseSignSGD, make_optimizers, rate
 from training.recipe import Depth, Objective, Optimizer, SudokuGenerated, load_recipe
 from training.run import depth_at
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM, State

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from trm_sdk.domains import Sudoku, get_domain
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.options import SolveOptions
@@ -64,7 +65,12 @@ def small_config(mixer: str = "structured", **changes: Any) -> ModelConfig:
         "num_heads": 2,
     }
     if mixer == "structured":
-        shared |= {"output_offset": 2, "givens_from": 2, "structure": domain.structure}
+        values = domain.vocabulary.answer_tokens
+        shared |= {
+            "answer_tokens": values,
+            "given_tokens": values,
+            "structure": domain.structure,
+        }
     return ModelConfig(**(shared | changes))
 
 

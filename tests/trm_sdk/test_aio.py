@@ -13,7 +13,8 @@ import pytest
 from test_search import Counting
 
 from trm_sdk.aio import AsyncSolver
-from trm_sdk.domains import Sudoku
+from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.options import SolveOptions
 from trm_sdk.solution import Failure, Solution
@@ -157,10 +158,10 @@ def test_many_stream_in_order(solver: Solver, puzzles: Puzzles) -> None:
             return many, plain
 
     many, plain = asyncio.run(main())
-    assert [r.task.grid.to_line() for r in many[:-1]] == puzzles[0][:30]
+    assert [line_of(r.task.grid) for r in many[:-1]] == puzzles[0][:30]
     assert isinstance(many[-1], Failure)
     assert many[-1].index == 30
-    assert [r.task.grid.to_line() for r in plain] == puzzles[0][:5]
+    assert [line_of(r.task.grid) for r in plain] == puzzles[0][:5]
 
 
 def test_closing_finishes_what_is_under_way(solver: Solver, puzzles: Puzzles) -> None:
@@ -186,7 +187,7 @@ def test_a_service_from_a_model_on_disk(model_folder: Path, puzzles: Puzzles) ->
             assert service.solver.runtime.name == "torch"
             return await service.solve(puzzles[0][0], STEPS)
 
-    assert asyncio.run(main()).grid.to_line() == puzzles[1][0]
+    assert line_of(asyncio.run(main()).grid) == puzzles[1][0]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_what_a_source_raises_comes_after_what_it_gave(solver: Solver, puzzles: 
         return results
 
     *solved, failure = asyncio.run(main())
-    assert [s.task.grid.to_line() for s in solved] == puzzles[0][:3]
+    assert [line_of(s.task.grid) for s in solved] == puzzles[0][:3]
     assert failure == Failure(3, unreadable)
 
 

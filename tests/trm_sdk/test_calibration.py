@@ -11,8 +11,8 @@ from test_search import Lawless
 
 from trm_sdk.calibration import Reliability, reliability
 from trm_sdk.cli import main
+from trm_sdk.domains.text import read_numbers
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
@@ -49,7 +49,7 @@ def test_thresholds_trade_steps_for_accuracy() -> None:
 
 def test_a_trained_head_is_measured_as_the_solver_runs_it(solver: Solver, puzzles: Puzzles) -> None:
     tasks = [
-        Task((Grid.parse(p),), answers=(Grid.parse(a),)) for p, a in zip(*puzzles, strict=True)
+        Task((read_numbers(p),), answers=(read_numbers(a),)) for p, a in zip(*puzzles, strict=True)
     ]
     found = reliability(solver, tasks, steps=8)
     assert found.confidence.shape == found.correct.shape == (200, 8)
@@ -69,7 +69,7 @@ def test_what_can_not_be_judged_is_refused(solver: Solver) -> None:
         reliability(solver, [])
     lawless = Solver(solver.runtime, Lawless(2, 2))
     with pytest.raises(InvalidInputError, match="no answer to compare with"):
-        reliability(lawless, [Task((Grid.parse("." * 16),))])
+        reliability(lawless, [Task((read_numbers("." * 16),))])
 
 
 def test_the_command(model_folder: Path, tmp_path: Path, puzzles: Puzzles) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from trm_sdk.cli import main
 from trm_sdk.domains import get_domain
-from trm_sdk.grid import Grid
+from trm_sdk.domains.text import read_numbers
 
 Trm = Callable[..., Result]
 Puzzles = tuple[list[str], list[str]]
@@ -44,7 +44,7 @@ def test_one_puzzle_is_drawn(trm: Trm) -> None:
     result = trm("solve", ONE)
     assert result.exit_code == 0
     board, verdict = result.stdout.split("\n\n")
-    assert board == get_domain("sudoku-4x4").format(Grid.parse(ANSWER))
+    assert board == get_domain("sudoku-4x4").format(read_numbers(ANSWER))
     pattern = r"verified: \d+ steps?, 1 attempt, [\d.]+ ms, confidence [01]\.\d\d\n"
     assert re.fullmatch(pattern, verdict)
     assert result.stderr == ""
@@ -152,7 +152,7 @@ def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
 def test_watching(trm: Trm) -> None:
     result = trm("watch", ONE, "--delay", "0")
     assert result.exit_code == 0
-    assert get_domain("sudoku-4x4").format(Grid.parse(ANSWER)) in result.stdout
+    assert get_domain("sudoku-4x4").format(read_numbers(ANSWER)) in result.stdout
     assert re.search(r"step \d+ of 8  confidence +\d+% [=-]{24}", result.stdout)
     assert re.search(r"verified: the rules confirm it after \d+ step", result.stdout)
     assert "attempt" not in result.stdout

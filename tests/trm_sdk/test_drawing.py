@@ -11,6 +11,7 @@ from PIL import Image
 from rich.style import Style
 
 from trm_sdk.domains import Domain, get_domain
+from trm_sdk.domains.text import read_numbers
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
@@ -43,7 +44,7 @@ def test_a_solution_is_drawn(solver: Solver) -> None:
 
 def test_certainty_is_green_and_doubt_red() -> None:
     domain = get_domain("sudoku-4x4")
-    task = Task((Grid.parse("." * 16),))
+    task = Task((read_numbers("." * 16),))
     certainty = np.ones((4, 4))
     certainty[0, 0] = 0.3
     image = draw_board(domain, task, Grid(np.full((4, 4), 4)), certainty)
@@ -131,8 +132,8 @@ def step_of(grid: Grid, certainty: float) -> Step:
 
 def test_the_terminal_shows_certainty_in_colour() -> None:
     domain = get_domain("sudoku-4x4")
-    grid = Grid.parse("1234341221434321")
-    task = Task((Grid.parse(ONE),))
+    grid = read_numbers("1234341221434321")
+    task = Task((read_numbers(ONE),))
 
     def styles(certainty: float) -> dict[str, int]:
         text = coloured(domain, task, step_of(grid, certainty))
@@ -156,8 +157,8 @@ def test_the_terminal_shows_certainty_in_colour() -> None:
 
 def test_the_terminal_underlines_what_changed() -> None:
     domain = get_domain("sudoku-4x4")
-    task = Task((Grid.parse(ONE),))
-    before, after = Grid.parse("1234341221434321"), Grid.parse("1234341221434312")
+    task = Task((read_numbers(ONE),))
+    before, after = read_numbers("1234341221434321"), read_numbers("1234341221434312")
 
     def underlined(earlier: Grid | None) -> list[str]:
         text = coloured(domain, task, step_of(after, 0.9), earlier)

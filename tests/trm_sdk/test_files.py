@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from trm_sdk.domains import get_domain
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.files import read_tasks
 from trm_sdk.task import Task
@@ -24,7 +25,7 @@ def read(text: str, domain: str = "sudoku-4x4") -> list[Task | TRMError]:
 def lines(text: str) -> list[str]:
     tasks = read(text)
     assert all(isinstance(task, Task) for task in tasks), tasks
-    return [task.grid.to_line() for task in tasks if isinstance(task, Task)]
+    return [line_of(task.grid) for task in tasks if isinstance(task, Task)]
 
 
 def test_one_puzzle_a_line() -> None:
@@ -43,9 +44,9 @@ def test_csv(question: str) -> None:
     first, second = read(text)
     assert isinstance(first, Task)
     assert isinstance(second, Task)
-    assert first.grid.to_line() == ONE
+    assert line_of(first.grid) == ONE
     assert first.answer is not None
-    assert first.answer.to_line() == ANSWER
+    assert line_of(first.answer) == ANSWER
     assert first.metadata == {"source": "a", "rating": "7"}
     assert first.name == "f:2"
     assert second.answer is None

@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 
+from trm_sdk.domains.text import line_of, read_numbers
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
 
@@ -49,32 +50,32 @@ def drawn() -> str:
     ],
 )
 def test_every_common_text_form_is_read(text: str) -> None:
-    assert Grid.parse(text, (9, 9)).tolist() == BOARD
-    assert Grid.parse(text).tolist() == BOARD
+    assert read_numbers(text, (9, 9)).tolist() == BOARD
+    assert read_numbers(text).tolist() == BOARD
 
 
 def test_numbers_of_two_digits_are_read() -> None:
     rows = [[(row * 4 + column) % 17 for column in range(16)] for row in range(16)]
     text = "\n".join(" ".join(str(value) for value in row) for row in rows)
-    assert Grid.parse(text, (16, 16)).tolist() == rows
-    assert Grid.parse(text).tolist() == rows
-    assert Grid.parse(Grid(rows).to_line(), (16, 16)).tolist() == rows
+    assert read_numbers(text, (16, 16)).tolist() == rows
+    assert read_numbers(text).tolist() == rows
+    assert read_numbers(line_of(Grid(rows)), (16, 16)).tolist() == rows
 
 
 def test_letters_stand_for_ten_and_up() -> None:
-    assert Grid.parse("A1\ng.").tolist() == [[10, 1], [16, 0]]
+    assert read_numbers("A1\ng.").tolist() == [[10, 1], [16, 0]]
 
 
 def test_one_line_takes_the_shape_it_is_given() -> None:
-    assert Grid.parse("123456", (2, 3)).shape == (2, 3)
-    assert Grid.parse("1234").shape == (2, 2)
+    assert read_numbers("123456", (2, 3)).shape == (2, 3)
+    assert read_numbers("1234").shape == (2, 2)
 
 
 def test_line_and_str_round_trip() -> None:
     grid = Grid(BOARD)
-    assert grid.to_line() == LINE
-    assert Grid.parse(str(grid)) == grid
-    assert Grid.parse(grid.to_line(), (9, 9)) == grid
+    assert line_of(grid) == LINE
+    assert read_numbers(str(grid)) == grid
+    assert read_numbers(line_of(grid), (9, 9)) == grid
 
 
 def test_random_grids_survive_every_writing() -> None:
@@ -84,11 +85,11 @@ def test_random_grids_survive_every_writing() -> None:
         top = chance.choice((4, 9, 20, 35))
         cells = [[chance.randint(0, top) for _ in range(columns)] for _ in range(rows)]
         grid = Grid(cells)
-        assert Grid.parse(str(grid), grid.shape) == grid
-        assert Grid.parse(grid.to_line(), grid.shape) == grid
-        assert Grid.parse(str(cells)) == grid
+        assert read_numbers(str(grid), grid.shape) == grid
+        assert read_numbers(line_of(grid), grid.shape) == grid
+        assert read_numbers(str(cells)) == grid
         spaced = "\n".join(" ".join(map(str, row)) for row in cells)
-        assert Grid.parse(spaced, grid.shape) == grid
+        assert read_numbers(spaced, grid.shape) == grid
 
 
 @pytest.mark.parametrize(
@@ -124,25 +125,25 @@ def test_random_grids_survive_every_writing() -> None:
 )
 def test_what_is_no_grid_is_refused_by_name(text: str, named: str) -> None:
     with pytest.raises(InvalidInputError, match=named):
-        Grid.parse(text, (9, 9) if len(text) > 70 else (2, 2) if " 12" in text else None)
+        read_numbers(text, (9, 9) if len(text) > 70 else (2, 2) if " 12" in text else None)
 
 
 def test_a_sign_is_kept_and_a_rule_is_not() -> None:
     for text in ("-1 2\n3 -4", "-1,2\n3,-4", "| -1 | 2 |\n+---+--+\n|3|-4|", "[[-1, 2], [3, -4]]"):
-        assert Grid.parse(text).tolist() == [[-1, 2], [3, -4]]
-        assert Grid.parse(text, (2, 2)).tolist() == [[-1, 2], [3, -4]]
-    assert Grid.parse("1-2\n- -\n3-4\n--+--").tolist() == [[1, 2], [3, 4]]
+        assert read_numbers(text).tolist() == [[-1, 2], [3, -4]]
+        assert read_numbers(text, (2, 2)).tolist() == [[-1, 2], [3, -4]]
+    assert read_numbers("1-2\n- -\n3-4\n--+--").tolist() == [[1, 2], [3, 4]]
 
 
 def test_numbers_longer_than_python_reads_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"-128\.\.127 .* got '1111"):
-        Grid.parse("1" * 5000 + " 2 3 4", (2, 2))
+        read_numbers("1" * 5000 + " 2 3 4", (2, 2))
 
 
 @pytest.mark.parametrize("shape", [(2,), (0, 4), (-2, -2), (2.0, 2), (True, 4), "ab", 4])
 def test_what_is_no_shape_is_refused(shape: object) -> None:
     with pytest.raises(InvalidInputError, match="shape must be"):
-        Grid.parse("1234", shape)  # type: ignore[arg-type]
+        read_numbers("1234", shape)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_arrays_that_are_no_grid_are_refused(cells: object, named: str) -> None:
 
 def test_text_of_another_type_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="bytes"):
-        Grid.parse(b"1234")  # type: ignore[arg-type]
+        read_numbers(b"1234")  # type: ignore[arg-type]
 
 
 def test_whole_floats_and_every_integer_type_are_taken() -> None:
@@ -223,5 +224,5 @@ def test_numpy_takes_a_grid_for_an_array() -> None:
 
 def test_values_without_a_character_have_no_line() -> None:
     with pytest.raises(InvalidInputError, match="40"):
-        Grid([[40, 1]]).to_line()
+        line_of(Grid([[40, 1]]))
     assert str(Grid([[40, -1]])) == "40 -1"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from small_models import make_puzzles, text_of
 
+from trm_sdk.domains.text import line_of
 from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.hub import BUNDLED, MODEL_FILES, describe, list_pretrained
 from trm_sdk.solver import Solver
@@ -50,14 +51,14 @@ def test_the_graph_and_the_weights_are_one_model(name: str) -> None:
 
 def test_sudoku_solves_an_easy_puzzle() -> None:
     solution = Solver.from_pretrained("sudoku", threads=1).solve(EASY)
-    assert solution.grid.to_line() == ANSWER
+    assert line_of(solution.grid) == ANSWER
     assert solution.verified is True
 
 
 def test_sudoku_4x4_solves_nearly_all() -> None:
     puzzles, solutions = make_puzzles(300, seed=123)
     solver = Solver.from_pretrained("sudoku-4x4", threads=1)
-    found = [s.grid.to_line() for s in solver.solve_many(map(text_of, puzzles))]
+    found = [line_of(s.grid) for s in solver.solve_many(map(text_of, puzzles))]
     right = sum(f == text_of(s) for f, s in zip(found, solutions, strict=True))
     assert right >= 0.99 * len(found)
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trm_sdk.domains import Sudoku, get_domain
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
@@ -78,8 +80,8 @@ def test_rows_are_refilled_and_every_puzzle_gets_its_own_answer(
     solutions, batches = solve_all(solver, puzzles[0], SolveOptions(max_steps=16), capacity)
     assert len(solutions) == 200
     for puzzle, answer, solution in zip(*puzzles, solutions, strict=True):
-        assert solution.task.grid.to_line() == puzzle
-        assert solution.verified == (solution.grid.to_line() == answer)
+        assert line_of(solution.task.grid) == puzzle
+        assert solution.verified == (line_of(solution.grid) == answer)
         assert solution.attempts == 1
     assert sum(solution.verified is True for solution in solutions) >= 190
     # No row is idle while puzzles wait, and every row of every step is accounted for.
@@ -130,7 +132,7 @@ def test_without_rules_the_halting_head_decides(
     halted = [s for s in solutions if s.stopped_by == "halted"]
     assert len(halted) > 150
     assert all(s.confidence > 0.5 for s in halted)
-    right = sum(s.grid.to_line() == a for s, a in zip(solutions, puzzles[1], strict=True))
+    right = sum(line_of(s.grid) == a for s, a in zip(solutions, puzzles[1], strict=True))
     assert right > 140
 
 
@@ -247,7 +249,7 @@ def test_a_guess_solves_what_the_plain_attempt_does_not(solver: Solver, puzzles:
     assert len(failed) >= 10
     assert sum(tried[i].verified is True for i in failed) >= len(failed) / 2
     for solution, before, answer in zip(tried, plain, puzzles[1], strict=True):
-        assert solution.verified == (solution.grid.to_line() == answer)
+        assert solution.verified == (line_of(solution.grid) == answer)
         assert (solution.attempts > 1) == (before.verified is False)
 
 
@@ -262,7 +264,7 @@ def test_guesses_fill_in_one_empty_cell_each_and_never_the_same(
     puzzle = "12" + "." * 14
     solution = Solver(watching).solve(puzzle, options)
     assert (solution.attempts, solution.steps, solution.verified) == (30, 90, False)
-    assert solution.grid.to_line()[:2] == "12"
+    assert line_of(solution.grid)[:2] == "12"
     first, *others = watching.seen
     assert first == [2, 3] + [1] * 14
     guesses = [[(i, t) for i, t in enumerate(row) if t != first[i]] for row in others]
@@ -369,7 +371,7 @@ def votes(grids: str, confidences: list[float], options: SolveOptions) -> str:
 
     domain = get_domain("sudoku-4x4")
     task = domain.parse("." * 16)
-    job = Job(task, options, domain.encode(task), check=False)
+    job = Job(task, options, domain.encode(task).tokens, check=False)
     for letter, confidence in zip(grids, confidences, strict=True):
         tokens = np.full(16, "abcd".index(letter) + 2)
         job.finals.append(_Final(tokens, confidence, False, None))

@@ -19,6 +19,7 @@ import torch
 from small_models import random_model, text_of
 
 from trm_sdk.domains import get_domain
+from trm_sdk.domains.text import line_of, read_numbers
 from trm_sdk.errors import (
     CheckpointError,
     ConfigError,
@@ -26,7 +27,6 @@ from trm_sdk.errors import (
     ModelNotFoundError,
     TRMError,
 )
-from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.torch import TorchRuntime
 from trm_sdk.solution import Failure, Solution
@@ -35,15 +35,15 @@ from trm_sdk.task import Task
 
 Puzzles = tuple[list[str], list[str]]
 STEPS = SolveOptions(max_steps=16)
-EMPTY = Grid.parse("." * 16)
+EMPTY = read_numbers("." * 16)
 
 
 def test_a_puzzle_in_any_form_gets_the_same_solution(solver: Solver, puzzles: Puzzles) -> None:
     text, answer = puzzles[0][0], puzzles[1][0]
-    grid = Grid.parse(text)
+    grid = read_numbers(text)
     for puzzle in (text, grid, Task((grid,)), grid.tolist(), np.asarray(grid).ravel()):
         solution = solver.solve(puzzle, STEPS)
-        assert solution.grid.to_line() == answer
+        assert line_of(solution.grid) == answer
         assert solution.verified is True
         assert solution.stopped_by == "verified"
         assert solution.steps >= 1
@@ -51,7 +51,7 @@ def test_a_puzzle_in_any_form_gets_the_same_solution(solver: Solver, puzzles: Pu
         assert 0 <= solution.confidence <= 1
         assert solution.seconds > 0
         assert solution.correct is None
-    task = Task((grid,), answers=(Grid.parse(answer),))
+    task = Task((grid,), answers=(read_numbers(answer),))
     assert solver.solve(task, STEPS).correct is True
 
 
@@ -87,7 +87,7 @@ def test_bad_puzzles_and_options_are_refused_before_anything_runs(solver: Solver
             solver.solve("." * 16, options)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="must be a Domain"):
         Solver(solver.runtime, "sudoku-4x4")  # type: ignore[arg-type]
-    two = Task((Grid.parse("." * 16), Grid.parse("." * 16)))
+    two = Task((read_numbers("." * 16), read_numbers("." * 16)))
     with pytest.raises(InvalidInputError, match="2 inputs"):
         solver.solve(two)
 
@@ -98,8 +98,8 @@ def test_bad_puzzles_and_options_are_refused_before_anything_runs(solver: Solver
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_many_come_back_in_order(solver: Solver, puzzles: Puzzles, batch_size: int) -> None:
     solutions = list(solver.solve_many(puzzles[0], STEPS, batch_size))
-    assert [s.task.grid.to_line() for s in solutions] == puzzles[0]
-    right = [s.grid.to_line() == answer for s, answer in zip(solutions, puzzles[1], strict=True)]
+    assert [line_of(s.task.grid) for s in solutions] == puzzles[0]
+    right = [line_of(s.grid) == answer for s, answer in zip(solutions, puzzles[1], strict=True)]
     assert [s.verified for s in solutions] == right
     assert sum(right) >= 190
 
@@ -116,7 +116,7 @@ def test_many_are_read_lazily(solver: Solver, puzzles: Puzzles) -> None:
     results = solver.solve_many(endless(), STEPS, batch_size=4)
     assert taken == 0
     first = list(itertools.islice(results, 5))
-    assert [s.task.grid.to_line() for s in first] == puzzles[0][:5]
+    assert [line_of(s.task.grid) for s in first] == puzzles[0][:5]
     assert taken <= 5 + 4 * 16
 
 
@@ -149,7 +149,7 @@ def test_one_bad_puzzle_among_many(solver: Solver, puzzles: Puzzles) -> None:
     assert str(failures[2].error) == "unreadable"
     raising = solver.solve_many(mixed, STEPS, batch_size=2)
     before = [next(raising) for _ in range(3)]
-    assert [s.task.grid.to_line() for s in before] == puzzles[0][:3]
+    assert [line_of(s.task.grid) for s in before] == puzzles[0][:3]
     with pytest.raises(InvalidInputError, match="16 cells"):
         next(raising)
 
@@ -176,7 +176,7 @@ def test_an_error_of_the_source_comes_after_what_it_gave(
 
     results = solver.solve_many(source(), STEPS, batch_size, on_error="yield")
     before = list(itertools.islice(results, 5))
-    assert [s.task.grid.to_line() for s in before if isinstance(s, Solution)] == puzzles[0][:5]
+    assert [line_of(s.task.grid) for s in before if isinstance(s, Solution)] == puzzles[0][:5]
     with pytest.raises(OSError, match="disk gone"):
         next(results)
 
@@ -185,7 +185,7 @@ def test_progress_shows_and_changes_nothing(
     solver: Solver, puzzles: Puzzles, capsys: pytest.CaptureFixture[str]
 ) -> None:
     solutions = list(solver.solve_many(puzzles[0][:20], STEPS, progress=True))
-    assert [s.task.grid.to_line() for s in solutions] == puzzles[0][:20]
+    assert [line_of(s.task.grid) for s in solutions] == puzzles[0][:20]
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "20/20" in captured.err
@@ -205,7 +205,7 @@ def test_steps_are_whole(mixer: str, puzzles: Puzzles) -> None:
     puzzle = puzzles[0][0]
     steps = list(solver.stream(puzzle, SolveOptions(max_steps=4)))
     assert [step.index for step in steps] == [1, 2, 3, 4]
-    given = Grid.parse(puzzle).cells
+    given = read_numbers(puzzle).cells
     for step in steps:
         assert step.probabilities.shape == (4, 4, 4)
         assert step.probabilities.dtype == np.float32
@@ -252,7 +252,7 @@ def test_a_stream_shows_every_attempt_of_a_solve(
             for step in steps:
                 assert (step.guesses != ()) == (explore == "guess" and step.attempt > 1)
                 for row, column, value in step.guesses:
-                    assert Grid.parse(puzzle).cells[row, column] == 0
+                    assert read_numbers(puzzle).cells[row, column] == 0
                     assert step.grid.cells[row, column] == value
                 # Probabilities stand where the answer does, whatever the symmetry.
                 assert (step.probabilities.argmax(-1) + 1 == step.grid.cells).all()
@@ -431,4 +431,4 @@ def test_a_symmetric_vote_of_a_network_that_is_not_equivariant(puzzles: Puzzles)
     plain = [solver.solve(p, SolveOptions(max_steps=2)).grid for p in puzzles[0][:20]]
     other = [solver.solve(p, options).grid for p in puzzles[0][:20]]
     assert plain != other
-    assert text_of(other[0].cells.ravel()) == other[0].to_line()
+    assert text_of(other[0].cells.ravel()) == line_of(other[0])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from training.data.base import Examples, Tokens, weights_at
 from training.recipe import PuzzleFile
 from trm_sdk.domains import Domain
+from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.files import read_tasks
 from trm_sdk.task import Task
@@ -60,75 +60,64 @@ def _answered(task: Task | TRMError, domain: Domain) -> Task:
         )
     if domain.verify(task, task.answer) is False:  # None: the domain can't tell
         raise InvalidInputError(
-            f"{task.name}: {task.answer.to_line()!r} does not solve {task.grid.to_line()!r}"
+            f"{task.name}: {domain.to_line(task.answer)!r} does not solve "
+            f"{domain.to_line(task.grid)!r}"
         )
     return task
 
 
-def examples(tasks: Sequence[Task], domain: Domain) -> Examples:
-    """Tasks with answers as tokens."""
-    return Examples(
-        np.stack([domain.encode(task) for task in tasks]),
-        np.stack([domain.encode_grid(task.answer) for task in tasks if task.answer is not None]),
-    )
-
-
-class FileStream:
-    """A mixture of files' puzzles, each under a random symmetry where its domain has some.
-
-    What is held out is never drawn as it stands; a puzzle of a file that only a symmetry turns into
-    one that is held out can't be told in general, and is the file's matter.
+class FileSource:
+    """The puzzles of a CSV file, drawn at random, forever.
 
     Parameters
     ----------
-    sources : sequence of PuzzleFile
+    source : PuzzleFile
     domain : Domain
     seed : int
-    held_out : iterable of Examples
+    excluded : uint64 array
+        Fingerprints of what is held out.
+
+    Raises
+    ------
+    ConfigError
+        If every puzzle of the file is held out.
     """
 
     def __init__(
         self,
-        sources: Sequence[PuzzleFile],
+        source: PuzzleFile,
         domain: Domain,
         seed: int,
-        held_out: Iterable[Examples],
+        excluded: npt.NDArray[np.uint64],
     ) -> None:
-        self.domain, self.sources, self.seed = domain, sources, seed
-        self.draws = 0
-        excluded = {row.tobytes() for one in held_out for row in one.tokens}
-        self.parts = []
-        for source in sources:
-            every = examples(read_csv(source.path, domain, source.limit, seed), domain)
-            kept = [
-                index for index, row in enumerate(every.tokens) if row.tobytes() not in excluded
-            ]
-            if not kept:
-                raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")
-            self.parts.append(Examples(every.tokens[kept], every.answers[kept]))
+        self.domain, self.seed = domain, seed
+        self.augment = source.augment and domain.has_symmetries
+        self.made = 0
+        every = domain.encode_examples(read_csv(source.path, domain, source.limit, seed))
+        held = np.isin(domain.fingerprint(every.tokens, every.shape), excluded)
+        if held.all():
+            raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")
+        self.examples = every.rows(~held)
+        self.shape = every.shape
 
-    def draw(self, n: int, progress: float) -> Examples:
-        """The next n examples of the files that are in use at this point of the run."""
-        rng = np.random.default_rng((self.seed, self.draws))
-        self.draws += 1
-        chosen = rng.choice(len(self.parts), size=n, p=weights_at(self.sources, progress))
-        rows = [self._one(int(part), rng) for part in chosen]
-        return Examples(np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows]))
-
-    def _one(self, number: int, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-        part, domain = self.parts[number], self.domain
-        row = rng.integers(len(part.tokens))
-        tokens, answer = part.tokens[row], part.answers[row]
-        if self.sources[number].augment and (symmetry := domain.random_symmetry(rng)) is not None:
-            tokens, answer = (
-                domain.encode_grid(symmetry.apply(domain.decode(one))) for one in (tokens, answer)
-            )
-        return tokens, answer
+    def draw(self, n: int) -> Examples:
+        """Return the next n examples, each under a random symmetry where it is asked for."""
+        rng = np.random.default_rng((self.seed, self.made))
+        self.made += 1
+        drawn = self.examples.rows(rng.integers(len(self.examples.tokens), size=n))
+        if not self.augment:
+            return drawn
+        for tokens, answer in zip(drawn.tokens, drawn.answers, strict=True):
+            symmetry = self.domain.random_symmetry(rng)
+            for row in (tokens, answer):
+                grid = symmetry.apply(self.domain.decode(row, self.shape))
+                row[:] = self.domain.encode_grid(grid)
+        return drawn
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of draws: each has a seed of its own."""
-        return {"draws": self.draws}
+        """Return the number of draws: each has a seed of its own."""
+        return {"made": self.made}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.draws = state["draws"]
+        self.made = int(state["made"])

@@ -177,14 +177,6 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _text(grid: Any) -> Any:
-    """A grid on one line where every value has a character, else as nested lists."""
-    try:
-        return grid.to_line()
-    except InvalidInputError:
-        return grid.tolist()
-
-
 def _json(index: int, result: Solution | Failure) -> str:
     from trm_sdk.solution import Failure
 
@@ -193,8 +185,8 @@ def _json(index: int, result: Solution | Failure) -> str:
     facts = {
         "index": index,
         "name": result.task.name,
-        "puzzle": _text(result.task.grid),
-        "answer": _text(result.grid),
+        "puzzle": result.domain.to_line(result.task.grid),
+        "answer": result.domain.to_line(result.grid),
         "verified": result.verified,
         "correct": result.correct,
         "confidence": round(result.confidence, 6),
@@ -244,7 +236,7 @@ def _print_table(results: Iterator[Solution | Failure]) -> int:
         solved += _solved(result)
         table.add_row(
             str(index + 1),
-            str(_text(result.grid)),
+            result.domain.to_line(result.grid),
             {True: "[green]yes[/]", False: "[red]no[/]", None: "-"}[result.verified],
             str(result.steps),
             str(result.attempts),

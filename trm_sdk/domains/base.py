@@ -2,155 +2,173 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trm_sdk.errors import InvalidInputError
+from trm_sdk.domains.data import Encoded, Examples, Source, Tokens
+from trm_sdk.domains.symmetry import Symmetry
+from trm_sdk.domains.vocabulary import Vocabulary, line_of
+from trm_sdk.errors import ConfigError, InvalidInputError
 from trm_sdk.grid import Grid, as_array
+from trm_sdk.messages import explain, shown
+from trm_sdk.render.picture import Border, Picture, frame
 from trm_sdk.structure import Structure
 from trm_sdk.task import Task
 
-Tokens = npt.NDArray[np.int32]
+Shape = tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False)
-class Symmetry:
-    """An invertible transform of grids that maps puzzles to puzzles and solutions to solutions.
+class NoOptions(BaseModel):
+    """Generator options of a domain that has none."""
 
-    Attributes
-    ----------
-    cells : int array of shape (N,)
-        Cell i of the result is cell ``cells[i]`` of the grid transformed.
-    values : int array of shape (V,)
-        Value v becomes ``values[v]``; index 0 (an empty cell) stays 0.
-    shape : (rows, columns)
-        Of the result.
-    """
-
-    cells: npt.NDArray[np.intp]
-    values: npt.NDArray[np.int8]
-    shape: tuple[int, int]
-
-    def apply(self, grid: Grid) -> Grid:
-        """The transformed grid."""
-        flat = grid.cells.reshape(-1)
-        if flat.size != self.cells.size:
-            raise InvalidInputError(
-                f"this symmetry is of {self.cells.size} cells; got a grid of {flat.size}"
-            )
-        return Grid(self.values[flat[self.cells]].reshape(self.shape))
-
-    def apply_to_values(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        r"""Numbers about the values of each cell, such as probabilities, transformed alike.
-
-        Parameters
-        ----------
-        numbers : float32 array of shape (rows, columns, values)
-            Of the values 1 and up.
-
-        Returns
-        -------
-        float32 array of shape (\*shape, values)
-        """
-        flat = numbers.reshape(-1, numbers.shape[-1])
-        moved = np.empty_like(flat)
-        moved[:, self.values[1:] - 1] = flat[self.cells]
-        return moved.reshape(*self.shape, -1)
-
-    def apply_task(self, task: Task) -> Task:
-        """The transformed task: inputs, demonstrations and answers alike."""
-        return Task(
-            inputs=tuple(self.apply(grid) for grid in task.inputs),
-            demonstrations=tuple((self.apply(a), self.apply(b)) for a, b in task.demonstrations),
-            answers=None if task.answers is None else tuple(map(self.apply, task.answers)),
-            name=task.name,
-            metadata=task.metadata,
-        )
-
-    def inverse(self) -> Symmetry:
-        """The transform that undoes this one (for square grids or unchanged shapes)."""
-        cells = np.empty_like(self.cells)
-        cells[self.cells] = np.arange(self.cells.size)
-        values = np.empty_like(self.values)
-        values[self.values] = np.arange(self.values.size, dtype=np.int8)
-        return Symmetry(cells, values, self.shape)
-
-    def then(self, other: Symmetry) -> Symmetry:
-        """This transform followed by another."""
-        return Symmetry(self.cells[other.cells], other.values[self.values], other.shape)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Domain(ABC):
-    """One kind of puzzle on a board of fixed shape.
+    """One kind of puzzle.
 
-    A subclass states the attributes below and implements `check` and `verify`; everything else has
-    a default that fits puzzles whose answer fills in the empty cells of the input.
+    Set these in every subclass: `name`, `shape`, `vocabulary`, and the methods `verify` and, where
+    puzzles can be made, `generate`. Everything else has a default that fits puzzles whose answer
+    has the shape of the puzzle. For boards of numbers see `BoardDomain`.
 
     Attributes
     ----------
     name : str
-        As in ``Solver.from_pretrained(name)`` and in checkpoints.
+        As in ``Solver.from_pretrained(name)`` and in checkpoints; carries the size where there are
+        several ("maze-30x30").
     shape : (rows, columns)
-    vocabulary : tuple of str
-        Names of the tokens, in order. By default token 0 is padding, token 1 an empty cell, and
-        token v + 1 the value v.
-    answer_offset : int
-        First token that may stand in an answer.
+        Of its boards.
+    vocabulary : Vocabulary
     structure : Structure or None
-        For the structured mixer.
+        For the structured mixer. Default None.
+    has_rules : bool
+        Whether `verify` gives a verdict; else it returns None. Default True.
+    has_symmetries : bool
+        Whether `random_symmetry` draws any. Default False.
+    any_size : bool
+        Whether boards of every shape are taken, `shape` being the usual one. Default False.
+    clues_in_cells : bool
+        Whether the cells of a puzzle say everything that `verify` needs; else it also reads the
+        task's metadata (cages, inequalities). Default True.
+    identifiers : int
+        Puzzle identifiers that `encode` may give. Default 1: all are 0.
+    comment : str or None
+        What a comment line begins with in files of such puzzles. Default ``#``.
+    heads : mapping from name to int
+        Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
+    Options : type of pydantic model
+        The options of `generate`, for recipes. Default: none are taken.
     """
 
     name: str
-    shape: tuple[int, int]
-    vocabulary: tuple[str, ...]
-    answer_offset: int = 2
+    shape: Shape
+    vocabulary: Vocabulary
     structure: Structure | None = None
+    has_rules: bool = True
+    has_symmetries: bool = False
+    any_size: bool = False
+    clues_in_cells: bool = True
+    identifiers: int = 1
+    comment: str | None = "#"
+    heads: Mapping[str, int] = MappingProxyType({})
+    Options: ClassVar[type[BaseModel]] = NoOptions
+
+    @property
+    def family(self) -> str:
+        """Name without a size: what domains of all sizes share."""
+        return self.name
 
     @property
     def seq_len(self) -> int:
-        """Number of cells N."""
+        """Number of cells N of a board of the usual shape."""
         return self.shape[0] * self.shape[1]
 
-    # --- what a subclass must say -----------------------------------------------------------
+    @property
+    def has_generator(self) -> bool:
+        """Whether puzzles can be made: `generate` is implemented."""
+        return type(self).generate is not Domain.generate
+
+    # --- what a puzzle is: a subclass says these -----------------------------------------------
 
     @abstractmethod
-    def check(self, task: Task) -> None:
-        """Raise `InvalidInputError` where the task breaks the rules before anyone solves it."""
+    def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
+        """Return whether an answer solves input `index` of a task, by rules and givens alone.
 
-    @abstractmethod
-    def verify(self, task: Task, answer: Grid) -> bool | None:
-        """Does the answer solve the task, by the rules and the givens alone? None: can't say."""
+        None where the domain has no rules (`has_rules`).
+        """
 
-    # --- what it may say --------------------------------------------------------------------
+    def generate(self, rng: np.random.Generator, **options: Any) -> Task:
+        """Make one puzzle with its answer.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+            The only source of chance: equal states give equal puzzles.
+        **options
+            Fields of `Options`, all of them.
+        """
+        raise InvalidInputError(f"puzzles of {self.name} can't be generated; read them from a file")
+
+    def check(self, task: Task) -> None:  # noqa: B027 - most domains have nothing to check
+        """Raise `InvalidInputError` where a task breaks the rules before anyone solves it."""
+
+    def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
+        """Draw a member of the domain's symmetry group (`has_symmetries`)."""
+        raise InvalidInputError(f"{self.name} states no symmetries")
+
+    def resized(self, shape: Shape) -> Domain:
+        """Return the same kind of puzzle on boards of another shape.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such board.
+        """
+        if shape == self.shape:
+            return self
+        if not self.any_size:
+            raise InvalidInputError(
+                f"{self.name} takes boards of {_times(self.shape)}; got {_times(shape)}"
+            )
+        other = copy.copy(self)
+        other.shape = shape
+        other.name = f"{self.family}-{_times(shape)}"
+        other.structure = None if self.structure is None else self.structure.resized(shape)
+        return other
+
+    # --- verdicts on many answers ------------------------------------------------------------
 
     def verify_tokens(
-        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]]
-    ) -> npt.NDArray[np.bool_] | None:
-        """`verify` for a whole batch of encoded puzzles, vectorised.
+        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """`verify` for a batch of encoded puzzles, vectorised; asked only where there are rules.
 
         Parameters
         ----------
         tokens, answers : integer arrays of shape (batch, N)
+        shape : (rows, columns), optional
+            Of the boards; default the domain's own.
 
         Returns
         -------
-        bool array of shape (batch,), or None where the domain has no rules to check by.
+        bool array of shape (batch,)
         """
-        verdicts = [
-            self.verify(self.decode_task(puzzle), self.decode(answer))
+        verdicts = (
+            self.verify(self.decode_task(puzzle, shape), self.decode(answer, shape))
             for puzzle, answer in zip(tokens, answers, strict=True)
-        ]
-        if any(verdict is None for verdict in verdicts):
-            return None
-        return np.array(verdicts, dtype=bool)
+        )
+        return np.fromiter(map(bool, verdicts), bool, len(tokens))
 
     def rules_out(self, answer: list[int]) -> bool:
-        """A first look at one answer, for speed alone: True only where it can't be right.
+        """Return True only where one answer can't be right, at a glance; for speed alone.
 
         A single solve asks after every step of the network, most often about an answer that is
         wrong, and calls `verify_tokens` where this says False (here: always). Worth overriding with
@@ -163,15 +181,7 @@ class Domain(ABC):
         """
         return False
 
-    def random_symmetry(self, rng: np.random.Generator) -> Symmetry | None:
-        """A random member of the domain's symmetry group; None where it has none."""
-        return None
-
-    def format(self, grid: Grid) -> str:
-        """The grid as people like to see it."""
-        return str(grid)
-
-    # --- from the outside world to tokens and back ------------------------------------------
+    # --- from the outside world to a task ----------------------------------------------------
 
     def parse(self, puzzle: object) -> Task:
         """Read a puzzle in any accepted form and check it.
@@ -179,70 +189,313 @@ class Domain(ABC):
         Parameters
         ----------
         puzzle : Task, Grid, str, or array-like of shape `shape` or (N,)
+            Text is read by `read`.
 
         Raises
         ------
         InvalidInputError
             If it can't be read, has another shape, holds unknown values or breaks the rules.
         """
-        if isinstance(puzzle, Task):
-            task = puzzle
-        elif isinstance(puzzle, Grid):
-            task = Task((puzzle,))
-        elif isinstance(puzzle, str):
-            task = Task((Grid.parse(puzzle, self.shape),))
-        elif isinstance(puzzle, (bytes, bytearray, dict, set)) or puzzle is None:
-            raise InvalidInputError(
-                "a puzzle is a Task, a Grid, a str, or an array of integers; "
-                f"got {type(puzzle).__name__}"
-            )
-        else:
-            task = Task((self._grid_from_array(puzzle),))
+        task = puzzle if isinstance(puzzle, Task) else Task((self._grid(puzzle),))
         for grid in task.inputs:
-            self._check_values(grid)
+            self._check_grid(grid, ("blank", "given"), "a puzzle")
         self.check(task)
         return task
 
-    def _grid_from_array(self, puzzle: Any) -> Grid:
-        array = as_array(puzzle)
+    def parse_answer(self, answer: object) -> Grid:
+        """Read an answer in the forms that `parse` takes; rules are not asked.
+
+        Raises
+        ------
+        InvalidInputError
+            If it can't be read, has another shape or holds unknown values.
+        """
+        grid = self._grid(answer)
+        self._check_grid(grid, ("answer", "given", "blank"), "an answer")
+        return grid
+
+    def read(self, text: str) -> Grid:
+        """Read a board from text: here, one symbol a cell, on one line or a line a row.
+
+        Whitespace is skipped unless it is a symbol of the vocabulary.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the character, or the number of cells found and expected.
+        """
+        lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
+        if self.vocabulary.value_of(" ") is None:
+            lines = ["".join(line.split()) for line in lines]
+        if not lines:
+            raise InvalidInputError(f"no cells in the text {shown(text)}")
+        rows = [[self._value(character, text) for character in line] for line in lines]
+        if len(rows) == 1 and len(rows[0]) == self.seq_len:
+            return Grid(np.array(rows).reshape(self.shape))
+        if len({len(row) for row in rows}) > 1:
+            raise InvalidInputError(
+                f"rows must be of equal length; got {[len(row) for row in rows]} in {shown(text)}"
+            )
+        return Grid(rows)
+
+    def _value(self, character: str, text: str) -> int:
+        value = self.vocabulary.value_of(character)
+        if value is None:
+            raise InvalidInputError(
+                f"unexpected character {character!r} in {shown(text)}; a cell of {self.name} is "
+                f"one of {self.vocabulary.readable()!r}"
+            )
+        return value
+
+    def _grid(self, value: object) -> Grid:
+        if isinstance(value, Grid):
+            return value
+        if isinstance(value, str):
+            return self.read(value)
+        if isinstance(value, (bytes, bytearray, dict, set)) or value is None:
+            raise InvalidInputError(
+                "a puzzle must be a Task, a Grid, a str, or an array of integers; "
+                f"got {type(value).__name__}"
+            )
+        array = as_array(value)  # type: ignore[arg-type]
         if array.ndim == 1 and array.size == self.seq_len:
             array = array.reshape(self.shape)
         return Grid(array)
 
-    def _check_values(self, grid: Grid) -> None:
-        if grid.shape != self.shape:
+    def _check_grid(self, grid: Grid, roles: tuple[Any, ...], what: str) -> None:
+        if grid.shape != self.shape and not self.any_size:
             raise InvalidInputError(
-                f"{self.name} takes grids of {self.shape[0]}x{self.shape[1]}; "
-                f"got {grid.shape[0]}x{grid.shape[1]}"
+                f"{self.name} takes boards of {_times(self.shape)}; got {_times(grid.shape)}"
             )
-        highest = len(self.vocabulary) - 2
-        wrong = np.argwhere((grid.cells < 0) | (grid.cells > highest))
+        first = self.vocabulary.first
+        allowed = {token - first for role in roles for token in self.vocabulary.having(role)}
+        wrong = np.argwhere(~np.isin(grid.cells, list(allowed)))
         if len(wrong):
             row, column = (int(index) for index in wrong[0])
             raise InvalidInputError(
-                f"{self.name} takes values 0 (empty) to {highest}; got {grid[row, column]} "
+                f"{what} of {self.name} holds {self._accepted(allowed)}; got {grid[row, column]} "
                 f"in row {row + 1}, column {column + 1}"
             )
 
-    def encode(self, task: Task) -> Tokens:
-        """The first input as int32 tokens of shape (N,)."""
-        return self.encode_grid(task.inputs[0])
+    def _accepted(self, values: Collection[int]) -> str:
+        names = self.vocabulary.value_names()
+        return ", ".join(f"{value} ({names[value]})" for value in sorted(values))
+
+    # --- between tasks and tokens ------------------------------------------------------------
+
+    def encode(self, task: Task, index: int = 0) -> Encoded:
+        """Return input `index` of a task as a network takes it."""
+        grid = task.inputs[index]
+        tokens = self.encode_grid(grid)
+        return Encoded(tokens, self.vocabulary.is_given[tokens], grid.shape)
+
+    def encode_answer(self, task: Task, answer: Grid, index: int = 0) -> Tokens:
+        """Return an answer to input `index` of a task as int32 tokens of shape (N,)."""
+        return self.encode_grid(answer)
 
     def encode_grid(self, grid: Grid) -> Tokens:
-        """A grid as int32 tokens of shape (N,)."""
-        return grid.cells.reshape(-1).astype(np.int32) + 1
+        """Return a board as int32 tokens of shape (N,): the value v is token ``v + first``."""
+        return grid.cells.reshape(-1).astype(np.int32) + self.vocabulary.first
 
-    def decode(self, tokens: npt.NDArray[np.integer[Any]]) -> Grid:
-        """Tokens of shape (N,) as a grid; padding reads as an empty cell."""
-        return Grid(np.maximum(np.asarray(tokens, dtype=np.int64) - 1, 0).reshape(self.shape))
+    def decode(self, tokens: npt.NDArray[np.integer[Any]], shape: Shape | None = None) -> Grid:
+        """Return tokens of shape (N,) as a board; padding reads as the value 0."""
+        values = np.maximum(np.asarray(tokens, np.int64) - self.vocabulary.first, 0)
+        return Grid(values.reshape(self.shape if shape is None else shape))
 
-    def decode_task(self, tokens: npt.NDArray[np.integer[Any]]) -> Task:
-        """The task that a row of tokens encodes."""
-        return Task((self.decode(tokens),))
+    def decode_task(self, tokens: npt.NDArray[np.integer[Any]], shape: Shape | None = None) -> Task:
+        """Return the task that tokens of shape (N,) encode."""
+        return Task((self.decode(tokens, shape),))
 
-    def value_names(self) -> Sequence[str]:
-        """Names of the values that an answer may hold, in the order of their tokens."""
-        return self.vocabulary[self.answer_offset :]
+    # --- for training ------------------------------------------------------------------------
+
+    def generator_options(self, options: Any) -> dict[str, Any]:
+        """Return options of `generate` with its defaults, checked by `Options`.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, its value, and what is accepted.
+        """
+        try:
+            checked = self.Options.model_validate(options)
+        except ValidationError as error:
+            what = f"generator options of {self.name}"
+            raise ConfigError(explain(error, what, self.Options.model_fields)) from None
+        return {name: getattr(checked, name) for name in type(checked).model_fields}
+
+    def examples(self, n: int, seed: int, options: Mapping[str, Any] | None = None) -> Examples:
+        """Return the first n of an endless list of generated puzzles, one list a seed."""
+        chosen = self.generator_options(dict(options or {}))
+        tasks = [self.generate(np.random.default_rng((seed, i)), **chosen) for i in range(n)]
+        return self.encode_examples(tasks)
+
+    def source(self, options: Mapping[str, Any], seed: int) -> Source:
+        """Return an endless source of generated puzzles."""
+        return GeneratedSource(self, options, seed)
+
+    def encode_examples(self, tasks: Sequence[Task]) -> Examples:
+        """Return tasks with answers as examples, one an input.
+
+        Raises
+        ------
+        InvalidInputError
+            If a task has no answer, or boards differ in shape.
+        """
+        encoded, answers = [], []
+        for task in tasks:
+            if task.answers is None:
+                raise InvalidInputError(f"{task.name or 'a task'} has no answer to learn from")
+            encoded += [self.encode(task, index) for index in range(len(task.inputs))]
+            answers += [self.encode_answer(task, one, i) for i, one in enumerate(task.answers)]
+        if len({one.shape for one in encoded}) != 1:
+            raise InvalidInputError(
+                f"examples must be on boards of one shape; got {shown({e.shape for e in encoded})}"
+            )
+        wanted = np.stack(answers)
+        return Examples(
+            np.stack([one.tokens for one in encoded]),
+            wanted,
+            np.array([one.identifier for one in encoded], np.int32),
+            wanted >= self.vocabulary.first,
+            encoded[0].shape,
+        )
+
+    def fingerprint(self, tokens: Tokens, shape: Shape | None = None) -> npt.NDArray[np.uint64]:
+        """Return a hash of each puzzle, by which training leaves out what is held out.
+
+        Puzzles that a symmetry maps to each other should have the same one; here only equal ones
+        have.
+
+        Parameters
+        ----------
+        tokens : int32 array of shape (n, N)
+        shape : (rows, columns), optional
+            Of the boards; default the domain's own.
+
+        Returns
+        -------
+        uint64 array of shape (n,)
+        """
+        digests = b"".join(
+            hashlib.blake2b(np.ascontiguousarray(row, np.int32).tobytes(), digest_size=8).digest()
+            for row in tokens
+        )
+        prints: npt.NDArray[np.uint64] = np.frombuffer(digests, np.uint64).copy()
+        return prints
+
+    # --- for people --------------------------------------------------------------------------
+
+    def format(self, grid: Grid) -> str:
+        """Return a board as people like to see it: here, a line of symbols a row."""
+        symbols = self.vocabulary.symbols
+        return "\n".join(line_of(symbols, row) for row in grid)
+
+    def to_line(self, grid: Grid) -> str:
+        """Return a board on one line, row by row, as `parse` reads it."""
+        return line_of(self.vocabulary.symbols, grid.cells)
+
+    def borders(self, shape: Shape) -> tuple[Border, ...]:
+        """Return the thick lines of a board: here, its frame."""
+        return frame(shape)
+
+    def picture(
+        self,
+        task: Task,
+        answer: Grid | None = None,
+        index: int = 0,
+        *,
+        certainty: npt.NDArray[np.floating[Any]] | None = None,
+        before: Grid | None = None,
+        tried: Collection[tuple[int, int]] = (),
+    ) -> Picture:
+        """Return what is drawn of input `index` of a task, or of an answer to it.
+
+        Parameters
+        ----------
+        task : Task
+        answer : Grid, optional
+            Default: the puzzle itself.
+        index : int
+        certainty : array of shape (rows, columns), optional
+            How sure the model is of each cell, 0..1. Default: certain everywhere.
+        before : Grid, optional
+            The answer a step before; cells that differ are marked.
+        tried : collection of (row, column)
+            Cells that an attempt fills in.
+        """
+        puzzle = task.inputs[index]
+        grid = puzzle if answer is None else answer
+        given = np.zeros(grid.shape, bool)
+        if puzzle.shape == grid.shape:
+            given = self.vocabulary.given_values[puzzle.cells]
+        marked = np.zeros(grid.shape, bool)
+        for row, column in tried:
+            marked[row, column] = True
+        sure = np.ones(grid.shape, np.float32)
+        if certainty is not None:
+            sure = np.where(given, 1, certainty).astype(np.float32)
+        changed = np.zeros(grid.shape, bool)
+        if before is not None and before.shape == grid.shape:
+            changed = (before.cells != grid.cells) & ~given
+        symbols, colours = self.vocabulary.symbols, self.vocabulary.colours
+        return Picture(
+            tuple(tuple(symbols[value] for value in row) for row in grid.tolist()),
+            tuple(tuple(colours[value] for value in row) for row in grid.tolist()),
+            given,
+            sure,
+            changed,
+            marked,
+            self.borders(grid.shape),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a host in another language needs, as plain data for JSON."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "any_size": self.any_size,
+            "tokens": self.vocabulary.describe(),
+            "borders": [list(line) for line in self.borders(self.shape)],
+        }
 
     def __repr__(self) -> str:
         return f"<Domain {self.name}>"
+
+
+class GeneratedSource:
+    """An endless source of what `Domain.examples` makes, a seed a draw.
+
+    Parameters
+    ----------
+    domain : Domain
+    options : mapping
+        Of the generator.
+    seed : int
+    """
+
+    def __init__(self, domain: Domain, options: Mapping[str, Any], seed: int) -> None:
+        self.domain, self.options, self.seed = domain, dict(options), seed
+        self.shape = domain.shape
+        self.made = 0
+
+    def draw(self, n: int) -> Examples:
+        """Return the next n examples."""
+        self.made += 1
+        # A list of its own for each draw: its first puzzles then don't depend on n.
+        seed = int(np.random.SeedSequence((self.seed, self.made)).generate_state(1, np.uint64)[0])
+        return self.domain.examples(n, seed >> 1, self.options)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of draws."""
+        return {"made": self.made}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.made = int(state["made"])
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+__all__ = ["Domain", "Encoded", "Examples", "GeneratedSource", "NoOptions", "Shape", "Source"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trm_sdk.structure import Structure
+from trm_sdk.validation import is_int
 
 Mixer = Literal["mlp_t", "attention", "structured"]
 Positions = Literal["rope", "learned", "none"]
+_LARGEST = 1 << 20
+_Token = Annotated[int, Field(ge=0, le=_LARGEST)]
+_Width = Annotated[int, Field(gt=0, le=_LARGEST)]
 
 
 class ModelConfig(BaseModel):
@@ -40,12 +44,18 @@ class ModelConfig(BaseModel):
     puzzle_emb_ndim, puzzle_emb_len, num_puzzle_identifiers : int
         Learned prefix a puzzle: `puzzle_emb_len` positions holding a vector of `puzzle_emb_ndim`
         numbers (zero-padded), one of `num_puzzle_identifiers`. 0 dimensions: no vector.
-    output_offset : int
-        Logit column k stands for token ``k + output_offset``. 0 in the reference implementation;
-        structured models have logits for the values alone.
-    givens_from : int or None
-        Input tokens from this one on are given and stand in the answer as they are; None: every
-        cell is answered by the network.
+    answer_tokens : tuple of int or None
+        Logit column k stands for token ``answer_tokens[k]``, ascending. None, as in the reference
+        implementation: there is a column for every token.
+    given_tokens : tuple of int
+        Input tokens that stand in the answer as they are. Default none: every cell is answered by
+        the network.
+    heads : mapping from name to int
+        Further heads over the cells of a structured model, each with so many logits a cell: what a
+        domain's auxiliary targets are learned by.
+    halt_pool : {"mean", "mean_max"}
+        What a structured model's halting head sees of the answer y: its mean over all nodes, or
+        mean and maximum. Default mean.
     halt_max_steps : int
         Steps that a model made for a domain takes when solving, if nobody says otherwise
         (`ModelSpec.for_domain`); the reference's name for it.
@@ -54,6 +64,23 @@ class ModelConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_format_1(cls, data: Any) -> Any:
+        """Read the offsets by which the first format stated what tokens are for."""
+        if not isinstance(data, dict) or not {"output_offset", "givens_from"} & set(data):
+            return data
+        data = dict(data)
+        size = data.get("vocab_size")
+        for old, new in (("output_offset", "answer_tokens"), ("givens_from", "given_tokens")):
+            start = data.pop(old, None)
+            if start is None or (old == "output_offset" and start == 0):
+                continue
+            if not (is_int(start) and is_int(size) and 0 <= start <= size <= _LARGEST):
+                raise ValueError(f"{old} must be at most vocab_size {size}; got {start!r}")
+            data[new] = tuple(range(start, size))
+        return data
 
     vocab_size: int = Field(gt=1)
     seq_len: int = Field(gt=0)
@@ -71,18 +98,24 @@ class ModelConfig(BaseModel):
     puzzle_emb_ndim: int = Field(default=0, ge=0)
     puzzle_emb_len: int = Field(default=0, ge=0)
     num_puzzle_identifiers: int = Field(default=1, gt=0)
-    output_offset: int = Field(default=0, ge=0)
-    givens_from: int | None = Field(default=None, ge=0)
+    answer_tokens: tuple[_Token, ...] | None = None
+    given_tokens: tuple[_Token, ...] = ()
+    heads: dict[str, _Width] = Field(default_factory=dict)
+    halt_pool: Literal["mean", "mean_max"] = "mean"
     halt_max_steps: int = Field(default=16, gt=0)
     structure: Structure | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
-        if self.output_offset >= self.vocab_size:
-            raise ValueError(
-                f"output_offset must be below vocab_size {self.vocab_size}; "
-                f"got {self.output_offset}"
-            )
+        for name in ("answer_tokens", "given_tokens"):
+            tokens = getattr(self, name) or ()
+            if list(tokens) != sorted(set(tokens)) or any(t >= self.vocab_size for t in tokens):
+                raise ValueError(
+                    f"{name} must be ascending tokens below vocab_size {self.vocab_size}; "
+                    f"got {tokens}"
+                )
+        if self.answer_tokens == ():
+            raise ValueError("answer_tokens must name at least one token; got ()")
         if self.mixer == "attention" and self.hidden_size % self.num_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
@@ -96,10 +129,6 @@ class ModelConfig(BaseModel):
             )
         if self.positions == "learned" and self.mixer == "structured":
             raise ValueError("positions='learned' is for mixer='mlp_t' and 'attention'")
-        if self.givens_from is not None and self.givens_from > self.vocab_size:
-            raise ValueError(
-                f"givens_from must be at most vocab_size {self.vocab_size}; got {self.givens_from}"
-            )
         if self.puzzle_emb_ndim > self.puzzle_emb_len * self.hidden_size:
             raise ValueError(
                 f"puzzle_emb_ndim {self.puzzle_emb_ndim} does not fit into puzzle_emb_len "
@@ -114,12 +143,28 @@ class ModelConfig(BaseModel):
                 )
             if self.puzzle_emb_len:
                 raise ValueError("mixer='structured' takes no puzzle embedding")
+            if self.heads and self.structure.interchangeable_values:
+                raise ValueError("heads need a structure whose nodes are cells, without 'values'")
+        elif self.heads or self.halt_pool != "mean":
+            raise ValueError("heads and halt_pool are for mixer='structured'")
         return self
+
+    @property
+    def output_tokens(self) -> tuple[int, ...]:
+        """The token that each logit column stands for."""
+        if self.answer_tokens is None:
+            return tuple(range(self.vocab_size))
+        return self.answer_tokens
 
     @property
     def outputs(self) -> int:
         """Logits a cell."""
-        return self.vocab_size - self.output_offset
+        return self.vocab_size if self.answer_tokens is None else len(self.answer_tokens)
+
+    @property
+    def any_size(self) -> bool:
+        """Whether tokens are of shape (batch, rows, columns), for boards of any size."""
+        return self.mixer == "structured" and self.structure is not None and self.structure.any_size
 
     @property
     def swiglu_size(self) -> int:
@@ -133,11 +178,22 @@ class ModelConfig(BaseModel):
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        """Shape of y and of z without the batch axis."""
+        """Shape of y and of z without the batch axis, on the model's own board."""
+        return self.state_shape_of(None if self.structure is None else self.structure.shape)
+
+    def token_shape_of(self, board: tuple[int, int]) -> tuple[int, ...]:
+        """Shape of the tokens of a board without the batch axis: its own, or flat."""
+        return board if self.any_size else (board[0] * board[1],)
+
+    def state_shape_of(self, board: tuple[int, int] | None) -> tuple[int, ...]:
+        """Shape of y and of z without the batch axis, on a board of this shape."""
         if self.mixer != "structured":
             return self.puzzle_emb_len + self.seq_len, self.hidden_size
         assert self.structure is not None
         values = self.outputs if self.structure.interchangeable_values else 1
+        if self.any_size:
+            assert board is not None
+            return *board, values, self.hidden_size
         return self.seq_len, values, self.hidden_size
 
 

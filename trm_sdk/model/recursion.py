@@ -41,16 +41,31 @@ class TRM(nn.Module):
     `StructuredNetwork`) is the config's choice and shows nowhere else.
     """
 
+    is_given: Tensor
+    output_tokens: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.network: PaperNetwork | StructuredNetwork = (
             StructuredNetwork(config) if config.mixer == "structured" else PaperNetwork(config)
         )
+        given = torch.zeros(config.vocab_size, dtype=torch.bool)
+        given[list(config.given_tokens)] = True
+        self.register_buffer("is_given", given, persistent=False)
+        self.register_buffer("output_tokens", torch.tensor(config.output_tokens), persistent=False)
 
-    def initial_state(self, batch: int) -> State:
-        """The state every puzzle starts from, expanded to `batch` rows."""
-        shape = (batch, *self.config.state_shape)
+    def initial_state(self, batch: int, board: tuple[int, int] | None = None) -> State:
+        """The state every puzzle starts from, expanded to `batch` rows.
+
+        Parameters
+        ----------
+        batch : int
+        board : (rows, columns), optional
+            Of the puzzles, for models of any size; default the model's own.
+        """
+        inner = self.config.state_shape if board is None else self.config.state_shape_of(board)
+        shape = (batch, *inner)
         return State(self.network.y_init.expand(shape), self.network.z_init.expand(shape))
 
     def recurse(
@@ -107,6 +122,7 @@ class TRM(nn.Module):
         Parameters
         ----------
         tokens : integer Tensor of shape (batch, seq_len)
+            Or (batch, rows, columns), for models of any size.
         state : State
         puzzle_identifiers : integer Tensor of shape (batch,), optional
             For models with a puzzle embedding; zeros by default.
@@ -114,7 +130,7 @@ class TRM(nn.Module):
         Returns
         -------
         state : State
-        logits : float32 Tensor of shape (batch, seq_len, config.outputs)
+        logits : float32 Tensor of shape (\\*tokens.shape, config.outputs)
         halt_logit : float32 Tensor of shape (batch,)
             Positive where the model holds its answer for right.
         """
@@ -124,7 +140,5 @@ class TRM(nn.Module):
 
     def answer(self, tokens: Tensor, logits: Tensor) -> Tensor:
         """The tokens that the logits stand for, with givens kept where the config says so."""
-        best = logits.argmax(-1).to(tokens.dtype) + self.config.output_offset
-        if self.config.givens_from is None:
-            return best
-        return torch.where(tokens >= self.config.givens_from, tokens, best)
+        best = self.output_tokens.to(tokens.dtype)[logits.argmax(-1)]
+        return torch.where(self.is_given[tokens.long()], tokens, best)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.layers import Linear, rms_norm, truncated_normal_
-from trm_sdk.structure import Relation, Structure
+from trm_sdk.structure import Board, Columns, Groups, Neighbourhood, Offsets, Rows, Structure
 
 
 def factorise(structure: Structure) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
@@ -35,11 +35,16 @@ def factorise(structure: Structure) -> tuple[tuple[int, ...], dict[str, tuple[in
     axes : dict from relation name to the axes that its groups run over
         Relations that are no such product are left out.
     """
+    sets = {
+        relation.name: relation.groups_on(structure.shape)
+        for relation in structure.over_cells
+        if not isinstance(relation, (Neighbourhood, Offsets))
+    }
     strides: dict[str, list[tuple[int, int]]] = {}
-    for relation in structure.relations:
-        found = _strides(relation, structure.cells)
+    for name, groups in sets.items():
+        found = _strides(groups, structure.cells)
         if found is not None:
-            strides[relation.name] = found
+            strides[name] = found
     bounds = {1, structure.cells}
     accepted: dict[str, list[tuple[int, int]]] = {}
     for name, steps in strides.items():
@@ -58,7 +63,6 @@ def factorise(structure: Structure) -> tuple[tuple[int, ...], dict[str, tuple[in
         for name, steps in accepted.items()
     }
     cells = np.arange(structure.cells).reshape(shape)
-    sets = {relation.name: relation.sets for relation in structure.relations}
     exact = {
         name: over
         for name, over in axes.items()
@@ -68,13 +72,13 @@ def factorise(structure: Structure) -> tuple[tuple[int, ...], dict[str, tuple[in
     return shape, exact
 
 
-def _strides(relation: Relation, cells: int) -> list[tuple[int, int]] | None:
+def _strides(groups: tuple[tuple[int, ...], ...], cells: int) -> list[tuple[int, int]] | None:
     """The mixed-radix (stride, size) pairs of the group that holds cell 0, if it is one."""
-    members = [cell for group in relation.sets for cell in group]
-    if relation.kind != "groups" or sorted(members) != list(range(cells)):
+    members = [cell for group in groups for cell in group]
+    if sorted(members) != list(range(cells)):
         return None
-    first = sorted(next(group for group in relation.sets if 0 in group))
-    if any(len(group) != len(first) for group in relation.sets):
+    first = sorted(next(group for group in groups if 0 in group))
+    if any(len(group) != len(first) for group in groups):
         return None
     steps, done = [], 1
     while done < len(first):
@@ -94,22 +98,55 @@ def _slices(cells: np.ndarray, over: tuple[int, ...]) -> list[list[int]]:
 
 
 class AxisPool(nn.Module):
-    """Pool over axes of the factorised cells; see `factorise`."""
+    """Pool over axes of the cells: those of `factorise`, or row and column of any board."""
 
-    def __init__(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    def __init__(self, axes: tuple[int, ...]) -> None:
         super().__init__()
-        self.shape = shape
         self.axes = tuple(axis + 1 for axis in axes)  # after the batch axis
-        self.scale = 1 / math.sqrt(math.prod(shape[axis] for axis in axes))
 
     def forward(self, nodes: Tensor) -> Tensor:
-        """(batch, *shape, values, channels) to (batch, *1 or size, values, 2 * channels)."""
-        total = nodes.sum(self.axes, keepdim=True) * self.scale
+        """(batch, *cell axes, values, channels) to (batch, *1 or size, values, 2 * channels)."""
+        scale = 1 / math.sqrt(math.prod(nodes.shape[axis] for axis in self.axes))
+        total = nodes.sum(self.axes, keepdim=True) * scale
         return torch.cat((total, nodes.amax(self.axes, keepdim=True)), dim=-1)
 
     def spread(self, pooled: Tensor) -> Tensor:
         """What each node hears of the pooled groups: broadcasting does it."""
         return pooled
+
+
+class Taps(nn.Module):
+    """What a node hears of its neighbours: a depthwise convolution with a weight a tap.
+
+    Weights are of shape (channels, taps), in the order of the relation's offsets, and are laid out
+    as a kernel in every pass; zeros stand beyond the board's edge.
+    """
+
+    places: Tensor
+
+    def __init__(self, relation: Offsets, channels: int) -> None:
+        super().__init__()
+        high, wide = relation.reach
+        self.kernel = (2 * high + 1, 2 * wide + 1)
+        self.padding = (high, wide)
+        places = [(row + high) * self.kernel[1] + column + wide for row, column in relation.offsets]
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        taps = len(places)
+        self.weight = nn.Parameter(
+            truncated_normal_(torch.empty(channels, taps), 1 / math.sqrt(taps))
+        )
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        """(batch, rows, columns, values, channels) to the same shape."""
+        channels, values = nodes.shape[-1], nodes.shape[-2]
+        kernel = self.weight.new_zeros(channels, math.prod(self.kernel))
+        kernel = kernel.index_copy(1, self.places, self.weight).view(channels, 1, *self.kernel)
+        # Values beside channels: one convolution over memory as it lies ("channels last").
+        images = nodes.flatten(-2).permute(0, 3, 1, 2)
+        heard = F.conv2d(
+            images, kernel.repeat(values, 1, 1, 1), padding=self.padding, groups=values * channels
+        )
+        return heard.permute(0, 2, 3, 1).reshape(nodes.shape)
 
 
 class SetPool(nn.Module):
@@ -121,18 +158,20 @@ class SetPool(nn.Module):
     heard: Tensor
     heard_present: Tensor
 
-    def __init__(self, shape: tuple[int, ...], relation: Relation) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], sets: tuple[tuple[int, ...], ...], *, neighbourhood: bool
+    ) -> None:
         super().__init__()
         self.shape = shape
         cells = math.prod(shape)
-        index, present = _padded([list(group) for group in relation.sets])
+        index, present = _padded([list(group) for group in sets])
         self.register_buffer("members", index, persistent=False)
         self.register_buffer("present", present[None, :, :, None, None], persistent=False)
         scale = 1 / present.sum(1).clamp(min=1).sqrt()
         self.register_buffer("scale", scale[None, :, None, None], persistent=False)
-        self.neighbourhood = relation.kind == "neighbourhood"
+        self.neighbourhood = neighbourhood
         hearers: list[list[int]] = [[] for _ in range(cells)]
-        for number, group in enumerate(relation.sets):
+        for number, group in enumerate(sets):
             for cell in group:
                 hearers[cell].append(number)
         index, present = _padded(hearers)
@@ -175,20 +214,30 @@ def _padded(sets: list[list[int]]) -> tuple[Tensor, Tensor]:
 class StructuredBlock(nn.Module):
     """``x + down(silu(gate) * up)``, normalised, with gate and up made of node and group terms."""
 
-    def __init__(
-        self, config: ModelConfig, pools: dict[str, str], value_pool: bool, eps: float
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        assert config.structure is not None  # ModelConfig checks it
+        structure = config.structure
         size, hidden = config.hidden_size, config.swiglu_size
-        self.eps = eps
+        self.eps = config.rms_norm_eps
         self.node = nn.Linear(size, 2 * hidden)
+        keys = {one.weights_key: isinstance(one, Offsets) for one in structure.over_cells}
+        # A group says its sum and its maximum, a neighbourhood of taps one number a channel.
         self.relations = nn.ModuleDict(
-            {key: Linear(2 * size, 2 * hidden) for key in dict.fromkeys(pools.values())}
+            {key: Linear(size if taps else 2 * size, 2 * hidden) for key, taps in keys.items()}
         )
-        self.value = Linear(2 * size, 2 * hidden) if value_pool else None
+        self.taps = nn.ModuleDict(
+            {
+                one.weights_key: Taps(one, size)
+                for one in structure.over_cells
+                if isinstance(one, Offsets)
+            }
+        )
+        by_value = structure.interchangeable_values
+        self.value = Linear(2 * size, 2 * hidden) if by_value else None
         self.down = Linear(hidden, size)
         # Gate and up are sums of several maps: keep the sum at the scale of one.
-        terms = 1 + len(pools) + value_pool
+        terms = 1 + len(structure.over_cells) + by_value
         with torch.no_grad():
             truncated_normal_(self.node.weight, 1 / math.sqrt(size * terms))
             self.node.bias.zero_()
@@ -203,9 +252,14 @@ class StructuredBlock(nn.Module):
         # The bias as a term of the sum: a compiler fuses it with the rest, where a product with a
         # bias first fills its result with copies of it.
         mixed = F.linear(x, self.node.weight) + self.node.bias
-        for name, pool in pools.items():
-            assert isinstance(pool, (AxisPool, SetPool))
-            mixed = mixed + pool.spread(self.relations[keys[name]](pool(x)))
+        for name, key in keys.items():
+            linear = self.relations[key]
+            if key in self.taps:
+                mixed = mixed + linear(self.taps[key](x))
+            else:
+                pool = pools[name]
+                assert isinstance(pool, (AxisPool, SetPool))
+                mixed = mixed + pool.spread(linear(pool(x)))
         if self.value is not None:
             scale = 1 / math.sqrt(x.shape[-2])
             over_values = torch.cat(
@@ -221,8 +275,13 @@ class StructuredNetwork(nn.Module):
 
     States are of shape (batch, cells, values, hidden_size); values is 1 where values are not
     interchangeable. No weight depends on the number of cells, groups or (where interchangeable)
-    values, so the weights of a 9x9 model run on a 16x16 board as they are.
+    values, so the weights of a 9x9 model run on a 16x16 board as they are. Where the structure
+    allows it (`Structure.any_size`) tokens are of shape (batch, rows, columns) and states of shape
+    (batch, rows, columns, values, hidden_size), whatever the board.
     """
+
+    token_values: Tensor
+    output_tokens: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -230,47 +289,47 @@ class StructuredNetwork(nn.Module):
         structure, size = config.structure, config.hidden_size
         self.config = config
         self.by_value = structure.interchangeable_values
-        self.shape, axes = factorise(structure)
-        self.pools = nn.ModuleDict(
-            {
-                relation.name: AxisPool(self.shape, axes[relation.name])
-                if relation.name in axes
-                else SetPool(self.shape, relation)
-                for relation in structure.relations
-            }
-        )
-        self.keys = {relation.name: relation.weights_key for relation in structure.relations}
+        self.shape, self.pools = _pools(structure)
+        self.keys = {relation.name: relation.weights_key for relation in structure.over_cells}
         # By value: this value is given here, another one is, none is. Otherwise: one a token.
         rows = 3 if self.by_value else config.vocab_size
         self.embed_tokens = nn.Parameter(truncated_normal_(torch.empty(rows, size), 1.0))
-        self.layers = nn.ModuleList(
-            StructuredBlock(config, self.keys, self.by_value, config.rms_norm_eps)
-            for _ in range(config.L_layers)
-        )
+        if self.by_value:
+            stands = torch.zeros(config.vocab_size, dtype=torch.int32)
+            stands[list(config.output_tokens)] = 1
+            self.register_buffer("token_values", stands, persistent=False)
+            tokens = torch.tensor(config.output_tokens, dtype=torch.int32)
+            self.register_buffer("output_tokens", tokens, persistent=False)
+        self.layers = nn.ModuleList(StructuredBlock(config) for _ in range(config.L_layers))
         self.lm_head = nn.Linear(size, 1 if self.by_value else config.outputs)
-        self.q_head = nn.Linear(size, 1)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(size, width) for name, width in config.heads.items()}
+        )
+        self.q_head = nn.Linear(size if config.halt_pool == "mean" else 2 * size, 1)
         with torch.no_grad():
-            truncated_normal_(self.lm_head.weight, 1 / math.sqrt(size))
-            self.lm_head.bias.zero_()
+            for head in (self.lm_head, *self.heads.values()):
+                assert isinstance(head, nn.Linear)
+                truncated_normal_(head.weight, 1 / math.sqrt(size))
+                head.bias.zero_()
             self.q_head.weight.zero_()
             self.q_head.bias.fill_(-5.0)
         self.y_init = nn.Parameter(truncated_normal_(torch.empty(size), 1.0))
         self.z_init = nn.Parameter(truncated_normal_(torch.empty(size), 1.0))
 
     def embed(self, tokens: Tensor, puzzle_identifiers: Tensor | None) -> Tensor:
-        """Input embedding x, shape (batch, cells, values, hidden_size)."""
+        """Input embedding x, shape (\\*tokens.shape, values, hidden_size)."""
         if not self.by_value:
-            return F.embedding(tokens, self.embed_tokens)[:, :, None]
-        config = self.config
-        values = torch.arange(config.outputs, device=tokens.device, dtype=tokens.dtype)
-        token = tokens[:, :, None]
-        other = (token >= config.output_offset).to(tokens.dtype)  # 1: given, 0: not
-        kind = torch.where(token == values + config.output_offset, 0, 2 - other)
+            return F.embedding(tokens, self.embed_tokens).unsqueeze(-2)
+        token = tokens.unsqueeze(-1)
+        other = self.token_values[token]  # 1: some value is given, 0: none is
+        kind = torch.where(token == self.output_tokens, 0, 2 - other)
         return F.embedding(kind, self.embed_tokens)
 
     def forward(self, state: Tensor) -> Tensor:
         """One pass of the network over a state with everything already added in."""
-        nodes = state.view(len(state), *self.shape, *state.shape[-2:])
+        nodes = state
+        if not self.config.any_size:
+            nodes = state.view(len(state), *self.shape, *state.shape[-2:])
         for layer in self.layers:
             nodes = layer(nodes, self.pools, self.keys)
         return nodes.view(state.shape)
@@ -280,7 +339,45 @@ class StructuredNetwork(nn.Module):
         return state
 
     def readout(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (batch, cells, outputs) and halting logit (batch,) of an answer y, in float32."""
+        """Float32 logits (\\*tokens.shape, outputs) and halting logit (batch,) of an answer."""
         logits = self.lm_head(y)
         logits = logits.squeeze(-1) if self.by_value else logits.squeeze(-2)
-        return logits.float(), self.q_head(y.mean((1, 2)))[:, 0].float()
+        over = tuple(range(1, y.ndim - 1))
+        seen = y.mean(over)
+        if self.config.halt_pool == "mean_max":
+            seen = torch.cat((seen, y.amax(over)), dim=-1)
+        return logits.float(), self.q_head(seen)[:, 0].float()
+
+    def auxiliary(self, y: Tensor) -> dict[str, Tensor]:
+        """Float32 logits (\\*tokens.shape, width) of each of the config's further heads."""
+        return {name: head(y).squeeze(-2).float() for name, head in self.heads.items()}
+
+
+def _pools(structure: Structure) -> tuple[tuple[int, ...], nn.ModuleDict]:
+    """Axes of the cells, and how each relation but those of taps is pooled."""
+    pools = nn.ModuleDict()
+    if structure.any_size:
+        shape: tuple[int, ...] = structure.shape
+        axes: dict[str, tuple[int, ...]] = {}
+        for relation in structure.over_cells:
+            if not isinstance(relation, Offsets):
+                assert isinstance(relation, (Rows, Columns, Board))
+                over = {"rows": (1,), "columns": (0,), "board": (0, 1)}[relation.kind]
+                pools[relation.name] = AxisPool(over)
+        return shape, pools
+    shape, axes = factorise(structure)
+    if any(isinstance(relation, Offsets) for relation in structure.over_cells):
+        # Neighbours are found along rows and columns; other relations gather.
+        shape, axes = structure.shape, {}
+    for relation in structure.over_cells:
+        if isinstance(relation, Offsets):
+            continue
+        if relation.name in axes:
+            pools[relation.name] = AxisPool(axes[relation.name])
+        elif isinstance(relation, (Neighbourhood, Groups)):
+            near = isinstance(relation, Neighbourhood)
+            pools[relation.name] = SetPool(shape, relation.sets, neighbourhood=near)
+        else:
+            sets = relation.groups_on(structure.shape)
+            pools[relation.name] = SetPool(shape, sets, neighbourhood=False)
+    return shape, pools

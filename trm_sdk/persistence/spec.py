@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import CheckpointError
-from trm_sdk.messages import explain
+from trm_sdk.messages import explain, shown
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 
-FORMAT = 1
+FORMAT = 2
 _Size = Annotated[int, Field(gt=0)]
 
 
@@ -38,7 +40,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
+    format: int = Field(default=1, ge=1)
     domain: str
     vocabulary: tuple[str, ...]
     grid_shape: tuple[_Size, _Size]
@@ -68,8 +70,9 @@ class ModelSpec(BaseModel):
     ) -> ModelSpec:
         """The spec of a model made for a domain."""
         return cls(
+            format=FORMAT,
             domain=domain.name,
-            vocabulary=domain.vocabulary,
+            vocabulary=domain.vocabulary.names,
             grid_shape=domain.shape,
             model=model,
             solve=solve or SolveOptions(max_steps=model.halt_max_steps),
@@ -99,32 +102,47 @@ class ModelSpec(BaseModel):
         return spec
 
     def to_json(self, indent: int | None = None) -> str:
-        """The spec as JSON, with only what differs from the defaults of the model."""
-        return self.model_dump_json(indent=indent, exclude_defaults=True)
+        """Return the spec as JSON, with only what differs from the defaults of the model."""
+        data = self.model_dump(mode="json", exclude_defaults=True) | {"format": FORMAT}
+        if indent is None:
+            return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        return _short_lists_on_a_line(json.dumps(data, ensure_ascii=False, indent=indent))
 
     def check_domain(self, domain: Domain, source: str | Path = "the model") -> None:
         """Refuse a domain that this model was not made for.
+
+        A model of any size takes every board of its domain's family.
 
         Raises
         ------
         CheckpointError
         """
-        if (self.domain, self.vocabulary, self.grid_shape) != (
-            domain.name,
-            domain.vocabulary,
-            domain.shape,
-        ):
+        names = domain.vocabulary.names
+        same = (self.domain, self.grid_shape) == (domain.name, domain.shape)
+        if self.model.any_size and not same:
+            same = self.domain.partition("-")[0] == domain.family.partition("-")[0]
+        if not same or self.vocabulary != names:
             raise CheckpointError(
                 f"{source} is a model of {self.domain!r} "
                 f"({self.grid_shape[0]}x{self.grid_shape[1]}, {len(self.vocabulary)} tokens), "
-                f"not of {domain.name!r} "
-                f"({domain.shape[0]}x{domain.shape[1]}, {len(domain.vocabulary)} tokens)"
+                f"not of {domain.name!r} ({domain.shape[0]}x{domain.shape[1]}, {len(names)} tokens)"
             )
         model = self.model
         # Its nodes are (cell, value) pairs, and no weight tells how many values there are.
         by_value = model.structure is not None and model.structure.interchangeable_values
-        if model.mixer == "structured" and by_value and model.output_offset != domain.answer_offset:
+        answers = domain.vocabulary.answer_tokens
+        if model.mixer == "structured" and by_value and model.output_tokens != answers:
             raise CheckpointError(
-                f"{source} answers with the tokens from {model.output_offset} on "
-                f"(output_offset); the values of {domain.name!r} begin at {domain.answer_offset}"
+                f"{source} answers with the tokens {shown(model.output_tokens)}; "
+                f"answers of {domain.name!r} are made of {shown(answers)}"
             )
+
+
+def _short_lists_on_a_line(text: str) -> str:
+    """JSON whose lists of plain values stand on one line each."""
+    plain = r'(?:"(?:[^"\\]|\\.)*"|[-\w.]+)'
+    return re.sub(
+        rf"\[\s*({plain}(?:,\s*{plain})*)\s*\]",
+        lambda found: "[" + re.sub(r",\s*(?=[\"\w-])", ", ", found[1]) + "]",
+        text,
+    )

@@ -59,10 +59,10 @@ def draw_board(
     drawing, font_of, new = _pillow()
     _check_number("cell", cell, 8, 512, "pixels")
     rows, columns = grid.shape
-    margin, symbols = max(2, cell // 16), _symbols(grid)
+    margin, picture = max(2, cell // 16), domain.picture(task, grid, certainty=certainty)
     image: Image = new("RGB", (columns * cell + 2 * margin, rows * cell + 2 * margin), _PAPER)
     draw, font = drawing(image), font_of(round(cell * 0.6))
-    given = task.grid.cells > 0 if task.grid.shape == grid.shape else np.zeros(grid.shape, bool)
+    given = picture.given
     for row in range(rows):
         for column in range(columns):
             left, top = margin + column * cell, margin + row * cell
@@ -73,11 +73,11 @@ def draw_board(
                 continue
             draw.rectangle(box, fill=_GIVEN if given[row, column] else _PAPER, outline=_LINE)
             if value:
-                sure = 1.0 if certainty is None else float(certainty[row, column])
+                sure = float(picture.certainty[row, column])
                 ink = _INK if given[row, column] else _blend(sure)
                 middle = (left + cell / 2, top + cell / 2)
-                draw.text(middle, symbols[row][column], fill=ink, font=font, anchor="mm")
-    for line in _borders(domain, grid.shape):
+                draw.text(middle, picture.symbols[row][column], fill=ink, font=font, anchor="mm")
+    for line in picture.borders:
         draw.line([margin + cell * place for place in line], fill=_INK, width=margin)
     return image
 
@@ -165,16 +165,6 @@ def _pillow() -> tuple[Any, Any, Any]:
     return ImageDraw.Draw, ImageFont.load_default, Image.new
 
 
-def _symbols(grid: Grid) -> list[list[str]]:
-    """What is written into each cell: digits, then letters where there are many values."""
-    try:
-        line = grid.to_line()
-    except InvalidInputError:
-        return [[str(value) for value in row] for row in grid.tolist()]
-    columns = grid.shape[1]
-    return [list(line[start : start + columns]) for start in range(0, len(line), columns)]
-
-
 def _blend(certainty: float) -> Colour:
     """Red at 0.5 and below, through amber, to green at 1."""
     share = min(max(2 * certainty - 1, 0.0), 1.0)
@@ -182,35 +172,3 @@ def _blend(certainty: float) -> Colour:
     part = 2 * share if share < 0.5 else 2 * share - 1
     red, green, blue = (round(a + part * (b - a)) for a, b in zip(low, high, strict=True))
     return red, green, blue
-
-
-def _borders(domain: Domain, shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """The board's frame, and the edges between its regions, as (x, y, x, y) in cells."""
-    rows, columns = shape
-    lines = [(0, 0, columns, 0), (0, rows, columns, rows)]
-    lines += [(0, 0, 0, rows), (columns, 0, columns, rows)]
-    for region in _regions(domain, shape):
-        across = np.argwhere(region[:, 1:] != region[:, :-1]).tolist()
-        lines += [(column + 1, row, column + 1, row + 1) for row, column in across]
-        down = np.argwhere(region[1:] != region[:-1]).tolist()
-        lines += [(column, row + 1, column + 1, row + 1) for row, column in down]
-    return lines
-
-
-def _regions(domain: Domain, shape: tuple[int, int]) -> list[npt.NDArray[np.intp]]:
-    """Partitions of the board into groups that are neither its rows nor its columns."""
-    if domain.structure is None or domain.shape != shape:
-        return []
-    found = []
-    for relation in domain.structure.relations:
-        members = [cell for group in relation.sets for cell in group]
-        if relation.kind != "groups" or sorted(members) != list(range(domain.seq_len)):
-            continue
-        numbers = np.empty(domain.seq_len, np.intp)
-        for number, group in enumerate(relation.sets):
-            numbers[list(group)] = number
-        region = numbers.reshape(shape)
-        rows, columns = np.indices(shape)
-        if not ((region == rows).all() or (region == columns).all()):
-            found.append(region)
-    return found

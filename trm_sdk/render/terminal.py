@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trm_sdk.domains.base import Domain
-from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
 from trm_sdk.solution import Step
 from trm_sdk.task import Task
@@ -30,11 +29,8 @@ def coloured(domain: Domain, task: Task, step: Step, before: Grid | None = None)
     from rich.text import Text
 
     drawn = Text(domain.format(step.grid))
-    try:
-        symbols = step.grid.to_line()
-    except InvalidInputError:  # values that no single character stands for
-        return drawn
-    given = task.grid.cells.reshape(-1) > 0
+    symbols = domain.to_line(step.grid)
+    given = domain.vocabulary.given_values[task.grid.cells].reshape(-1)
     sure = step.probabilities.max(-1).reshape(-1)
     changed = np.zeros(len(symbols), bool)
     if before is not None:
@@ -99,7 +95,7 @@ def step_frame(
         verdict = Text("no rules to check it by", "dim")
     elif step.guesses:
         tried = " and ".join(
-            f"row {row + 1}, column {column + 1} is {domain.value_names()[value - 1]}"
+            f"row {row + 1}, column {column + 1} is {domain.vocabulary.value_names()[value]}"
             for row, column, value in step.guesses
         )
         verdict = Text(f"what if {tried}?", "dim")

@@ -69,16 +69,25 @@ class Runtime(Protocol):
     spec: ModelSpec
     batch_size: int
 
-    def start(self, tokens: Tokens) -> Any:
-        """The initial state for int32 tokens of shape (batch, N)."""
+    def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> Any:
+        """Return the initial state for puzzles.
+
+        Parameters
+        ----------
+        tokens : int32 array of shape (batch, N), or (batch, rows, columns) for models of any size
+        identifiers : int32 array of shape (batch,), optional
+            Rows of the puzzle embedding; default all 0.
+        """
         ...
 
     def step(self, state: Any) -> StepOutput:
         """One supervision step of every row."""
         ...
 
-    def restart(self, state: Any, rows: Rows, tokens: Tokens) -> Any:
-        """The state in which these rows start anew, with tokens of shape (len(rows), N)."""
+    def restart(
+        self, state: Any, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
+    ) -> Any:
+        """Return the state in which these rows start anew, with their own tokens; see `start`."""
         ...
 
     def select(self, state: Any, rows: Rows) -> Any:

@@ -51,3 +51,17 @@ class GaussianTable:
         """Read-only noise of `shape` and deviation 1."""
         place = self.place(rng)
         return self.numbers[place : place + self.size].reshape(self.shape)
+
+
+class GaussianTables:
+    """A table for every shape of state that is asked for."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[int, ...], GaussianTable] = {}
+
+    def of(self, shape: tuple[int, ...]) -> GaussianTable:
+        """Return the table for draws of this shape."""
+        table = self._tables.get(shape)
+        if table is None:
+            table = self._tables.setdefault(shape, GaussianTable(shape))
+        return table

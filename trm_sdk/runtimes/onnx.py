@@ -16,7 +16,7 @@ from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import first_line
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
-from trm_sdk.runtimes.noise import GaussianTable
+from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.validation import checked_threads
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: Version of the graph contract that this runtime speaks; see `export.graph`.
 GRAPH_FORMAT = 1
 _INPUTS = ["tokens", "y", "z"]
+_IDENTIFIERS = "puzzle_identifiers"
 _OUTPUTS = ["next_y", "next_z", "logits", "halt_logit"]
 #: Bytes of a graph up to which its batch, not its operators, is split between threads.
 SMALL_GRAPH = 2 << 20
@@ -38,10 +39,11 @@ class OnnxState:
     y and z are relative to the model's initial state, so that a start is zeros.
     """
 
-    __slots__ = ("tokens", "y", "z")
+    __slots__ = ("identifiers", "tokens", "y", "z")
 
-    def __init__(self, tokens: Tokens, y: Any, z: Any) -> None:
+    def __init__(self, tokens: Tokens, identifiers: Tokens, y: Any, z: Any) -> None:
         self.tokens = tokens
+        self.identifiers = identifiers
         self.y = y  # a float32 array, or an OrtValue on the device
         self.z = z
 
@@ -114,26 +116,27 @@ class OnnxRuntime:
             )
         self.spec = ModelSpec.from_json(metadata["trm_spec"], path)
         self.checksum = metadata.get("weights_sha256", "")
-        self._shape = self.spec.model.state_shape
         self.batch_size = best_batch_size(self.spec.model, self.device)
-        self._noise = GaussianTable(self._shape)
+        self._noise = GaussianTables()
+        self._identified = self.spec.model.num_puzzle_identifiers > 1
         self._check_signature(path)
 
     def _check_signature(self, path: Path) -> None:
         inputs = {value.name: value for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
-        if set(inputs) != set(_INPUTS) or not set(_OUTPUTS) <= outputs:
+        expected = [*_INPUTS, *([_IDENTIFIERS] if self._identified else [])]
+        if set(inputs) != set(expected) or not set(_OUTPUTS) <= outputs:
             raise CheckpointError(
-                f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}; a step graph takes "
-                f"{_INPUTS} and gives {_OUTPUTS}"
+                f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}; a step graph of this "
+                f"model takes {expected} and gives {_OUTPUTS}"
             )
         model = self.spec.model
-        for name, sizes in (
-            ("tokens", (model.seq_len,)),
-            ("y", model.state_shape),
-            ("z", model.state_shape),
-        ):
+        board, state = model.token_shape_of(self.spec.grid_shape), model.state_shape
+        for name, sizes in (("tokens", board), ("y", state), ("z", state)):
             batch, *rest = inputs[name].shape
+            if model.any_size:  # rows and columns have names, not sizes
+                sizes = tuple(sizes[2:])
+                rest = rest[2:] if all(isinstance(size, str) for size in rest[:2]) else rest
             if isinstance(batch, int):
                 raise CheckpointError(
                     f"{path} has a fixed batch of {batch}; the Solver needs a dynamic one"
@@ -150,11 +153,26 @@ class OnnxRuntime:
                     f"{path}: input {name!r} is a {inputs[name].type}; a step graph's is a {kind}"
                 )
 
-    def start(self, tokens: Tokens) -> OnnxState:
-        """The initial state for int32 tokens of shape (batch, N)."""
+    def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> OnnxState:
+        """Return the initial state for puzzles; see `Runtime.start`."""
         tokens = np.array(tokens, dtype=np.int32, order="C")  # its own: `restart` writes into it
-        shape = (len(tokens), *self._shape)
-        return OnnxState(tokens, np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        if identifiers is None:
+            identifiers = np.zeros(len(tokens), np.int32)
+        identifiers = np.array(identifiers, dtype=np.int32)
+        board = tokens.shape[1:] if self.spec.model.any_size else None
+        shape = (len(tokens), *self.spec.model.state_shape_of(board))
+        y, z = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        return OnnxState(tokens, identifiers, y, z)
+
+    def _feeds(self, state: OnnxState, rows: slice = slice(None)) -> dict[str, Any]:
+        feeds = {"tokens": state.tokens[rows], "y": state.y[rows], "z": state.z[rows]}
+        if self._identified:
+            feeds[_IDENTIFIERS] = state.identifiers[rows]
+        return feeds
+
+    def _flat(self, logits: Float32) -> Float32:
+        """Logits as (batch, N, outputs), whatever the board."""
+        return logits.reshape(len(logits), -1, logits.shape[-1])
 
     def step(self, state: OnnxState) -> StepOutput:
         """One supervision step of every row."""
@@ -165,29 +183,28 @@ class OnnxRuntime:
                 return self._step_by_rows(state)
             # One call, no binding: for arrays on the host onnxruntime neither copies the inputs
             # nor the outputs, and this is the cheapest way in (8 us measured).
-            y, z, logits, halt_logit = self._session.run(
-                _OUTPUTS, {"tokens": state.tokens, "y": state.y, "z": state.z}
-            )
+            y, z, logits, halt_logit = self._session.run(_OUTPUTS, self._feeds(state))
         except Exception as error:  # onnxruntime's exceptions have no common public base
             if self._session is None:
                 raise TRMError("the model is closed; no step can be taken") from None
             raise TRMError(f"onnxruntime failed in a step: {first_line(error)}") from None
         state.y, state.z = y, z
-        return StepOutput(state, logits, halt_logit)
+        return StepOutput(state, self._flat(logits), halt_logit)
 
     def _step_by_rows(self, state: OnnxState) -> StepOutput:
         """A step of a small model: parts of the batch run side by side."""
         batch, model = len(state.tokens), self.spec.model
         y, z = np.empty_like(state.y), np.empty_like(state.z)
-        logits = np.empty((batch, model.seq_len, model.outputs), np.float32)
+        logits = np.empty((*state.tokens.shape, model.outputs), np.float32)
         halt_logit = np.empty(batch, np.float32)
 
         def run(part: int) -> None:
             first, last = part * batch // parts, (part + 1) * batch // parts
             for start in range(first, last, _ROWS_A_CALL):
                 rows = slice(start, min(start + _ROWS_A_CALL, last))
-                feed = {"tokens": state.tokens[rows], "y": state.y[rows], "z": state.z[rows]}
-                y[rows], z[rows], logits[rows], halt_logit[rows] = self._session.run(_OUTPUTS, feed)
+                y[rows], z[rows], logits[rows], halt_logit[rows] = self._session.run(
+                    _OUTPUTS, self._feeds(state, rows)
+                )
 
         parts = min(self._threads, batch)
         crew = self._working_crew() if parts > 1 else None
@@ -196,7 +213,7 @@ class OnnxRuntime:
         for one in waiting:
             one.result()
         state.y, state.z = y, z
-        return StepOutput(state, logits, halt_logit)
+        return StepOutput(state, self._flat(logits), halt_logit)
 
     def _working_crew(self) -> ThreadPoolExecutor:
         """The threads that run rows: new ones in a forked process, where the old are no more."""
@@ -210,6 +227,8 @@ class OnnxRuntime:
     def _step_on_device(self, state: OnnxState) -> StepOutput:
         binding = self._session.io_binding()
         binding.bind_cpu_input("tokens", state.tokens)
+        if self._identified:
+            binding.bind_cpu_input(_IDENTIFIERS, state.identifiers)
         for name in ("y", "z"):
             value = getattr(state, name)
             if isinstance(value, np.ndarray):
@@ -221,12 +240,15 @@ class OnnxRuntime:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
         state.y, state.z, logits, halt_logit = binding.get_outputs()
-        return StepOutput(state, logits.numpy(), halt_logit.numpy())
+        return StepOutput(state, self._flat(logits.numpy()), halt_logit.numpy())
 
-    def restart(self, state: OnnxState, rows: Rows, tokens: Tokens) -> OnnxState:
-        """The state in which these rows start anew, with tokens of shape (len(rows), N)."""
+    def restart(
+        self, state: OnnxState, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
+    ) -> OnnxState:
+        """Return the state in which these rows start anew; see `Runtime.restart`."""
         _to_host(state)
         state.tokens[rows] = tokens
+        state.identifiers[rows] = 0 if identifiers is None else identifiers
         state.y[rows] = 0
         state.z[rows] = 0
         return state
@@ -234,7 +256,7 @@ class OnnxRuntime:
     def select(self, state: OnnxState, rows: Rows) -> OnnxState:
         """The state of these rows, in this order (rows may repeat)."""
         _to_host(state)
-        return OnnxState(state.tokens[rows], state.y[rows], state.z[rows])
+        return OnnxState(state.tokens[rows], state.identifiers[rows], state.y[rows], state.z[rows])
 
     def concatenate(self, states: Sequence[OnnxState]) -> OnnxState:
         """One state of all rows, in order."""
@@ -242,6 +264,7 @@ class OnnxRuntime:
             _to_host(state)
         return OnnxState(
             np.concatenate([state.tokens for state in states]),
+            np.concatenate([state.identifiers for state in states]),
             np.concatenate([state.y for state in states]),
             np.concatenate([state.z for state in states]),
         )
@@ -252,7 +275,7 @@ class OnnxRuntime:
         """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
         _to_host(state)
         for row in np.flatnonzero(scale).tolist():
-            state.z[row] += scale[row] * self._noise.draw(rngs[row])
+            state.z[row] += scale[row] * self._noise.of(state.z.shape[1:]).draw(rngs[row])
         return state
 
     def close(self) -> None:

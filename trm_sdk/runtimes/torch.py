@@ -17,7 +17,7 @@ from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
-from trm_sdk.runtimes.noise import GaussianTable
+from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.validation import checked_threads
 
 #: Batch sizes that buffers are made for; beyond the last, powers of two.
@@ -184,13 +184,13 @@ class TorchRuntime:
         self._closed = False
         self._bfloat16 = precision == "bfloat16" and _has_bfloat16(self._device)
         self.batch_size = best_batch_size(spec.model, self.device)
-        self._noise = GaussianTable(spec.model.state_shape)
-        self._numbers: Tensor | None = None
+        self._noise = GaussianTables()
+        self._numbers: dict[tuple[int, ...], Tensor] = {}
         self._compiled: _StepFunction | None = None
         if compile:
             self._compiled = torch.compile(self._step_rows, dynamic=False)
         self._in_buffers = compile or self.device == "cuda"
-        self._buffers: dict[int, _Buffers] = {}
+        self._buffers: dict[tuple[int, ...], _Buffers] = {}
         # States share buffers, and take turns; a state that must move out of them does so in
         # another state's step.
         self._lock: contextlib.AbstractContextManager[Any] = (
@@ -201,16 +201,20 @@ class TorchRuntime:
         with torch.autocast(self.device, torch.bfloat16, enabled=self._bfloat16):
             state = self.model.recurse(x, State(y, z))
             logits, halt_logit = self.model.network.readout(state.y)
-        return state.y.float(), state.z.float(), logits, halt_logit
+        return state.y.float(), state.z.float(), logits.flatten(1, -2), halt_logit
 
     @torch.inference_mode()
-    def start(self, tokens: Tokens) -> TorchState:
-        """The initial state for int32 tokens of shape (batch, N)."""
+    def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> TorchState:
+        """Return the initial state for puzzles; see `Runtime.start`."""
         on_device = torch.from_numpy(np.ascontiguousarray(tokens, np.int32)).to(self._device)
+        rows = None
+        if identifiers is not None:
+            rows = torch.from_numpy(np.ascontiguousarray(identifiers, np.int32)).to(self._device)
+        board = tuple(tokens.shape[1:]) if self.spec.model.any_size else None
         with self._lock:
-            y, z = self.model.initial_state(len(tokens))
+            y, z = self.model.initial_state(len(tokens), board)
             # The puzzle does not change from step to step, so it is embedded once.
-            return TorchState(self.model.network.embed(on_device, None), y.clone(), z.clone())
+            return TorchState(self.model.network.embed(on_device, rows), y.clone(), z.clone())
 
     @torch.inference_mode()
     def step(self, state: TorchState) -> StepOutput:
@@ -232,9 +236,10 @@ class TorchRuntime:
 
     def _buffers_for(self, state: TorchState) -> _Buffers:
         size = _padded_size(len(state.x))
-        if size not in self._buffers:
-            self._buffers[size] = _Buffers(self._compiled or self._step_rows, state, size)
-        return self._buffers[size]
+        key = (size, *state.y.shape[1:])
+        if key not in self._buffers:
+            self._buffers[key] = _Buffers(self._compiled or self._step_rows, state, size)
+        return self._buffers[key]
 
     def _do_without(self, error: Exception) -> None:
         """Give up compiling, or else recording: states move out, and all goes on."""
@@ -250,9 +255,11 @@ class TorchRuntime:
         warnings.warn(f"{what} failed, running {how}: {lines[0]}", RuntimeWarning, stacklevel=5)
 
     @torch.inference_mode()
-    def restart(self, state: TorchState, rows: Rows, tokens: Tokens) -> TorchState:
-        """The state in which these rows start anew, with tokens of shape (len(rows), N)."""
-        fresh = self.start(tokens)
+    def restart(
+        self, state: TorchState, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
+    ) -> TorchState:
+        """Return the state in which these rows start anew; see `Runtime.restart`."""
+        fresh = self.start(tokens, identifiers)
         index = torch.from_numpy(rows).to(self._device)
         with self._lock:
             state.x[index], state.y[index], state.z[index] = fresh.x, fresh.y, fresh.z
@@ -283,15 +290,17 @@ class TorchRuntime:
         rows = np.flatnonzero(scale)
         if not len(rows):
             return state
-        places = [self._noise.place(rngs[row]) for row in rows.tolist()]
-        size = self._noise.size
+        shape = tuple(state.z.shape[1:])
+        table = self._noise.of(shape)
+        places = [table.place(rngs[row]) for row in rows.tolist()]
         with self._lock:
-            if self._numbers is None:  # the table moves to the device once, its stretches never
-                self._numbers = torch.tensor(self._noise.numbers, device=self._device)
-            noise = torch.stack([self._numbers[place : place + size] for place in places])
+            if shape not in self._numbers:  # the table moves to the device once, its parts never
+                self._numbers[shape] = torch.tensor(table.numbers, device=self._device)
+            numbers = self._numbers[shape]
+            noise = torch.stack([numbers[place : place + table.size] for place in places])
             noise *= torch.from_numpy(scale[rows]).to(self._device)[:, None]
             index = torch.from_numpy(rows).to(self._device)
-            state.z.index_add_(0, index, noise.view(-1, *self._noise.shape))
+            state.z.index_add_(0, index, noise.view(-1, *shape))
         return state
 
     def close(self) -> None:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trm_sdk.domains.base import Domain, Symmetry, Tokens
+from trm_sdk.domains.base import Domain, Encoded
+from trm_sdk.domains.data import Tokens
+from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
@@ -29,8 +31,10 @@ class Attempt(NamedTuple):
         What the network is given.
     puzzle : int32 array of shape (N,)
         What the rules are asked about: the same without what was guessed.
+    given : bool array of shape (N,)
+        Cells that stand in the answer as they are in `tokens`: givens and guesses.
     symmetry : Symmetry or None
-        Under which both stand.
+        Under which all three stand.
     noise : float
         Standard deviation of what is added to the latent z before every step.
     rng : numpy Generator
@@ -41,6 +45,7 @@ class Attempt(NamedTuple):
 
     tokens: Tokens
     puzzle: Tokens
+    given: npt.NDArray[np.bool_]
     symmetry: Symmetry | None
     noise: float
     rng: np.random.Generator
@@ -62,17 +67,17 @@ def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> 
             f"explore='none' would be {options.attempts} times the same attempt; attempts=1 makes "
             "one, and explore='noise', 'symmetry' or 'guess' makes them differ"
         )
-    if options.explore == "symmetry" and domain.random_symmetry(np.random.default_rng(0)) is None:
+    if options.explore == "symmetry" and not domain.has_symmetries:
         raise ConfigError(
-            f"explore='symmetry' is not to be had: {domain.name} states no symmetries; "
+            f"explore='symmetry' is unavailable: {domain.name} states no symmetries; "
             "explore='noise' works for every domain"
         )
     if options.explore == "guess":
-        if model.givens_from is None:
+        if not model.given_tokens:
             raise ConfigError(
-                "explore='guess' is not to be had: it fills in an empty cell, and this model's "
-                "answers need not keep what is given (givens_from is not set); explore='noise' "
-                "works for every model"
+                "explore='guess' is unavailable: it fills in an empty cell, and this model's "
+                "answers need not keep what is given (no given_tokens); explore='noise' works for "
+                "every model"
             )
         if options.patience == 0:
             raise ConfigError(
@@ -85,9 +90,10 @@ def begin(
     number: int,
     domain: Domain,
     task: Task,
-    tokens: Tokens,
+    encoded: Encoded,
     options: SolveOptions,
     guesses: list[Guess],
+    index: int = 0,
 ) -> Attempt:
     """The attempt of this number at a task; number 0 is the plain one.
 
@@ -98,33 +104,39 @@ def begin(
     number : int
     domain : Domain
     task : Task
-    tokens : int32 array of shape (N,)
-        The task, encoded.
+    encoded : Encoded
+        Input `index` of the task.
     options : SolveOptions
         Complete, and accepted by `check_options`.
     guesses : list of (cell, token)
         Of `draw_guesses`; heeded where ``explore`` is "guess".
     """
+    tokens, given = encoded.tokens, encoded.given
     if number == 0:
-        return Attempt(tokens, tokens, None, 0.0, _NO_RNG, ())
+        return Attempt(tokens, tokens, given, None, 0.0, _NO_RNG, ())
     if options.explore == "guess":
         made = tuple(_combined(guesses, number))
         filled = tokens.copy()
         for cell, token in made:
             filled[cell] = token
-        return Attempt(filled, tokens, None, 0.0, _NO_RNG, made)
+        held = given.copy()
+        held[[cell for cell, _ in made]] = True
+        return Attempt(filled, tokens, held, None, 0.0, _NO_RNG, made)
     rng = np.random.Generator(np.random.SFC64([options.seed, number]))
     if options.explore == "noise":
         noise = options.noise * options.noise_spread ** (2 * _evenly(number) - 1)
-        return Attempt(tokens, tokens, None, noise, rng, ())
+        return Attempt(tokens, tokens, given, None, noise, rng, ())
     symmetry = domain.random_symmetry(rng)
-    assert symmetry is not None  # `check_options` made sure
-    turned = domain.encode(symmetry.apply_task(task))
-    return Attempt(turned, turned, symmetry, 0.0, rng, ())
+    turned = domain.encode(symmetry.apply_task(task), index)
+    return Attempt(turned.tokens, turned.tokens, turned.given, symmetry, 0.0, rng, ())
 
 
 def draw_guesses(
-    model: ModelConfig, tokens: Tokens, logits: npt.NDArray[np.float32], options: SolveOptions
+    model: ModelConfig,
+    domain: Domain,
+    encoded: Encoded,
+    logits: npt.NDArray[np.float32],
+    options: SolveOptions,
 ) -> list[Guess]:
     """What later attempts fill in, in their order: (cell, token) pairs, without replacement.
 
@@ -135,15 +147,17 @@ def draw_guesses(
     Parameters
     ----------
     model : ModelConfig
-    tokens : int32 array of shape (N,)
+    domain : Domain
+    encoded : Encoded
     logits : float32 array of shape (N, outputs)
         Of the plain attempt, where its patience ends.
     options : SolveOptions
     """
-    assert model.givens_from is not None  # `check_options` made sure
-    skip = max(model.givens_from - model.output_offset, 0)  # columns that stand for no value
-    cells = np.flatnonzero(tokens < model.givens_from)
-    wide = logits[cells, skip:].astype(np.float64)
+    # Only columns that stand for what may be in an answer.
+    answers = set(domain.vocabulary.answer_tokens)
+    meant = [column for column, token in enumerate(model.output_tokens) if token in answers]
+    cells = np.flatnonzero(~encoded.given)
+    wide = logits[cells][:, meant].astype(np.float64)
     log_p = wide - np.logaddexp.reduce(wide, 1, keepdims=True)
     entropy = -(np.exp(log_p) * log_p).sum(1, keepdims=True)
     # The largest of log-weights plus Gumbel noise are a draw without replacement.
@@ -151,7 +165,7 @@ def draw_guesses(
     keys = 2 * np.log(entropy + 1e-9) + log_p + gumbel
     best = np.argsort(-keys, axis=None)[: options.attempts - 1]
     rows, columns = np.unravel_index(best, keys.shape)
-    drawn = columns + model.output_offset + skip
+    drawn = np.array(model.output_tokens)[meant][columns]
     return list(zip(cells[rows].tolist(), drawn.tolist(), strict=True))
 
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trm_sdk.domains.base import Domain, Symmetry, Tokens
+from trm_sdk.domains.base import Domain, Encoded
+from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.grid import Grid
-from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime
+from trm_sdk.search.answers import Answers
 from trm_sdk.search.attempts import Guess, begin, check_options, draw_guesses
 from trm_sdk.solution import Solution, StoppedBy
 from trm_sdk.task import Task
@@ -53,7 +54,7 @@ class Job:
 
     task: Task
     options: SolveOptions
-    tokens: Tokens
+    encoded: Encoded
     solution: Solution | None = None
     # Bookkeeping of the search.
     check: bool = True
@@ -109,9 +110,7 @@ class Search:
         self.domain = domain
         self.runtime = runtime
         self.capacity = capacity
-        self._offset = model.output_offset
-        self._givens_from = model.givens_from
-        self._has_rules: bool | None = None
+        self._answers = Answers(model, domain.vocabulary)
         self._waiting: deque[tuple[Job, int]] = deque()
         # In the order of the runtime's state; None where a row has been cleared.
         self._rows: list[_Row | None] = []
@@ -123,12 +122,10 @@ class Search:
         self._all_tokens = np.zeros((capacity, cells), np.int32)  # what the network is given
         self._all_puzzles = np.zeros((capacity, cells), np.int32)  # what the rules are asked about
         self._all_given = np.zeros((capacity, cells), bool)
-        self._all_kept = np.zeros((capacity, cells), np.intp)
         self._all_threshold = np.zeros(capacity, np.float32)
         self._all_noise = np.zeros(capacity, np.float32)
         self._all_check = np.zeros(capacity, bool)
-        # The last answers, as columns of the logits.
-        self._columns = np.zeros((0, cells), np.intp)
+        self._last = np.zeros((0, cells), np.intp)  # answers after the last step
         self._alone: _Alone | None = None
         self._resize()
 
@@ -153,10 +150,8 @@ class Search:
             See `check_options`.
         """
         check_options(options, self.domain, self.runtime.spec.model)
-        tokens = self.domain.encode(task)
-        if self._has_rules is None:
-            self._has_rules = self.domain.verify_tokens(tokens[None], tokens[None]) is not None
-        job = Job(task, options, tokens, check=options.verify and self._has_rules)
+        encoded = self.domain.encode(task)
+        job = Job(task, options, encoded, check=options.verify and self.domain.has_rules)
         job.patience = options.max_steps if options.patience is None else options.patience
         job.width = options.width or self.runtime.batch_size
         if _votes(job):  # every attempt will be asked, so none need wait
@@ -190,14 +185,13 @@ class Search:
         # What follows runs after every step of a millisecond, with caches that the step has filled
         # with other things: each function of numpy costs 4 to 12 us then, a short loop of Python
         # less. So one row alone has a way of its own.
-        columns = logits.argmax(-1)
         if self._alone is not None:
-            confirmed = self._confirm_alone(self._alone, columns)
+            confirmed = self._confirm_alone(self._alone, logits.argmax(-1))
+            answers = None  # read off when it is asked for
         else:
-            if self._givens_from is not None:
-                np.copyto(columns, self._kept, where=self._given)
-            confirmed = self._confirm(columns) if self._checking else None
-        self._columns = columns
+            answers = self._answers.tokens(self._tokens, self._given, logits)
+            confirmed = self._confirm(answers) if self._checking else None
+            self._last = answers
         rings = self._turn >= self._alarm
         if confirmed is None and not (rings or self._halting or self._timed):
             return []
@@ -215,20 +209,22 @@ class Search:
             )
         if not (look or self._timed):
             return []
+        if answers is None:
+            self._last = self._answers.tokens(self._tokens, self._given, logits)
         return self._look(sorted(look), confirmed, halt_logit, logits)
 
-    def _confirm(self, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
+    def _confirm(self, answers: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
         """Which rows' answers obey the rules; None for none of them."""
         # An answer refuted before is refuted still.
-        changed = (columns != self._columns).any(1)
+        changed = (answers != self._last).any(1)
         changed &= self._check
         rows = np.flatnonzero(changed)
         if not len(rows):
             return None
-        verdict = self.domain.verify_tokens(self._puzzles[rows], columns[rows] + self._offset)
-        if verdict is None or not verdict.any():
+        verdict = self.domain.verify_tokens(self._puzzles[rows], answers[rows])
+        if not verdict.any():
             return None
-        confirmed = np.zeros(len(columns), bool)
+        confirmed = np.zeros(len(answers), bool)
         confirmed[rows] = verdict
         return confirmed
 
@@ -244,7 +240,7 @@ class Search:
         if self.domain.rules_out(answer):
             return None
         verdict = self.domain.verify_tokens(self._puzzles, np.array(answer)[None])
-        return verdict if verdict is not None and verdict[0] else None
+        return verdict if verdict[0] else None
 
     def _look(
         self,
@@ -267,7 +263,7 @@ class Search:
             halted = bool(halt_logit[place] > self._threshold[place])
             if _wants_guesses(job):  # the plain attempt, at its first alarm
                 job.guesses = draw_guesses(
-                    self.runtime.spec.model, job.tokens, logits[place], job.options
+                    self.runtime.spec.model, self.domain, job.encoded, logits[place], job.options
                 )
             if halted or self._turn - row.born >= job.options.max_steps:
                 if self._end_attempt(place, confidence, halted):
@@ -317,10 +313,7 @@ class Search:
     def _final(self, place: int, confidence: float, halted: bool = False) -> _Final:
         row = self._rows[place]
         assert row is not None
-        answer = self._columns[place] + self._offset
-        if self._givens_from is not None:
-            np.copyto(answer, self._tokens[place], where=self._given[place])
-        return _Final(answer, confidence, halted, row.symmetry)
+        return _Final(self._last[place].copy(), confidence, halted, row.symmetry)
 
     def _grid(self, final: _Final) -> Grid:
         """The answer in the puzzle's own orientation."""
@@ -397,15 +390,15 @@ class Search:
             for place, arrival in zip(places.tolist(), into_gaps, strict=True):
                 self._rows[place] = self._place(place, *arrival)
             self._vacant -= len(into_gaps)
-            self._columns[places] = -1  # no answer yet
+            self._last[places] = -1  # no answer yet
             self._state = self.runtime.restart(self._state, places, self._all_tokens[places])
         if appended:
             for arrival in appended:
                 self._rows.append(self._place(len(self._rows), *arrival))
             fresh = self.runtime.start(self._all_tokens[first : len(self._rows)])
             self._state = self.runtime.concatenate([self._state, fresh]) if first else fresh
-            blank = np.full((len(appended), self._columns.shape[1]), -1, np.intp)
-            self._columns = np.concatenate((self._columns, blank))
+            blank = np.full((len(appended), self._last.shape[1]), -1, np.intp)
+            self._last = np.concatenate((self._last, blank))
         elif len(gaps) > len(into_gaps):
             self._compact()
         self._resize()
@@ -413,16 +406,14 @@ class Search:
     def _place(self, place: int, job: Job, attempt: int) -> _Row:
         """Fill in a row's part of the arrays, and say what runs there."""
         options = job.options
-        began = begin(attempt, self.domain, job.task, job.tokens, options, job.guesses)
+        began = begin(attempt, self.domain, job.task, job.encoded, options, job.guesses)
         tokens = began.tokens
         if not job.begun:
             job.started = perf_counter()
         job.begun += 1
         self._all_tokens[place] = tokens
         self._all_puzzles[place] = began.puzzle
-        if self._givens_from is not None:
-            self._all_given[place] = tokens >= self._givens_from
-            self._all_kept[place] = tokens - self._offset
+        self._all_given[place] = began.given if self._answers.keeps_givens else False
         # With rules to check by, an answer that they refute never counts as halted.
         self._all_threshold[place] = np.inf if job.check else _logit(options.halt_threshold)
         self._all_noise[place] = began.noise
@@ -438,13 +429,12 @@ class Search:
             self._all_tokens,
             self._all_puzzles,
             self._all_given,
-            self._all_kept,
             self._all_threshold,
             self._all_noise,
             self._all_check,
         ):
             array[: len(places)] = array[places]
-        self._columns = self._columns[places]
+        self._last = self._last[places]
         self._rows = [row for row in self._rows if row is not None]
         self._vacant = 0
 
@@ -457,7 +447,6 @@ class Search:
         self._tokens = self._all_tokens[used]
         self._puzzles = self._all_puzzles[used]
         self._given = self._all_given[used]
-        self._kept = self._all_kept[used]
         self._threshold = self._all_threshold[used]
         self._noise = self._all_noise[used]
         self._check = self._all_check[used]
@@ -466,35 +455,14 @@ class Search:
         self._noisy = bool(self._noise.any())
         self._alone = None
         if self._checking and len(self._rows) == 1:
-            outputs = self.runtime.spec.model.outputs
-            free = tuple(range(self._offset, self._offset + outputs))
+            free = tuple(self._answers.output_tokens.tolist())
+            outputs = len(free)
             cells = zip(self._given[0].tolist(), self._tokens[0].tolist(), strict=True)
             self._alone = _Alone([(t,) * outputs if given else free for given, t in cells], [])
         rows = [row for row in self._rows if row is not None]
         self._rngs = [row.rng for row in rows]
         self._timed = any(row.job.options.seconds is not None for row in rows)
         self._alarm = self._next_alarm()
-
-
-def answers_of(
-    model: ModelConfig, tokens: Tokens, logits: npt.NDArray[np.float32]
-) -> npt.NDArray[np.intp]:
-    """The tokens that logits stand for, with givens kept where the config says so.
-
-    Parameters
-    ----------
-    model : ModelConfig
-    tokens : int32 array of shape (batch, N)
-    logits : float32 array of shape (batch, N, outputs)
-
-    Returns
-    -------
-    integer array of shape (batch, N)
-    """
-    answers: npt.NDArray[np.intp] = logits.argmax(-1) + model.output_offset
-    if model.givens_from is not None:
-        np.copyto(answers, tokens, where=tokens >= model.givens_from)
-    return answers
 
 
 def _wants_guesses(job: Job) -> bool:
@@ -523,4 +491,4 @@ def _logit(probability: float) -> float:
     return math.inf if probability >= 1 else math.log(probability / (1 - probability))
 
 
-__all__ = ["Job", "Search", "answers_of"]
+__all__ = ["Job", "Search"]

@@ -1,21 +1,83 @@
-"""Sudoku of any box shape: 4x4, 6x6 (2x3 boxes), 9x9, 16x16."""
+"""Sudoku of any box shape: 4x4, 6x6 (2x3 boxes), 9x9, 16x16 and between."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trm_sdk.domains.base import Domain, Symmetry, Tokens
+from trm_sdk.domains.base import Shape
+from trm_sdk.domains.board import BoardDomain
+from trm_sdk.domains.symmetry import Rearrangement
+from trm_sdk.domains.vocabulary import Vocabulary
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
-from trm_sdk.structure import Relation, Structure
+from trm_sdk.structure import Structure, boxes, columns, rows, values
 from trm_sdk.task import Task
 from trm_sdk.validation import is_int
 
+if TYPE_CHECKING:
+    from trm_sdk.domains.data import Examples, Source, Tokens
 
-class Sudoku(Domain):
+
+class SudokuOptions(BaseModel):
+    """How puzzles are made: unique solutions, minimal, then with clues added back.
+
+    Attributes
+    ----------
+    clues_added : (low, high)
+        Clues put back into a minimal puzzle, drawn uniformly, inclusive. 0 is hardest. A pair alone
+        may stand for the whole options.
+    hard : bool
+        Take the minimal puzzles from a pool that climbs in rating by clue swaps, instead of from
+        random removal.
+    rating : {"guesses", "probing"}
+        ``hard`` only: what is climbed in, see `engine.rate` and `engine.probe`. By guesses the pool
+        gets as hard as collections for search programs; by probing, in 800 rounds or so, as hard as
+        the hardest puzzles known.
+    pool, first_rounds, rounds : int
+        ``hard`` only: puzzles in the pool, swaps tried on each before the first draw, and with
+        every 64 puzzles drawn. A random minimal 9x9 puzzle is rated about 2 by guesses (mean
+        backtracks); after 50, 100 and 400 rounds the median is about 30, 80 and 600.
+    lifetime : int or None
+        ``hard`` only: rounds after which a puzzle gives its place in the pool to a new random one.
+        A pool whose puzzles stay is learned by heart. None: they stay.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clues_added: tuple[int, int] = (0, 0)
+    hard: bool = False
+    rating: Literal["guesses", "probing"] = "guesses"
+    pool: int = Field(default=500, gt=0)
+    first_rounds: int = Field(default=50, ge=0)
+    rounds: int = Field(default=4, ge=0)
+    lifetime: int | None = Field(default=100, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair(cls, data: Any) -> Any:
+        return {"clues_added": data} if isinstance(data, (list, tuple)) else data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SudokuOptions:
+        low, high = self.clues_added
+        if not 0 <= low <= high:
+            raise ValueError(
+                f"clues_added must be (low, high) with 0 <= low <= high; got {self.clues_added}"
+            )
+        if not self.hard:
+            for name in ("rating", "pool", "first_rounds", "rounds", "lifetime"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is for pools: it needs hard: true")
+        return self
+
+
+class Sudoku(BoardDomain):
     """Fill the board so that every row, column and box holds each value once.
 
     Parameters
@@ -27,15 +89,18 @@ class Sudoku(Domain):
     Raises
     ------
     InvalidInputError
-        If these are no integers from 1, or there would not be 2 to 35 values.
+        If these are not integers from 1, or there would not be 2 to 35 values.
 
     Attributes
     ----------
     size : int
         Rows, columns and values of the board.
-    groups : int array of shape (3 * size, size)
-        Cell indices of the rows, then the columns, then the boxes.
+    box : (rows, columns)
+        Shape of a box.
     """
+
+    has_symmetries = True
+    Options = SudokuOptions
 
     def __init__(self, box_rows: int = 3, box_columns: int = 3) -> None:
         sides = (box_rows, box_columns)
@@ -44,111 +109,103 @@ class Sudoku(Domain):
             or not 2 <= box_rows * box_columns <= 35
         ):
             raise InvalidInputError(
-                f"a Sudoku has 2 to 35 values; got boxes of {box_rows!r}x{box_columns!r}"
+                f"a Sudoku must have 2 to 35 values; got boxes of {box_rows!r}x{box_columns!r}"
             )
         size = box_rows * box_columns
         self.box = sides
         self.size = size
         self.name = "sudoku" if size == 9 else f"sudoku-{size}x{size}"
         self.shape = (size, size)
-        self.vocabulary = ("pad", "empty", *(str(value) for value in range(1, size + 1)))
-        cells = np.arange(size * size).reshape(size, size)
-        boxes = (
-            cells.reshape(box_columns, box_rows, box_rows, box_columns)
-            .transpose(0, 2, 1, 3)
-            .reshape(size, size)
-        )
-        self.groups: npt.NDArray[np.intp] = np.concatenate((cells, cells.T, boxes))
-        self._members = np.ascontiguousarray(self.groups.T)
-        bits = [0, 0, *(1 << value for value in range(size)), 0]
-        self._bits: npt.NDArray[np.int64] = np.array(bits, np.int64)
-        self._all = (1 << size) - 1
-        line = None if box_rows == box_columns else ("row", "column")
+        self.vocabulary = Vocabulary.numbers(size)
+        # Rows and columns change places by transposition where boxes are square, only there.
+        line = "line" if box_rows == box_columns else None
+        self.distinct = (rows(line), columns(line), boxes(*sides))
+        self.structure = Structure(shape=self.shape, relations=(*self.distinct, values()))
 
-        def relation(name: str, sets: npt.NDArray[np.intp]) -> Relation:
-            # Rows and columns change places by transposition where boxes are square, only there.
-            weights = "line" if line is None and name != "box" else None
-            return Relation(name=name, sets=tuple(map(tuple, sets.tolist())), weights=weights)
+    @property
+    def family(self) -> str:
+        """Name without a size."""
+        return "sudoku"
 
-        self.structure = Structure(
-            cells=size * size,
-            relations=(
-                relation("row", cells),
-                relation("column", cells.T),
-                relation("box", boxes),
-            ),
-            interchangeable_values=True,
-        )
+    def resized(self, shape: Shape) -> Sudoku:
+        """Return the Sudoku on boards of another shape; see `of_size`."""
+        return self if shape == self.shape else of_size(*shape)
 
-    def check(self, task: Task) -> None:
-        """Refuse a puzzle whose givens already repeat a value in a row, column or box."""
-        for grid in task.inputs:
-            groups = grid.cells.reshape(-1)[self.groups]
-            values = np.sort(groups, axis=1)
-            repeats = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > 0)
-            if not repeats.any():
-                continue
-            number, place = (int(index) for index in np.argwhere(repeats)[0])
-            value = int(values[number, place])
-            kind = ("row", "column", "box")[number // self.size]
-            raise InvalidInputError(
-                f"contradicting givens: {value} stands {int((groups[number] == value).sum())} "
-                f"times in {kind} {number % self.size + 1}"
-            )
-
-    def verify(self, task: Task, answer: Grid) -> bool:
-        """True where every group holds each value once and every given is kept."""
-        if answer.shape != self.shape:
-            return False
-        tokens = self.encode(task)[None]
-        return bool(self.verify_tokens(tokens, self.encode_grid(answer)[None])[0])
-
-    def verify_tokens(
-        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]]
-    ) -> npt.NDArray[np.bool_]:
-        """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
-        # One bit a value, none for any other token: n cells cover all n bits only with every value
-        # once. Gathered with the groups on the last axis, which is the fast one to reduce over.
-        bits = self._bits.take(answers, mode="clip").take(self._members, axis=1)
-        covered = np.bitwise_and.reduce(np.bitwise_or.reduce(bits, axis=1), axis=1)
-        verdict: npt.NDArray[np.bool_] = covered == self._all
-        if verdict.any():  # seldom, and so the givens are seldom looked at
-            verdict &= ((tokens < self.answer_offset) | (tokens == answers)).all(1)
-        return verdict
-
-    def rules_out(self, answer: list[int]) -> bool:
-        """True unless every value stands as often as the board has rows: the first thing that a
-        wrong answer gets wrong."""
-        size = self.size
-        for value in range(self.answer_offset, self.answer_offset + size):
-            if answer.count(value) != size:
-                return True
-        return False
-
-    def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
+    def random_symmetry(self, rng: np.random.Generator) -> Rearrangement:
         """Relabel digits; permute bands, stacks, rows and columns; transpose (square boxes)."""
-        rows, columns = self.box
-        order = _shuffled_lines(rng, columns, rows), _shuffled_lines(rng, rows, columns)
+        high, wide = self.box
+        order = _shuffled_lines(rng, wide, high), _shuffled_lines(rng, high, wide)
         cells = np.arange(self.size * self.size).reshape(self.shape)[np.ix_(*order)]
-        if rows == columns and rng.integers(2):
+        if high == wide and rng.integers(2):
             cells = cells.T
-        values = np.concatenate(([0], rng.permutation(self.size) + 1)).astype(np.int8)
-        return Symmetry(np.ascontiguousarray(cells).reshape(-1), values, self.shape)
+        renamed = np.concatenate(([0], rng.permutation(self.size) + 1)).astype(np.int8)
+        return Rearrangement(np.ascontiguousarray(cells).reshape(-1), renamed, self.shape)
 
     def format(self, grid: Grid) -> str:
-        """The board with its boxes drawn."""
-        rows, columns = self.box
+        """Return the board with its boxes drawn."""
+        high, wide = self.box
+        rule = "+".join(["-" * (2 * wide + 1)] * high)
         lines = []
-        rule = "+".join(["-" * (2 * columns + 1)] * rows)
-        for row, line in enumerate(grid.to_line()[i : i + self.size] for i in self._starts()):
-            if row and row % rows == 0:
+        for number, row in enumerate(super().format(grid).splitlines()):
+            if number and number % high == 0:
                 lines.append(rule)
-            boxes = [line[i : i + columns] for i in range(0, self.size, columns)]
-            lines.append("|".join(f" {' '.join(box)} " for box in boxes))
+            parts = [row[start : start + wide] for start in range(0, self.size, wide)]
+            lines.append("|".join(f" {' '.join(part)} " for part in parts))
         return "\n".join(lines)
 
-    def _starts(self) -> range:
-        return range(0, self.size * self.size, self.size)
+    # --- for training: what is made by numba, which solving does without ------------------------
+
+    def generate(self, rng: np.random.Generator, **options: Any) -> Task:
+        """Make one puzzle with a unique solution."""
+        made = self.examples(1, int(rng.integers(2**63)), options)
+        return Task((self.decode(made.tokens[0]),), answers=(self.decode(made.answers[0]),))
+
+    def examples(self, n: int, seed: int, options: Mapping[str, Any] | None = None) -> Examples:
+        """Return the first n of an endless list of generated puzzles, one list a seed."""
+        from trm_sdk.domains.sudoku.data import examples
+
+        return examples(self, n, seed, self.generator_options(options or {}))
+
+    def source(self, options: Mapping[str, Any], seed: int) -> Source:
+        """Return an endless source of generated puzzles."""
+        from trm_sdk.domains.sudoku.data import make_source
+
+        return make_source(self, self.generator_options(options), seed)
+
+    def generator_options(self, options: Any) -> dict[str, Any]:
+        """Return options of `generate` with its defaults, checked; see `Domain`."""
+        checked = super().generator_options(options)
+        if checked["clues_added"][1] > self.seq_len:
+            raise InvalidInputError(
+                f"clues_added puts back {checked['clues_added'][1]} clues on a board of "
+                f"{self.seq_len} cells"
+            )
+        return checked
+
+    def fingerprint(self, tokens: Tokens, shape: Shape | None = None) -> npt.NDArray[np.uint64]:
+        """Return a hash that is equal for puzzles that are equal up to symmetry."""
+        from trm_sdk.domains.sudoku.data import fingerprint
+
+        return fingerprint(self, tokens)
+
+
+def of_size(rows: int, columns: int) -> Sudoku:
+    """Return the Sudoku of a board size: boxes as square as they can be, and lying flat.
+
+    Raises
+    ------
+    InvalidInputError
+        If the board is not square, its side has no factors, or there would be over 35 values.
+    """
+    high = math.isqrt(rows)
+    while high > 1 and rows % high:
+        high -= 1
+    if rows != columns or high < 2:
+        raise InvalidInputError(
+            f"a Sudoku must be square, with a side that makes boxes (4, 6, 8, 9, 10, 12 ...); got "
+            f"{rows}x{columns}"
+        )
+    return Sudoku(high, rows // high)
 
 
 def _shuffled_lines(rng: np.random.Generator, bands: int, lines: int) -> npt.NDArray[np.intp]:
@@ -156,3 +213,6 @@ def _shuffled_lines(rng: np.random.Generator, bands: int, lines: int) -> npt.NDA
     return np.concatenate(
         [band * lines + rng.permutation(lines) for band in rng.permutation(bands)]
     )
+
+
+__all__ = ["Sudoku", "SudokuOptions", "of_size"]

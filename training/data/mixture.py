@@ -1,0 +1,238 @@
+"""A mixture of sources for one domain: generated and filed puzzles, on a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data.files import FileSource
+from training.recipe import DataSource, PuzzleFile, Recipe, Source
+from trm_sdk.domains import Domain
+from trm_sdk.domains import data as domain_data
+from trm_sdk.domains.data import HELD_OUT_SEED, Examples
+from trm_sdk.errors import ConfigError
+
+#: Examples made at once: enough to spread the cost of a call, few enough to follow a curriculum.
+_CHUNK = 64
+#: Chunks in a row without an example that may be used, after which a source is given up. There are
+#: only 36 minimal 4x4 puzzles up to symmetry: a source can be held out as a whole.
+_FRUITLESS = 100
+
+
+class Stream(Protocol):
+    """An endless source of training examples."""
+
+    def draw(self, n: int, progress: float) -> Examples:
+        """Return the next n examples; `progress` in 0..1 is how much of the run is done."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next draws depend on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        ...
+
+
+def weights_at(sources: Sequence[Source], progress: float) -> npt.NDArray[np.float64]:
+    """Return the probabilities of the sources at this point of the run.
+
+    Raises
+    ------
+    ConfigError
+        If none is in use there.
+    """
+    weights: npt.NDArray[np.float64] = np.array(
+        [source.weight * (source.start <= progress <= source.end) for source in sources]
+    )
+    if not weights.any():
+        raise ConfigError(f"no data source covers {progress:.0%} of the run")
+    weights /= weights.sum()
+    return weights
+
+
+class Mixture:
+    """Draws from several sources by their weights at this point of the run.
+
+    Every source has a seed of its own, and its state is saved: resuming is exact.
+
+    Parameters
+    ----------
+    sources : sequence of DataSource
+        Of the recipe.
+    domain : Domain
+    seed : int
+    held_out : iterable of Examples
+        Puzzles that are never drawn, by `Domain.fingerprint`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[DataSource],
+        domain: Domain,
+        seed: int,
+        held_out: Iterable[Examples],
+    ) -> None:
+        self.domain, self.sources = domain, sources
+        seeds = np.random.SeedSequence(seed).spawn(len(sources) + 1)
+        self.rng = np.random.default_rng(seeds[0])
+        prints = [domain.fingerprint(one.tokens, one.shape) for one in held_out]
+        self.excluded = np.unique(np.concatenate(prints)) if prints else np.empty(0, np.uint64)
+        #: Examples dropped because they are held out.
+        self.dropped = 0
+        self.parts = [
+            _Part(source, domain, int(own.generate_state(1)[0]), self.excluded)
+            for source, own in zip(sources, seeds[1:], strict=True)
+        ]
+
+    def draw(self, n: int, progress: float) -> Examples:
+        """Return the next n examples of the sources that are in use at this point of the run."""
+        chosen = self.rng.choice(len(self.parts), size=n, p=weights_at(self.sources, progress))
+        drawn, places = [], []
+        for number, part in enumerate(self.parts):
+            rows = np.flatnonzero(chosen == number)
+            if len(rows):
+                drawn.append(self._take(number, part, len(rows)))
+                places.append(rows)
+        order = np.argsort(np.concatenate(places))
+        return Examples.concatenate(drawn).rows(order)
+
+    def _take(self, number: int, part: _Part, n: int) -> Examples:
+        fruitless = 0
+        while part.waiting < n:
+            before = part.waiting
+            self.dropped += part.fill()
+            fruitless = 0 if part.waiting > before else fruitless + 1
+            if fruitless == _FRUITLESS:
+                raise ConfigError(
+                    f"data source {number + 1} gives nothing that is not held out: "
+                    f"{self.sources[number]!r}"
+                )
+        return part.take(n)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return random state, counters, waiting examples and the sources' own states."""
+        return {
+            "rng": self.rng.bit_generator.state,
+            "dropped": self.dropped,
+            "parts": [part.state_dict() for part in self.parts],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.dropped = state["dropped"]
+        if "rng" in state:
+            self.rng.bit_generator.state = state["rng"]
+        for part, saved in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
+
+
+class _Part:
+    """One source of a mixture, and what it has made that has not been drawn yet."""
+
+    def __init__(
+        self,
+        source: DataSource,
+        domain: Domain,
+        seed: int,
+        excluded: npt.NDArray[np.uint64],
+    ) -> None:
+        self.domain, self.excluded = domain, excluded
+        self.source: domain_data.Source
+        if isinstance(source, PuzzleFile):
+            self.source = FileSource(source, domain, seed, excluded)
+        else:
+            self.source = domain.source(source.options, seed)
+        self.ready: Examples | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Number of examples that can be taken at once."""
+        return 0 if self.ready is None else len(self.ready.tokens)
+
+    def fill(self) -> int:
+        """Have the source make a chunk, keep what is not held out, and return what was dropped."""
+        made = self.source.draw(_CHUNK)
+        held = np.isin(self.domain.fingerprint(made.tokens, made.shape), self.excluded)
+        kept = made.rows(~held)
+        self.ready = kept if self.ready is None else Examples.concatenate([self.ready, kept])
+        return int(held.sum())
+
+    def take(self, n: int) -> Examples:
+        """Return the n examples that have waited longest."""
+        assert self.ready is not None  # `fill` came before
+        taken, self.ready = self.ready.rows(slice(n)), self.ready.rows(slice(n, None))
+        return taken
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the source's state and the waiting examples."""
+        ready = None if self.ready is None else list(self.ready[:4])
+        return {"source": self.source.state_dict(), "ready": ready}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        if "source" not in state:  # a checkpoint of an earlier version: its pools are kept
+            self.source.load_state_dict(state)
+            self.ready = None
+            return
+        self.source.load_state_dict(state["source"])
+        ready = state["ready"]
+        self.ready = None
+        if ready is not None:
+            tokens, answers, identifiers, mask = ready
+            self.ready = Examples(tokens, answers, identifiers, mask, self.source.shape)
+
+
+def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples], seed: int) -> Stream:
+    """Return the stream that a recipe describes, without anything that is in `held_out`.
+
+    Raises
+    ------
+    ConfigError
+        If it asks for generated puzzles of a domain that has no generator.
+    """
+    if not domain.has_generator and any(one.kind == "generated" for one in recipe.data):
+        raise ConfigError(
+            f"data: puzzles of {domain.name!r} can't be generated; give files "
+            "({kind: file, path: PUZZLES.csv})"
+        )
+    return Mixture(recipe.data, domain, seed, held_out.values())
+
+
+def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
+    """Return the recipe's evaluation sets, as they are measured at the end of the run.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to evaluate on.
+    """
+    from training.data.files import read_csv
+
+    evaluation = recipe.evaluation
+    generated = evaluation.sets
+    if generated is None:
+        generated = {"generated": {}} if domain.has_generator else {}
+    if not (generated or evaluation.files):
+        raise ConfigError(
+            f"evaluation.files: puzzles of {domain.name!r} can't be generated; name a file to "
+            "evaluate on ({SET: PUZZLES.csv})"
+        )
+    sets = {
+        name: domain.examples(10 * evaluation.puzzles, HELD_OUT_SEED, options)
+        for name, options in generated.items()
+    }
+    for name, path in evaluation.files.items():
+        sets[name] = domain.encode_examples(read_csv(path, domain))
+    return sets
+
+
+def during_the_run(recipe: Recipe, sets: dict[str, Examples]) -> dict[str, Examples]:
+    """Return the first puzzles of the generated sets, or of the files where none is generated."""
+    files, most = recipe.evaluation.files, recipe.evaluation.puzzles
+    chosen = {name: one for name, one in sets.items() if name not in files} or sets
+    return {name: one.rows(slice(most)) for name, one in chosen.items()}

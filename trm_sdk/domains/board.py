@@ -1,0 +1,181 @@
+"""BoardDomain: boards of numbers, of a fixed shape, whose empty cells want one each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trm_sdk.domains.base import Domain, Shape
+from trm_sdk.domains.data import Tokens
+from trm_sdk.domains.text import read_numbers
+from trm_sdk.errors import InvalidInputError
+from trm_sdk.grid import Grid
+from trm_sdk.render.picture import Border, edges, frame
+from trm_sdk.structure import Grouping
+from trm_sdk.task import Task
+
+#: Sets of cells of equal size, of shape (size, sets): the last axis is the fast one.
+_Members = npt.NDArray[np.intp]
+
+
+class BoardDomain(Domain):
+    """A board whose cells hold numbers; 0 is an empty cell, and the value v is token v + 1.
+
+    Where the rules are that no value stands twice in any of some groups of cells (Sudoku, Latin
+    squares, X-Sudoku, jigsaws), `distinct` states them, and nothing else need be written but
+    `generate`. Other rules go into `verify`.
+
+    Attributes
+    ----------
+    distinct : tuple of relations
+        Rows, columns, boxes, the board or groups (`trm_sdk.structure`) in which every value stands
+        at most once. Default none.
+
+    Examples
+    --------
+    >>> from trm_sdk.domains.vocabulary import Vocabulary
+    >>> from trm_sdk.structure import columns, rows
+    >>> class Latin(BoardDomain):
+    ...     name, shape, vocabulary = "latin-3x3", (3, 3), Vocabulary.numbers(3)
+    ...     distinct = (rows(), columns())
+    >>> Latin().verify(Latin().parse("1.. .1. ..1"), Grid([[1, 2, 3], [3, 1, 2], [2, 3, 1]]))
+    True
+    """
+
+    distinct: tuple[Grouping, ...] = ()
+
+    def read(self, text: str) -> Grid:
+        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`."""
+        return read_numbers(text, self.shape)
+
+    @cached_property
+    def _groups(self) -> list[tuple[str, int, npt.NDArray[np.intp]]]:
+        """Kind, number from 1, and cells of each group of `distinct`."""
+        return [
+            (relation.name, number, np.array(cells, np.intp))
+            for relation in self.distinct
+            for number, cells in enumerate(relation.groups_on(self.shape), start=1)
+        ]
+
+    @cached_property
+    def _members(self) -> list[_Members]:
+        """The groups of `distinct`, those of equal size together."""
+        by_size: dict[int, list[npt.NDArray[np.intp]]] = {}
+        for _, _, cells in self._groups:
+            by_size.setdefault(len(cells), []).append(cells)
+        return [np.ascontiguousarray(np.stack(some).T) for some in by_size.values()]
+
+    @cached_property
+    def _bits(self) -> npt.NDArray[np.int64]:
+        """One bit a token that may stand in an answer, none for any other."""
+        bits = np.zeros(len(self.vocabulary) + 1, np.int64)  # the last for what is out of range
+        tokens = list(self.vocabulary.answer_tokens)
+        bits[tokens] = 1 << np.arange(len(tokens))
+        return bits
+
+    def check(self, task: Task) -> None:
+        """Refuse a puzzle whose givens repeat a value in a group of `distinct`."""
+        for grid in task.inputs:
+            cells = grid.cells.reshape(-1)
+            for kind, number, members in self._groups:
+                found = cells[members]
+                found = found[self.vocabulary.given_values[found]]
+                values, counts = np.unique(found, return_counts=True)
+                if len(values) < len(found):
+                    repeated = int(counts.argmax())
+                    raise InvalidInputError(
+                        f"contradicting givens: {self.vocabulary.value_names()[values[repeated]]} "
+                        f"stands {counts[repeated]} times in {kind} {number}"
+                    )
+
+    def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
+        """Return whether every cell is filled, no group repeats a value, and the givens stand."""
+        if answer.shape != self.shape:
+            return False
+        tokens = self.encode_grid(task.inputs[index])[None]
+        return bool(self.verify_tokens(tokens, self.encode_grid(answer)[None])[0])
+
+    def verify_tokens(
+        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
+        if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
+            return super().verify_tokens(tokens, answers, shape)
+        bits = self._bits.take(answers, mode="clip")
+        everything = (1 << len(self.vocabulary.answer_tokens)) - 1
+        verdict = np.ones(len(answers), bool)
+        for members in self._members:
+            inside = bits.take(members, axis=1)
+            if len(members) == everything.bit_length():
+                # n cells cover all n bits only with every value once.
+                covered = np.bitwise_and.reduce(np.bitwise_or.reduce(inside, axis=1), axis=1)
+                verdict &= covered == everything
+            else:
+                ordered = np.sort(inside, axis=1)
+                verdict &= (ordered[:, 1:] > ordered[:, :-1]).all((1, 2))
+        if verdict.any():  # seldom, and so the rest is seldom looked at
+            verdict &= (bits > 0).all(1)
+            verdict &= (~self.vocabulary.is_given[tokens] | (tokens == answers)).all(1)
+        return verdict
+
+    @cached_property
+    def _share(self) -> int:
+        """How often each value must stand, where full groups tile the board; else 0."""
+        values = len(self.vocabulary.answer_tokens)
+        for relation in self.distinct:
+            groups = relation.groups_on(self.shape)
+            cells = sorted(cell for group in groups for cell in group)
+            if cells == list(range(self.seq_len)) and {len(group) for group in groups} == {values}:
+                return len(groups)
+        return 0
+
+    def rules_out(self, answer: list[int]) -> bool:
+        """Return True where some value does not stand as often as full groups that tile the board
+        ask for: the first thing that a wrong answer gets wrong."""
+        share = self._share
+        if share:
+            for token in self.vocabulary.answer_tokens:
+                if answer.count(token) != share:
+                    return True
+        return False
+
+    def borders(self, shape: Shape) -> tuple[Border, ...]:
+        """Return the frame, and the edges between groups that are neither rows nor columns."""
+        lines = [*frame(shape)]
+        if shape == self.shape:
+            for region in _regions(self.distinct, shape):
+                lines += edges(region)
+        return tuple(lines)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a host in another language needs: `distinct` too, group by group."""
+        rules = [
+            {"name": one.name, "groups": [list(group) for group in one.groups_on(self.shape)]}
+            for one in self.distinct
+        ]
+        complete = bool(rules) and type(self).verify is BoardDomain.verify
+        return super().describe() | {"distinct": rules, "distinct_is_all": complete}
+
+
+def _regions(relations: Sequence[Grouping], shape: Shape) -> list[npt.NDArray[np.intp]]:
+    """Partitions of the board into groups that are neither its rows nor its columns."""
+    rows, columns = np.indices(shape)
+    found = []
+    for relation in relations:
+        groups = relation.groups_on(shape)
+        if sorted(cell for group in groups for cell in group) != list(range(rows.size)):
+            continue
+        numbers = np.empty(rows.size, np.intp)
+        for number, group in enumerate(groups):
+            numbers[list(group)] = number
+        region = numbers.reshape(shape)
+        if not ((region == rows).all() or (region == columns).all()):
+            found.append(region)
+    return found
+
+
+__all__ = ["BoardDomain"]

@@ -1,0 +1,65 @@
+"""Compile the engine's inner loops with numba, cached on disk where a folder can be written."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from trm_sdk.errors import MissingDependencyError
+
+try:
+    from numba import njit
+except ImportError as error:
+    raise MissingDependencyError(
+        f"the Sudoku engine needs numba ({error}): pip install 'trm-sdk[train]'"
+    ) from None
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: numba compiles a function anew for every literal among its arguments. Typed constants avoid
+#: this, and with it half of the time that compiling takes.
+ZERO, ONE, TWO = np.int64(0), np.int64(1), np.int64(2)
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function on its first call, without the GIL, and keep it on disk for later runs.
+
+    Where no folder for the cache can be written (a read-only install without a home), the function
+    is compiled in every process, and a `RuntimeWarning` says so once.
+    """
+    try:
+        compiled = njit(cache=True, nogil=True)(function)
+        # numba looks for changes only in the file of the function itself. What is compiled holds
+        # the functions it calls too, so it is stale when any file of the engine has changed.
+        file = compiled._cache._cache_file
+        file._source_stamp = (file._source_stamp, _sources())
+    except (AttributeError, RuntimeError) as error:
+        compiled = njit(nogil=True)(function)
+        if isinstance(error, RuntimeError):
+            _warn_uncached()
+    return cast(Function, compiled)
+
+
+@cache
+def _sources() -> str:
+    """Return a digest of the engine's source files."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _warn_uncached() -> None:
+    warnings.warn(
+        "compiled Sudoku code can't be cached and will be compiled in every process: "
+        "set NUMBA_CACHE_DIR to a writable folder",
+        RuntimeWarning,
+        stacklevel=3,
+    )

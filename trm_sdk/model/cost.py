@@ -1,0 +1,59 @@
+"""What a model costs: floating-point operations, counted on the meta device."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.recursion import TRM
+
+
+class Work(NamedTuple):
+    """Floating-point operations of matrix products, for one puzzle.
+
+    Attributes
+    ----------
+    update : int
+        One pass of the network.
+    readout : int
+        Both heads.
+    """
+
+    update: int
+    readout: int
+
+    def step(self, H_cycles: int, L_cycles: int, grad_cycles: int, *, loss: bool = True) -> int:
+        """A supervision step in training.
+
+        A backward pass costs twice what its forward pass does. Nothing is counted twice for being
+        computed twice, and work that is no matrix product is not counted: it is model FLOPs, what
+        the result needs at least.
+        """
+        differentiated = min(grad_cycles, H_cycles)
+        passes = (H_cycles + 2 * differentiated) * (L_cycles + 1)
+        return passes * self.update + loss * 3 * self.readout
+
+
+def work(config: ModelConfig) -> Work:
+    """Count a model's operations, on the meta device: any size, nothing computed."""
+    with torch.device("meta"):
+        model = TRM(config).requires_grad_(False)
+        state = model.initial_state(1)
+        with FlopCounterMode(display=False) as counter:
+            model.update(state.y, state.z)
+        update = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            model.network.readout(state.y)
+    return Work(update, counter.get_total_flops())
+
+
+def step_flops(config: ModelConfig) -> float:
+    """Floating-point operations of the products of one supervision step of one puzzle.
+
+    A multiplication and an addition count as two; element-wise work is not counted.
+    """
+    one = work(config)
+    return config.passes * one.update + one.readout

@@ -1,0 +1,94 @@
+"""Answers: what a model's logits say, as tokens, probabilities and a confidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trm_sdk.domains.data import Encoded, Tokens
+from trm_sdk.domains.vocabulary import Vocabulary
+from trm_sdk.model.config import ModelConfig
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Answers:
+    """Reads the logits of one model for puzzles of one vocabulary.
+
+    Parameters
+    ----------
+    model : ModelConfig
+    vocabulary : Vocabulary
+
+    Attributes
+    ----------
+    output_tokens : intp array of shape (outputs,)
+        The token that each logit column stands for.
+    keeps_givens : bool
+        Whether given cells stand in the answer whatever the logits say.
+    """
+
+    def __init__(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
+        self.output_tokens: npt.NDArray[np.intp] = np.array(model.output_tokens, np.intp)
+        self.keeps_givens = bool(model.given_tokens)
+        #: Of each token that may stand in an answer: its column, -1 where the model has none.
+        place = {token: column for column, token in enumerate(model.output_tokens)}
+        self._columns = np.array([place.get(token, -1) for token in vocabulary.answer_tokens])
+        self._share = {token: i for i, token in enumerate(vocabulary.answer_tokens)}
+
+    def tokens(
+        self, tokens: Tokens, given: npt.NDArray[np.bool_], logits: Float32
+    ) -> npt.NDArray[np.intp]:
+        """Return the best token of each cell, with givens kept.
+
+        Parameters
+        ----------
+        tokens : int32 array of shape (batch, N)
+        given : bool array of shape (batch, N)
+        logits : float32 array of shape (batch, N, outputs)
+
+        Returns
+        -------
+        integer array of shape (batch, N)
+        """
+        answers: npt.NDArray[np.intp] = self.output_tokens.take(logits.argmax(-1))
+        if self.keeps_givens:
+            np.copyto(answers, tokens, where=given)
+        return answers
+
+    def probabilities(self, puzzle: Encoded, logits: Float32) -> Float32:
+        """Return the softmax over the values that an answer may hold.
+
+        A given cell has probability 1 for its value, and 0 throughout where its token never stands
+        in an answer but as a given.
+
+        Parameters
+        ----------
+        puzzle : Encoded
+        logits : float32 array of shape (N, outputs)
+
+        Returns
+        -------
+        float32 array of shape (rows, columns, answers), in the order of `Vocabulary.answer_values`
+        """
+        wide = np.full((len(logits), len(self._columns)), -np.inf, np.float32)
+        known = self._columns >= 0
+        wide[:, known] = logits[:, self._columns[known]]
+        exp = np.exp(wide - wide.max(1, keepdims=True))
+        shares: Float32 = exp / exp.sum(1, keepdims=True)
+        if self.keeps_givens:
+            shares[puzzle.given] = 0
+            for cell in np.flatnonzero(puzzle.given).tolist():
+                share = self._share.get(int(puzzle.tokens[cell]))
+                if share is not None:
+                    shares[cell, share] = 1
+        return shares.reshape(*puzzle.shape, -1)
+
+
+def confidence_of(halt_logit: npt.NDArray[np.floating] | float) -> npt.NDArray[np.float64]:
+    """Return the halting head's probability that an answer is right, elementwise in 0..1."""
+    # exp of a clipped logit: beyond 80 the probability is 0 or 1 to the last bit of a float32.
+    return 1 / (1 + np.exp(-np.clip(np.asarray(halt_logit, np.float64), -80, 80)))
+
+
+__all__ = ["Answers", "confidence_of"]

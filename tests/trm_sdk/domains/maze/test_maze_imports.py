@@ -20,3 +20,10 @@ def test_rules_and_text_need_no_numba() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_numba_is_named_with_what_installs_it() -> None:
+    code = "import sys; sys.modules['numba'] = None\nimport trm_sdk.domains.maze.engine.generate"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingDependencyError: generating and rating puzzles needs numba" in done.stderr
+    assert "pip install 'trm-sdk[train]'" in done.stderr

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from trm_sdk.domains.kernels.compilation import kernel
 from trm_sdk.domains.maze.rules import (
     GOAL,
     MOVES,
@@ -60,7 +60,7 @@ class Targets(NamedTuple):
 # cells, so that a neighbour is an offset and no edge needs a test.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def offsets(width: Any) -> Any:
     """Return the steps of `rules.MOVES` in a flat board with rows of that width."""
     steps = np.empty(len(MOVES), np.int64)
@@ -69,7 +69,7 @@ def offsets(width: Any) -> Any:
     return steps
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def flood(cells: Any, steps: Any, source: Any, field: Any, queue: Any) -> Any:
     """Write the distances from `source` to `field`, -1 where it can't be reached.
 
@@ -93,7 +93,7 @@ def flood(cells: Any, steps: Any, source: Any, field: Any, queue: Any) -> Any:
     return tail
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pad(board: Any, cells: Any) -> Any:
     """Write a board with a wall around it to `cells`; return the places of start and goal."""
     rows, columns = board.shape
@@ -111,7 +111,7 @@ def pad(board: Any, cells: Any) -> Any:
     return first, last
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _descend(cells: Any, steps: Any, field: Any, cell: Any) -> Any:
     """Return the preferred direction from a cell with a distance."""
     for k in range(len(steps)):
@@ -121,7 +121,7 @@ def _descend(cells: Any, steps: Any, field: Any, cell: Any) -> Any:
     return NO_MOVE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _targets_all(
     boards: Any, fields: Any, moves: Any, positions: Any, lengths: Any, complete: Any
 ) -> None:
@@ -153,7 +153,7 @@ def _targets_all(
                 cell += steps[moves[i, row, column]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _paths_all(answers: Any, lengths: Any) -> None:
     """Mark the canonical paths on copies of the boards."""
     n, rows, columns = answers.shape
@@ -173,7 +173,7 @@ def _paths_all(answers: Any, lengths: Any) -> None:
             cell += steps[_descend(cells, steps, field, cell)]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_all(boards: Any, counts: Any) -> None:
     n, rows, columns = boards.shape
     width = columns + 2

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from trm_sdk.domains.maze.engine import perfect, splitmix
+from trm_sdk.domains.kernels import splitmix
+from trm_sdk.domains.kernels.compilation import kernel
+from trm_sdk.domains.maze.engine import perfect
 from trm_sdk.domains.maze.engine.distances import flood, offsets
 from trm_sdk.domains.maze.rules import FREE, GOAL, START, WALL, Boards
 from trm_sdk.errors import InvalidInputError
@@ -61,7 +62,7 @@ class Mazes(NamedTuple):
     kinds: npt.NDArray[np.int8]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ends(
     cells: Any, steps: Any, farthest: Any, shortest: Any, field: Any, queue: Any, rng: Any
 ) -> Any:
@@ -97,7 +98,7 @@ def _ends(
     return np.int64(0), np.int64(0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _further(field: Any, queue: Any, reached: Any, shortest: Any, rng: Any) -> Any:
     """Return one of the cells reached that are so many moves away, each with equal chance."""
     low = np.int64(0)
@@ -111,7 +112,7 @@ def _further(field: Any, queue: Any, reached: Any, shortest: Any, rng: Any) -> A
     return queue[low + splitmix.below(rng, reached - low)]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _last(field: Any, queue: Any, reached: Any, rng: Any) -> Any:
     """Return one of the cells that were reached last, each with equal chance."""
     count = 1
@@ -120,7 +121,7 @@ def _last(field: Any, queue: Any, reached: Any, rng: Any) -> Any:
     return queue[reached - 1 - splitmix.below(rng, count)]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _climb(
     cells: Any,
     steps: Any,
@@ -192,7 +193,7 @@ def _climb(
     return length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(
     cells: Any,
     width: Any,
@@ -230,7 +231,7 @@ def _fill(
                 cells[corner + row * width + column] = FREE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _generate_all(
     seed: Any,
     first_item: Any,
@@ -253,7 +254,7 @@ def _generate_all(
     rng = np.zeros(1, np.uint64)
     steps = offsets(width)
     for i in range(n):
-        splitmix.start(rng, seed, first_item + i)
+        splitmix.start_stream(rng, seed, first_item + i)
         draw = splitmix.uniform(rng) * cumulative[-1]
         kind = np.int64(0)
         while draw >= cumulative[kind]:

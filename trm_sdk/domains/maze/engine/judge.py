@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from trm_sdk.domains.kernels.compilation import kernel
 from trm_sdk.domains.maze.engine.distances import flood, offsets, pad
 from trm_sdk.domains.maze.rules import (
     FREE,
@@ -27,7 +27,7 @@ from trm_sdk.domains.maze.rules import (
 __all__ = ["judge", "walk"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _trace(cells: Any, steps: Any, first: Any, marked: Any) -> Any:
     """Return the moves of the line of marked cells, start and goal from `first`; -1 if it is none.
 
@@ -54,7 +54,7 @@ def _trace(cells: Any, steps: Any, first: Any, marked: Any) -> Any:
         moves += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _judge_all(puzzles: Any, answers: Any, lengths: Any, known: Any, verdicts: Any) -> None:
     n, rows, columns = puzzles.shape
     width = columns + 2
@@ -93,7 +93,7 @@ def _judge_all(puzzles: Any, answers: Any, lengths: Any, known: Any, verdicts: A
         verdicts[i] = OPTIMAL if moves == shortest else LONGER
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk_all(answers: Any, directions: Any, reached: Any) -> None:
     n, rows, columns = answers.shape
     width = columns + 2

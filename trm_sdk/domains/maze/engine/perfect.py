@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from trm_sdk.domains.maze.engine import splitmix
+from trm_sdk.domains.kernels import splitmix
+from trm_sdk.domains.kernels.compilation import kernel
 from trm_sdk.domains.maze.engine.distances import offsets
 from trm_sdk.domains.maze.rules import FREE, WALL
 
@@ -24,7 +24,7 @@ DFS, WILSON, PRIM = range(3)
 _APART, _LISTED, _JOINED = 1, 2, 3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _depth_first(cells: Any, steps: Any, state: Any, room: Any, rooms: Any, rng: Any) -> None:
     """Join the rooms by a random walk that backtracks."""
     open_moves = np.empty(len(steps), np.int64)
@@ -51,7 +51,7 @@ def _depth_first(cells: Any, steps: Any, state: Any, room: Any, rooms: Any, rng:
         depth += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _wilson(cells: Any, steps: Any, state: Any, listed: Any, rooms: Any, rng: Any) -> None:
     """Join the rooms by loop-erased random walks: every spanning tree is equally likely.
 
@@ -72,7 +72,7 @@ def _wilson(cells: Any, steps: Any, state: Any, listed: Any, rooms: Any, rng: An
             room += 2 * rooms[room]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _prim(cells: Any, steps: Any, state: Any, room: Any, rooms: Any, rng: Any) -> None:
     """Join the rooms by adding a random room beside those joined, by a random one of these."""
     near = np.empty(len(steps), np.int64)
@@ -100,7 +100,7 @@ def _prim(cells: Any, steps: Any, state: Any, room: Any, rooms: Any, rng: Any) -
         cells[room + near[splitmix.below(rng, count)]] = FREE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def carve(
     cells: Any, width: Any, corner: Any, rows: Any, columns: Any, kind: Any, rooms: Any, rng: Any
 ) -> None:

@@ -24,7 +24,7 @@ from trm_sdk.domains.maze.rules import (
 )
 
 __all__ = [
-    "Targets",
+    "MazeTargets",
     "count_shortest_paths",
     "count_shortest_paths_exactly",
     "distances",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-class Targets(NamedTuple):
+class MazeTargets(NamedTuple):
     """What a maze asks for, cell by cell.
 
     Attributes
@@ -195,7 +195,7 @@ def _count_all(boards: Any, counts: Any) -> None:
         counts[i] = paths[first]
 
 
-def targets(boards: npt.ArrayLike) -> Targets:
+def targets(boards: npt.ArrayLike) -> MazeTargets:
     """Return distances, directions, positions on the canonical path and lengths, in one pass.
 
     Parameters
@@ -208,7 +208,7 @@ def targets(boards: npt.ArrayLike) -> Targets:
         As `rules.checked_boards`.
     """
     puzzles = checked_boards(boards)
-    result = Targets(
+    result = MazeTargets(
         np.empty(puzzles.shape, np.int32),
         np.full(puzzles.shape, NO_MOVE, np.uint8),
         np.full(puzzles.shape, -1, np.int32),

@@ -1,0 +1,1 @@
+"""Mazes of any size: find a shortest path from the start to the goal."""

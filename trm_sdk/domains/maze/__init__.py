@@ -240,7 +240,7 @@ class Maze(Domain):
         found = distances.targets(boards)
         far, order = (part.reshape(n, -1) for part in (found.distances, found.positions))
         lengths = found.lengths[:, None]
-        on = order >= 0
+        on = (order > 0) & (far > 0)  # between start and goal
         due = np.where(on, lengths + np.ceil(_SLOWER * order) + _SLACK, 0).astype(np.int32)
         weight = np.where(on, _PATH_WEIGHT, 1).astype(np.float32)
         direction = Head(

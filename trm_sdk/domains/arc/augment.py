@@ -165,11 +165,18 @@ def split_name(name: str) -> tuple[str, Augmentation]:
     return found[1], Augmentation(int(found[2]), [int(digit) for digit in found[3]])
 
 
-def by_task(names: Iterable[str]) -> dict[str, list[int]]:
-    """Return, for each base name, the places of its augmentations in a list of names."""
+def by_task(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return, for each base name, the identifiers of its augmentations.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the identifiers; the first is the blank one, and is left out wherever it stands.
+    """
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
-        places.setdefault(name.split(SEPARATOR, 1)[0], []).append(place)
+        if name != names[0]:
+            places.setdefault(name.split(SEPARATOR, 1)[0], []).append(place)
     return places
 
 

@@ -89,6 +89,7 @@ def _at(*keys: Any) -> Callable[[dict[str, Any], Any], None]:
     return put
 
 
+#: Where, what is put there (...: it is deleted), and what is said of it.
 BAD = [
     (("train",), ..., "missing key 'train'"),
     (("test",), ..., "missing key 'test'"),

@@ -22,6 +22,7 @@ from trm_sdk.messages import shown
 from trm_sdk.task import Task
 
 if TYPE_CHECKING:
+    from trm_sdk.domains.arc.builder import Build
     from trm_sdk.domains.data import Source, Tokens
     from trm_sdk.render.picture import Picture
 
@@ -285,20 +286,49 @@ class Arc(Domain):
             Fields of `ArcOptions`.
         seed : int
             Of the order in which they are drawn.
+
+        Raises
+        ------
+        InvalidInputError
+            If the domain has names, and those of the data set are others; see `trained_on`. Or if
+            the tasks can't be read, or can't be built on; see `builder.build`.
         """
-        from trm_sdk.domains.arc.builder import Subset, build, cached_build
         from trm_sdk.domains.arc.data import ArcSource
 
-        chosen = ArcOptions.model_validate(self.generator_options(dict(options)))
+        made = self._build(options)
+        if self.identifiers > 1 and self.names != made.names:
+            raise InvalidInputError(
+                f"the data set has other names ({len(made.names)}) than this domain "
+                f"({len(self.names)}): identifiers would not be the model's"
+            )
+        return ArcSource(made, seed, int(self.generator_options(options)["epochs_per_iter"]))
+
+    def trained_on(self, options: Mapping[str, Any]) -> Arc:
+        """Return the domain as a model sees it that is trained on a data set: with its names.
+
+        Parameters
+        ----------
+        options : mapping
+            Fields of `ArcOptions`; with ``folder``, the data set is built only once.
+        """
+        return self.with_names(self._build(options).names)
+
+    def _build(self, options: Mapping[str, Any]) -> Build:
+        from trm_sdk.domains.arc.builder import Subset, build, cached_build
+
+        chosen = ArcOptions.model_validate(self.generator_options(options))
         subsets = [
             Subset(read_tasks(one.path, one.solutions), one.evaluation) for one in chosen.subsets
         ]
-        count, build_seed = chosen.augmentations, chosen.build_seed
+        count, seed = chosen.augmentations, chosen.build_seed
         if chosen.folder is None:
-            made = build(subsets, augmentations=count, seed=build_seed)
-        else:
-            made = cached_build(chosen.folder, subsets, augmentations=count, seed=build_seed)
-        return ArcSource(made, seed, chosen.epochs_per_iter)
+            return build(subsets, augmentations=count, seed=seed)
+        return cached_build(chosen.folder, subsets, augmentations=count, seed=seed)
+
+    def generator_options(self, options: Any) -> dict[str, Any]:
+        """Return options of `source` with their defaults, checked, as plain data."""
+        checked = super().generator_options(options)
+        return checked | {"subsets": [one.model_dump() for one in checked["subsets"]]}
 
     # --- for people --------------------------------------------------------------------------
 

@@ -362,6 +362,14 @@ def test_the_domain_draws_from_files(made: Build, tmp_path: Path) -> None:
     assert (tmp_path / "build" / "build.npz").exists()
     again = Arc().examples(12, 9, options)
     assert all((a == b).all() for a, b in zip(wanted[:4], again[:4], strict=True))
+    trained = Arc().trained_on(options)
+    assert trained.names == made.names
+    assert (trained.source(options, 9).draw(12).tokens == wanted.tokens).all()
+    with pytest.raises(InvalidInputError, match="other names \\(214\\) than this domain \\(2\\)"):
+        Arc(["<blank>", "a"]).source(options, 9)
+    plain = Arc().generator_options(options)
+    assert json.loads(json.dumps(plain)) == plain
+    assert Arc().generator_options(plain) == plain
     with pytest.raises(ConfigError, match=r"generator options of arc: subsets"):
         Arc().source({}, 9)
     with pytest.raises(ConfigError, match="did you mean 'augmentations'"):

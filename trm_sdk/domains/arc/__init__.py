@@ -180,6 +180,13 @@ class Arc(Domain):
         return [split_name(self.names[place])[1] for place in places]
 
     def _unknown(self, task: Task) -> InvalidInputError:
+        base = split_name(task.name or "")[0]
+        if base in self._by_task:
+            return InvalidInputError(
+                f"task {task.name!r}: this model was trained on {base} under "
+                f"{len(self._by_task[base])} augmentations, and this is not among them; "
+                "Arc.augmentations lists them"
+            )
         return InvalidInputError(
             f"task {task.name!r} is not among the {len(self.names)} names that this model was "
             "trained on; a new task needs training (adapt)"

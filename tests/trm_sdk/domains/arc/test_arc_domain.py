@@ -275,6 +275,9 @@ def test_a_task_that_a_model_does_not_know_is_not_given_the_blank_identifier() -
             domain.encode(task)
         with pytest.raises(InvalidInputError, match="not among the 2 names"):
             domain.augmentations(task)
+    turned = Augmentation(1).apply_task(Task((Grid([[1]]),), name="other"))
+    with pytest.raises(InvalidInputError, match="on other under 1 augmentations, and this is not"):
+        domain.encode(turned)
     assert Arc().encode(Task((Grid([[1]]),))).identifier == 0
 
 

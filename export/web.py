@@ -16,7 +16,7 @@ import torch
 
 from export.errors import ExportError
 from export.exporter import export_onnx, output_path
-from export.verify import fixed_batch, load_graph, metadata
+from export.graph_file import fixed_batch, load_graph, metadata
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec

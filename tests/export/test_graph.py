@@ -15,10 +15,10 @@ from onnx.reference import ReferenceEvaluator
 
 from export import ExportError, build_graph, verify_graph
 from export.bench import feeds
-from export.exporter import all_nodes, model_nodes, state_arrays
-from export.graph import weights_sha256
-from export.verify import check_graph
-from export.verify import model_of as model_in
+from export.exporter import state_arrays
+from export.graph_file import all_nodes, check_graph, model_nodes
+from export.graph_file import model_of as model_in
+from export.weights import weights_sha256
 from trm_sdk.persistence.checkpoint import build
 from trm_sdk.persistence.spec import ModelSpec
 

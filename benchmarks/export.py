@@ -29,7 +29,6 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe, sentence
 from benchmarks.readme import README, fill
 from export.bench import feeds, in_turn
@@ -46,6 +45,7 @@ from trm_sdk.model.cost import step_flops
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 
+RESULTS = Path(__file__).parent / "results"
 PARTS = ("precisions", "speed", "sizes", "paper", "loop", "memory")
 #: Largest file of the paper's model, of its parameters in float32, by precision.
 SIZE_BARS = {"fp32": 1.02, "int8": 0.27, "int8s": 0.27, "int4": 0.16}

@@ -11,7 +11,7 @@ from export.puzzles import Puzzles
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
-from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.spec import FORMAT, ModelSpec
 from trm_sdk.structure import (
     Relation,
     Structure,
@@ -158,6 +158,7 @@ def model_of(name: str, seed: int = 0, *, wide: bool = False) -> tuple[ModelSpec
         if getattr(model.network, "puzzle_emb", None) is not None:
             model.network.puzzle_emb.normal_()
     spec = ModelSpec(
+        format=FORMAT,
         domain="test",
         vocabulary=tuple(f"token-{index}" for index in range(config.vocab_size)),
         grid_shape=(1, config.seq_len) if config.structure is None else config.structure.shape,

@@ -1,6 +1,7 @@
 /** The page: a puzzle, the steps that the model has taken on it, and which of them is shown. */
 
 import { Board } from "./board.js";
+import { descriptionIn } from "./loading.js";
 import { Domain, Solver } from "./trm.js";
 
 const DESCRIPTION = "model.json";
@@ -30,10 +31,9 @@ async function begin() {
   const response = await fetch(DESCRIPTION).catch((error) => ({ ok: false, status: error.message }));
   if (!response.ok) return complain(`${DESCRIPTION} can't be fetched: ${response.status}`);
   state.description = await response.json();
-  const { spec, domain, examples = [], rules } = state.description;
-  state.domain = domain ? new Domain(domain, { rules: rules ? await import(`./${rules}`) : null }) : null;
-  if (!state.domain) return complain(`${DESCRIPTION} says nothing of ${spec.domain}: export the page again`);
-  setBoard(state.domain);
+  const { examples = [], rules } = state.description;
+  const own = rules ? await import(`./${rules}`) : null;
+  setBoard(new Domain(descriptionIn(state.description), { rules: own }));
   makeKeypad();
   for (const [name, text] of examples) at("examples").append(new Option(name, text));
   at("examples").append(new Option("Your own", ""));

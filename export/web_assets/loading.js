@@ -23,7 +23,7 @@ export async function readModel(source) {
   if (!described.spec || !described.model) {
     throw new ModelError(`${nameOf(source)} describes no model: it lacks "spec" or "model"`);
   }
-  const description = described.domain ?? describeOld(described.spec);
+  const description = descriptionIn(described);
   const rules = described.rules ? await importRules(beside(source, described.rules)) : null;
   return { bytes: await readBytes(beside(source, described.model)), spec: described.spec, description, rules };
 }
@@ -40,6 +40,11 @@ function withSpec(bytes, name) {
   const spec = parseJson(metadata.trm_spec, name);
   const { domain_description: text } = metadata;
   return { bytes, spec, description: text ? parseJson(text, name) : describeOld(spec), rules: null };
+}
+
+/** What `model.json` says of its domain, or what can be made of its spec. */
+export function descriptionIn({ domain, spec }) {
+  return domain ?? describeOld(spec);
 }
 
 function describeOld(spec) {

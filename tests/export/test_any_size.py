@@ -19,6 +19,7 @@ from export.graph_file import all_nodes
 from export.graph_file import model_of as model_in
 from export.puzzles import Puzzles
 from export.verify_puzzles import verify_puzzles
+from trm_sdk import SolveOptions
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 
@@ -94,7 +95,7 @@ def test_all_dimensions_have_names() -> None:
     board = ["batch", "rows", "columns"]
     assert dims == {
         "tokens": board,
-        **dict.fromkeys(("y", "z", "next_y", "next_z"), [*board, 4, 16]),
+        **{name: [*board, 4, 16] for name in ("y", "z", "next_y", "next_z")},
         "logits": [*board, 4],
         "halt_logit": ["batch"],
     }
@@ -138,7 +139,9 @@ def test_other_precisions(name: str, precision: str) -> None:
     graph = build_graph(spec, weights, "loop", precision=precision, ranges=ranges)
     result = verify_graph(graph, rounded_model(spec, model, precision), steps=1)
     if precision in ("int8", "int8s"):
-        assert result.final_difference < 0.5
+        # Of logits up to 4: where rounding does not decide, answers are the same.
+        assert result.final_difference < 1
+        assert result.answers == 1
     else:
         result.require()
 
@@ -158,7 +161,7 @@ def test_heads_are_left_out_unless_asked_for(tmp_path: Path) -> None:
 
 def test_a_wrong_head_is_refused() -> None:
     spec, model = model_of("maze")
-    with pytest.raises(ExportError, match="no head named 'way' .there are: direction, distance."):
+    with pytest.raises(ExportError, match=r"named 'way' \(there are: direction, distance\)"):
         build_graph(spec, state_arrays(model), heads=("way",))
     clash = spec.model_copy(update={"model": spec.model.model_copy(update={"heads": {"y": 2}})})
     with pytest.raises(ExportError, match="named 'y' can't be an output"):
@@ -202,8 +205,10 @@ def test_wrong_pools_are_found_on_another_board() -> None:
 def test_identifiers_tell_puzzles_apart(mode: str) -> None:
     """In every mode, and in the comparison on puzzles."""
     spec, model = model_of("attention-rope")
-    steps = {"max_steps": 2} if mode == "unroll" else {}
-    graph = build_graph(spec, state_arrays(model), mode, **steps)
+    spec = spec.model_copy(update={"solve": SolveOptions(max_steps=2)})
+    with torch.no_grad():
+        model.network.puzzle_emb *= 20
+    graph = build_graph(spec, state_arrays(model), mode)
     tokens = np.random.default_rng(0).integers(0, 11, (4, 16)).astype(np.int32)
     identifiers = np.array([0, 2, 4, 2], np.int32)
     inputs = feeds(graph, 4, 1, np.repeat(tokens[:1], 4, 0), identifiers=identifiers)
@@ -212,15 +217,13 @@ def test_identifiers_tell_puzzles_apart(mode: str) -> None:
     assert min(np.abs(logits[0] - logits[1]).max(), np.abs(logits[2] - logits[1]).max()) > 1e-3
     check = verify_puzzles(graph, model, [Puzzles(tokens, identifiers)])
     check.require()
-    assert check.answers + check.unsettled == 4
-    assert check.answers >= 1
+    assert (check.answers, check.unsettled) == (4, 0)
+    # Others than PyTorch was given: what the graph answers is not what was expected.
     with torch.no_grad():
-        model.network.puzzle_emb[2] += 3  # what the graph does not know
-    other = verify_puzzles(graph, model, [Puzzles(tokens[1:2], identifiers[1:2])])
-    assert other.unsettled == 0
-    assert other.answers == 0
-    same = verify_puzzles(graph, model, [Puzzles(tokens[1:2])])  # identifier 0 is as it was
-    assert same.answers + same.unsettled == 1
+        model.network.puzzle_emb[2] = model.network.puzzle_emb[1]
+    check = verify_puzzles(graph, model, [Puzzles(tokens, identifiers)])
+    assert check.answers == 2
+    verify_puzzles(graph, model, [Puzzles(tokens)]).require()  # identifier 0 is as it was
 
 
 def test_puzzles_of_several_shapes_are_compared() -> None:

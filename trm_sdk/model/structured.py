@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -251,7 +252,7 @@ class StructuredBlock(nn.Module):
         """x and the result are of shape (batch, *cell axes, values, channels)."""
         # One product for the node itself and for what its neighbours say: wide ones are faster.
         heard = [taps(x) for taps in self.taps.values()]
-        near = [self.relations[key].weight for key in self.taps]
+        near = [one.weight for key, one in self.relations.items() if key in self.taps]
         # The bias as a term of the sum: a compiler fuses it with the rest, where a product with a
         # bias first fills its result with copies of it.
         mixed = _product(_joined([x, *heard], -1), _joined([self.node.weight, *near], 1))
@@ -269,8 +270,9 @@ class StructuredBlock(nn.Module):
         return rms_norm(x + _product(F.silu(gate) * up, self.down.weight), self.eps)
 
 
-def _joined(parts: list[Tensor], axis: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+def _joined(parts: list[Any], axis: int) -> Tensor:
+    joined: Tensor = parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+    return joined
 
 
 def _product(nodes: Tensor, weight: Tensor) -> Tensor:

@@ -52,6 +52,12 @@ class BoardDomain(Domain):
         """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`."""
         return read_numbers(text, self.shape)
 
+    def _on(self, shape: Shape) -> BoardDomain:
+        """The same rules on boards of a shape."""
+        other = self.resized(shape)
+        assert isinstance(other, BoardDomain)
+        return other
+
     @cached_property
     def _groups(self) -> list[tuple[str, int, npt.NDArray[np.intp]]]:
         """Kind, number from 1, and cells of each group of `distinct`."""
@@ -81,7 +87,7 @@ class BoardDomain(Domain):
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`."""
         for grid in task.inputs:
             cells = grid.cells.reshape(-1)
-            for kind, number, members in self._groups:
+            for kind, number, members in self._on(grid.shape)._groups:
                 found = cells[members]
                 found = found[self.vocabulary.given_values[found]]
                 values, counts = np.unique(found, return_counts=True)
@@ -94,10 +100,10 @@ class BoardDomain(Domain):
 
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""
-        if answer.shape != self.shape:
+        if answer.shape != task.inputs[index].shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self.verify_tokens(tokens, self.encode_grid(answer)[None])[0])
+        return bool(self.verify_tokens(tokens, self.encode_grid(answer)[None], answer.shape)[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -105,6 +111,8 @@ class BoardDomain(Domain):
         """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
+        if shape is not None and shape != self.shape:
+            return self._on(shape).verify_tokens(tokens, answers)
         bits = self._bits.take(answers, mode="clip")
         everything = (1 << len(self.vocabulary.answer_tokens)) - 1
         verdict = np.ones(len(answers), bool)

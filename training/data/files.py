@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.recipe import PuzzleFile
+from training.settings import PuzzleFile
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
@@ -98,6 +98,8 @@ class FileSource:
         if held.all():
             raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")
         self.examples = every.rows(~held)
+        #: Puzzles of the file that are left out because they are held out.
+        self.dropped = int(held.sum())
         self.shape = every.shape
 
     def draw(self, n: int) -> Examples:

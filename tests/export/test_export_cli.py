@@ -311,7 +311,7 @@ def test_a_device_that_is_not_there_is_refused(folder: Path, tmp_path: Path, dev
         pytest.skip("this onnxruntime has CUDA")
     result = call("bench", file, "--device", device)
     assert result.exit_code == 2
-    assert f"device={device!r} is not to be had" in result.stderr
+    assert f"device={device!r} is unavailable" in result.stderr
 
 
 def test_bench_takes_calls_in_turn() -> None:

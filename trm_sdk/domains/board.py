@@ -103,7 +103,7 @@ class BoardDomain(Domain):
         if answer.shape != task.inputs[index].shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self.verify_tokens(tokens, self.encode_grid(answer)[None], answer.shape)[0])
+        return bool(self._on(answer.shape)._obeyed(tokens, self.encode_grid(answer)[None])[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -111,8 +111,12 @@ class BoardDomain(Domain):
         """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
-        if shape is not None and shape != self.shape:
-            return self._on(shape).verify_tokens(tokens, answers)
+        return self._on(self.shape if shape is None else shape)._obeyed(tokens, answers)
+
+    def _obeyed(
+        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[np.bool_]:
+        """Which answers are filled, keep the givens, and repeat nothing in a group."""
         bits = self._bits.take(answers, mode="clip")
         everything = (1 << len(self.vocabulary.answer_tokens)) - 1
         verdict = np.ones(len(answers), bool)

@@ -86,8 +86,10 @@ class BoardDomain(Domain):
     def check(self, task: Task) -> None:
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`."""
         for grid in task.inputs:
-            cells = grid.cells.reshape(-1)
-            for kind, number, members in self._on(grid.shape)._groups:
+            on, cells = self._on(grid.shape), grid.cells.reshape(-1)
+            if on._repeats_nothing(cells):
+                continue
+            for kind, number, members in on._groups:
                 found = cells[members]
                 found = found[self.vocabulary.given_values[found]]
                 values, counts = np.unique(found, return_counts=True)
@@ -97,6 +99,17 @@ class BoardDomain(Domain):
                         f"contradicting givens: {self.vocabulary.value_names()[values[repeated]]} "
                         f"stands {counts[repeated]} times in {kind} {number}"
                     )
+
+    def _repeats_nothing(self, cells: npt.NDArray[np.int8]) -> bool:
+        """Whether no given value of cells of shape (N,) stands twice in a group."""
+        given = self.vocabulary.having("given")
+        bits = np.zeros(len(self.vocabulary), np.int64)
+        bits[list(given)] = 1 << np.arange(len(given))
+        of_cell = bits[self.vocabulary.first :].take(cells)
+        return all(
+            (np.add.reduce(inside) == np.bitwise_or.reduce(inside)).all()
+            for inside in map(of_cell.take, self._members)
+        )
 
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""

@@ -203,3 +203,21 @@ def test_calibration_and_timing_take_any_size() -> None:
     assert found.correct[1].all()
     assert not found.correct[[0, 2]].any()
     assert time_steps(solver.runtime, 2, seconds=0.01) > 0
+
+
+def test_a_board_of_another_size_has_groups_of_its_own() -> None:
+    class Rowwise(BoardDomain):
+        name, shape, vocabulary = "rowwise", (3, 3), Vocabulary.numbers(5)
+        distinct = (rows(),)
+        any_size = True
+
+    domain = Rowwise()
+    assert domain.verify(domain.parse(np.zeros((3, 3), int)), Grid([[1, 2, 3]] * 3))
+    task = domain.parse([[1, 0, 0, 0, 0], [1, 0, 0, 0, 2]])
+    with pytest.raises(InvalidInputError, match="1 stands 2 times in row 2"):
+        domain.parse([[1, 0, 0, 0, 0], [1, 0, 0, 0, 1]])
+    assert domain.verify(task, Grid([[1, 2, 3, 4, 5], [1, 3, 4, 5, 2]]))
+    assert not domain.verify(task, Grid([[1, 2, 3, 4, 5], [1, 3, 4, 4, 2]]))
+    wide = domain.resized((2, 5))
+    assert wide.verify(task, Grid([[1, 2, 3, 4, 5], [1, 3, 4, 5, 2]]))
+    assert not wide.verify(task, Grid([[1, 2, 3], [1, 2, 3]]))

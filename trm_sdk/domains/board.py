@@ -49,8 +49,11 @@ class BoardDomain(Domain):
     distinct: tuple[Grouping, ...] = ()
 
     def read(self, text: str) -> Grid:
-        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`."""
-        return read_numbers(text, self.shape)
+        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`.
+
+        Where values have symbols of their own, one symbol a cell is read; see `Domain.read`.
+        """
+        return read_numbers(text, self.shape) if self.vocabulary.is_numbers else super().read(text)
 
     def _on(self, shape: Shape) -> BoardDomain:
         """The same rules on boards of a shape."""

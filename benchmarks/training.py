@@ -27,9 +27,9 @@ from rich.console import Console
 from benchmarks.machine import describe, sentence
 from benchmarks.reference import Loop
 from training import cost, machine
-from training.fit import train_step
 from training.recipe import load_recipe
 from training.run import Run
+from training.step import train_step
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.domains.sudoku import Sudoku

@@ -18,9 +18,9 @@ import torch.distributed as dist
 
 from training import state
 from training.distributed import World, common_name
-from training.fit import train_step
 from training.recipe import load_recipe
 from training.run import Run
+from training.step import train_step
 from trm_sdk.errors import ConfigError
 
 ARGUMENTS = (
@@ -42,7 +42,8 @@ import torch
 from training.recipe import load_recipe
 from training.distributed import World, common_name
 from training.evaluate import evaluate
-from training.fit import measure, train_step
+from training.fit import measure
+from training.step import train_step
 from training.run import Run
 from training import state
 
@@ -84,7 +85,8 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
             process.kill()
     losses, accuracy = json.loads((tmp_path / "losses.json").read_text())
 
-    from training.fit import measure, open_run
+    from training.fit import measure
+    from training.run import open_run
 
     recipe = load_recipe("sudoku-4x4", ARGUMENTS)
     alone = Run.start(recipe, torch.device("cpu"))

@@ -16,8 +16,10 @@ from rich.console import Console
 from torch._inductor.exc import InvalidCxxCompiler
 
 from training import machine, state
-from training.fit import Run, fit, main, open_run, train_step
+from training.fit import fit, main
 from training.recipe import load_recipe
+from training.run import Run, open_run
+from training.step import train_step
 from trm_sdk.errors import CheckpointError, ConfigError
 from trm_sdk.persistence.checkpoint import load_model
 

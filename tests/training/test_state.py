@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 
 from training import state
-from training.fit import open_run, train_step
 from training.optim import EMA, make_optimizers
 from training.recipe import load_recipe
-from training.run import Run
+from training.run import Run, open_run
+from training.step import train_step
 from trm_sdk.errors import CheckpointError
 from trm_sdk.model.recursion import TRM
 

@@ -10,11 +10,11 @@ from flood import FLOOD
 from training import cost, state
 from training.data.mixture import make_held_out
 from training.evaluate import evaluate
-from training.fit import _noises, open_run, train_step
 from training.objective import Carry, last_due
 from training.recipe import Recipe, load_recipe, parse_recipe
-from training.run import Run
+from training.run import Run, open_run
 from training.settings import Objective
+from training.step import draw_noise, train_step
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError, InvalidInputError
@@ -204,7 +204,7 @@ def test_noise_and_random_starts_reach_the_share_asked_for():
         ),
         CPU,
     )
-    noise, start = _noises(run)
+    noise, start = draw_noise(run)
     assert noise.shape == (2, 400, 4, 4, 1, 8)
     touched = (noise != 0).flatten(2).any(2)
     assert torch.equal(touched[0], touched[1])

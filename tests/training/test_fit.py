@@ -173,13 +173,17 @@ def test_a_run_goes_on_with_new_data(tmp_path):
     train_step(resumed)
     # The same sources, but not the puzzles that the run began with; and those of its time.
     again = open_run(_recipe(), tmp_path, CPU, fresh=False, new_data=True)
-    assert not torch.equal(again.carry.puzzles.tokens, Run.start(_recipe(), CPU).carry.puzzles.tokens)
+    assert not torch.equal(
+        again.carry.puzzles.tokens, Run.start(_recipe(), CPU).carry.puzzles.tokens
+    )
     early, late = (
         "{kind: generated, end: 0.3}",
         "{kind: generated, start: 0.3, clues_added: [9, 9]}",
     )
     timed = _recipe(f"data=[{early}, {late}]", "steps=6")
-    givens = (open_run(timed, tmp_path, CPU, fresh=False, new_data=True).carry.puzzles.tokens > 1).sum(1)
+    givens = (
+        open_run(timed, tmp_path, CPU, fresh=False, new_data=True).carry.puzzles.tokens > 1
+    ).sum(1)
     assert givens.min() > 11
     with pytest.raises(ConfigError, match="there is none at"):
         open_run(_recipe(other), tmp_path / "empty", CPU, fresh=False, new_data=True)

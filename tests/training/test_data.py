@@ -151,9 +151,10 @@ def test_a_few_of_many_puzzles_are_drawn_without_a_look_at_the_others(tmp_path):
 def test_boards_of_a_file_that_are_not_square_are_turned_into_boards_of_their_shape(tmp_path):
     maze = get_domain("maze-5x8")
     made = maze.examples(6, 1)
-    rows = ["question,answer"]
+    rows = ["source,question,answer"]
     for tokens, answers in zip(made.tokens, made.answers, strict=True):
-        rows.append(",".join(maze.to_line(maze.decode(part)) for part in (tokens, answers)))
+        lines = [maze.to_line(maze.decode(part)) for part in (tokens, answers)]
+        rows.append(",".join(["made", *lines]))
     path = tmp_path / "mazes.csv"
     path.write_text("\n".join(rows) + "\n")
     stream = Mixture((PuzzleFile(kind="file", path=str(path)),), maze, 1, ())

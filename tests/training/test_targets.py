@@ -328,3 +328,17 @@ def test_puzzle_embeddings_are_told_whose_puzzle_it_is():
     same = (blank == told).all(1)
     assert same[0]
     assert not same.all()
+
+
+@pytest.mark.parametrize("name", ["sudoku-4x4", "flood"])
+def test_a_supervision_step_is_one_graph_for_the_compiler(name):
+    noises = {"noise": 0.1, "random_start": 0.1}
+    plain = ("compile=false", "evaluation.puzzles=1", "batch_size=4", "objective.noise=0.1")
+    recipe = recipe_of(objective=noises) if name == "flood" else load_recipe(name, plain)
+    losses = []
+    for traced in (False, True):
+        run = Run.start(recipe, CPU)
+        if traced:  # as `Supervision.compiled`, but for the code that is generated
+            run.supervision.compile(fullgraph=True, dynamic=False, backend="eager")
+        losses.append([train_step(run).loss for _ in range(6)])  # flood: two shapes
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)

@@ -94,3 +94,13 @@ def evaluate(
     return Accuracy(
         exact.mean(1), verified.mean(1), float(halting.mean()), kept, verified[-1].astype(bool)
     )
+
+
+def summary(accuracies: dict[str, Accuracy]) -> dict[str, float]:
+    """Three figures a set."""
+    result: dict[str, float] = {}
+    for name, accuracy in accuracies.items():
+        result[f"{name}/last"] = round(float(accuracy.last[-1]), 4)
+        result[f"{name}/verified"] = round(float(accuracy.verified[-1]), 4)
+        result[f"{name}/halting"] = round(accuracy.halting, 4)
+    return result

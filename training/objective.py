@@ -104,6 +104,11 @@ class Carry:
         #: Puzzles that have been solved, and those that were then chosen for a long stay.
         self.met, self.staying = (np.zeros(self.slots, bool) for _ in range(2))
 
+    @property
+    def solved_share(self) -> float:
+        """Share of the puzzles that have left their slots which were solved."""
+        return self.finished_solved / max(self.finished, 1)
+
     def begin(self, progress: float) -> None:
         """Put a new puzzle into every slot; `progress` in 0..1 is how much of the run is done."""
         self._empty(self.stream.shape_at(progress))

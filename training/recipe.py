@@ -136,11 +136,14 @@ class Recipe(Strict):
                 own = [name for name in type(source).model_fields if name != "options"]
                 options = _generator_options(domain, source.options, f"data.{number}", own)
                 shapes[number] = domain.shape_of(options)
+                self.check_board(domain, shapes[number], f"data.{number}")
             elif not domain.any_size:  # else known when the file is read
                 shapes[number] = domain.shape
         check_shapes(self.data, shapes)
         for name, options in (self.evaluation.sets or {}).items():
-            _generator_options(domain, options, f"evaluation.sets.{name}")
+            where = f"evaluation.sets.{name}"
+            checked = _generator_options(domain, options, where)
+            self.check_board(domain, domain.shape_of(checked), where)
         if isinstance(self.objective.head_weight, dict):
             for name in self.objective.head_weight:
                 if name not in domain.heads:
@@ -149,6 +152,22 @@ class Recipe(Strict):
                         f"{_meant(name, list(domain.heads))}"
                     )
         return self
+
+    def check_board(self, domain: Domain, shape: Shape, where: str) -> None:
+        """Refuse boards that the model does not take.
+
+        Raises
+        ------
+        ConfigError
+            Beginning with `where` in the recipe they are asked for.
+        """
+        structure = domain.structure if self.model.mixer == "structured" else None
+        if shape != domain.shape and not (structure is not None and structure.any_size):
+            raise ConfigError(
+                f"{where} has boards of {shape[0]}x{shape[1]}, and a model with "
+                f"mixer={self.model.mixer!r} of {domain.name} takes only "
+                f"{domain.shape[0]}x{domain.shape[1]}"
+            )
 
     def canonical_data(self, domain: Domain) -> list[dict[str, Any]]:
         """Return the data sources with every option of the generator, for comparing recipes."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from training import state
@@ -50,23 +51,23 @@ class Run:
     @classmethod
     def start(cls, recipe: Recipe, device: torch.device, world: World | None = None) -> Run:
         """A run at its first step; with a `World`, this process's part of it."""
-        run = cls._made(recipe, device, world, recipe.seed)
+        run = cls._made(recipe, device, world)
         run.carry.begin(0.0)
         return run
 
     @classmethod
     def _made(
-        cls, recipe: Recipe, device: torch.device, world: World | None, data_seed: int
+        cls, recipe: Recipe, device: torch.device, world: World | None, restarted: int = 0
     ) -> Run:
-        """A run whose slots are still empty."""
+        """A run whose slots are still empty; from step `restarted` on with new puzzles."""
         world = world or World()
         torch.manual_seed(recipe.seed)  # equal weights in every process
         domain = get_domain(recipe.domain)
         model = TRM(recipe.spec(domain).model).to(device)
         final_sets = make_held_out(recipe, domain)
-        stream = make_stream(recipe, domain, final_sets, data_seed)
-        noise = torch.Generator(device)
-        noise.manual_seed(recipe.seed)
+        slots, noises, data = np.random.SeedSequence((recipe.seed, restarted)).spawn(3)
+        stream = make_stream(recipe, domain, final_sets, data)
+        noise = _seeded(torch.Generator(device), noises)
         dtype = torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
         objective, settings = recipe.objective, recipe.optimizer
         targets = domain.targets if objective.targets == "auto" else None
@@ -77,9 +78,7 @@ class Run:
             supervision=Supervision(model, objective.supervision(model.config.heads), dtype),
             optimizers=make_optimizers(model, settings),
             ema=EMA(model, settings.ema, warmup=settings.ema_warmup),
-            carry=Carry(
-                model, objective, stream, recipe.batch_size, recipe.seed, world, dtype, targets
-            ),
+            carry=Carry(model, objective, stream, recipe.batch_size, slots, world, dtype, targets),
             held_out=during_the_run(recipe, final_sets),
             final_sets=final_sets,
             noise=noise,
@@ -125,7 +124,7 @@ class Run:
         if saved["noise"].shape == self.noise.get_state().shape:
             self.noise.set_state(saved["noise"])
         else:  # another kind of device, which draws in its own way
-            self.noise.manual_seed(self.recipe.seed + self.step)
+            _seeded(self.noise, np.random.SeedSequence((self.recipe.seed, self.step)))
         # Checkpoints of earlier versions have none.
         self.averages = saved.get("averages")
 
@@ -146,6 +145,10 @@ class Run:
         self.supervision.H_cycles, self.supervision.L_cycles = depth.H_cycles, depth.L_cycles
         self.carry.max_steps = depth.max_steps or self.recipe.objective.max_steps
         self.carry.passes_per_step = self.supervision.passes_per_step
+
+
+def _seeded(generator: torch.Generator, seed: np.random.SeedSequence) -> torch.Generator:
+    return generator.manual_seed(int(seed.generate_state(1)[0]))
 
 
 def depth_at(recipe: Recipe, step: int) -> Depth:
@@ -202,7 +205,7 @@ def open_run(
         raise CheckpointError(f"{path} has no recipe or step that can be read: {error}") from None
     _check_same(there, recipe, path, new_data=new_data)
     # With new data other seeds than the run began with, or it would see its first puzzles again.
-    run = Run._made(recipe, device, world, recipe.seed + (step if new_data else 0))
+    run = Run._made(recipe, device, world, step if new_data else 0)
     try:
         run.load_state_dict(saved, new_data=new_data)
     except TRMError:

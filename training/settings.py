@@ -259,7 +259,7 @@ class Optimizer(Strict):
     muon_lr: float = Field(default=0.01, gt=0, le=1e3)
     betas: tuple[_Decay, _Decay] = (0.9, 0.95)
     weight_decay: float = Field(default=0.05, ge=0, le=_HUGE)
-    clip: float | None = Field(default=1.0, gt=0, le=_HUGE)
+    clip: float | None = Field(default=1.0, gt=0)
     puzzle_lr: float = Field(default=1e-4, gt=0, le=1e3)
     puzzle_weight_decay: float = Field(default=1.0, ge=0, le=_HUGE)
     warmup: int = Field(default=100, ge=0, le=_MANY)

@@ -8,6 +8,7 @@ import pytest
 from training.data.files import read_csv
 from training.data.mixture import Mixture
 from training.settings import Generated, PuzzleFile
+from trm_sdk.domains import get_domain
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.errors import ConfigError, InvalidInputError
@@ -145,3 +146,19 @@ def test_a_few_of_many_puzzles_are_drawn_without_a_look_at_the_others(tmp_path):
     assert [task.name for task in chosen[0]] == [task.name for task in chosen[1]]
     assert [task.name for task in chosen[0]] != [task.name for task in chosen[2]]
     assert len(chosen[0]) == 3
+
+
+def test_boards_of_a_file_that_are_not_square_are_turned_into_boards_of_their_shape(tmp_path):
+    maze = get_domain("maze-5x8")
+    made = maze.examples(6, 1)
+    rows = ["source,question,answer"]
+    for tokens, answers in zip(made.tokens, made.answers, strict=True):
+        lines = [maze.to_line(maze.decode(part)) for part in (tokens, answers)]
+        rows.append(",".join(["made", *lines]))
+    path = tmp_path / "mazes.csv"
+    path.write_text("\n".join(rows) + "\n")
+    stream = Mixture((PuzzleFile(kind="file", path=str(path)),), maze, 1, ())
+    drawn = stream.draw(60, 0.0)
+    assert drawn.shape == stream.shape_at(0.0) == (5, 8)
+    assert maze.verify_tokens(drawn.tokens, drawn.answers, drawn.shape).all()
+    assert len({row.tobytes() for row in drawn.tokens}) > 6

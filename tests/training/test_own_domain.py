@@ -10,9 +10,11 @@ from rich.console import Console
 from training import state
 from training.data.files import read_csv
 from training.data.mixture import Mixture, make_held_out, make_stream
-from training.fit import Run, fit, open_run, train_step
+from training.fit import fit
 from training.recipe import Recipe, parse_recipe
+from training.run import Run, open_run
 from training.settings import PuzzleFile
+from training.step import train_step
 from trm_sdk.domains import available_domains, register_domain
 from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.data import Examples

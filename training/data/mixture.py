@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.data.files import FileSource
+from training.data.files import FileSource, read_csv
 from training.recipe import Recipe, check_shapes
 from training.settings import DataSource, PuzzleFile, Source
 from trm_sdk.domains import Domain
@@ -237,7 +237,10 @@ def make_stream(
             f"data: puzzles of {domain.name!r} can't be generated; give files "
             "({kind: file, path: PUZZLES.csv})"
         )
-    return Mixture(recipe.data, domain, seed, held_out.values())
+    mixture = Mixture(recipe.data, domain, seed, held_out.values())
+    for number, shape in enumerate(mixture.shapes):
+        recipe.check_board(domain, shape, f"data.{number}")
+    return mixture
 
 
 def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
@@ -248,8 +251,6 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     ConfigError
         If there is nothing to evaluate on.
     """
-    from training.data.files import read_csv
-
     evaluation = recipe.evaluation
     generated = evaluation.sets
     if generated is None:
@@ -265,6 +266,7 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     }
     for name, path in evaluation.files.items():
         sets[name] = domain.encode_examples(read_csv(path, domain))
+        recipe.check_board(domain, sets[name].shape, f"evaluation.files.{name}")
     return sets
 
 

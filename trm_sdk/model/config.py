@@ -63,7 +63,7 @@ class ModelConfig(BaseModel):
         Needed by ``structured``; not used by the others.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

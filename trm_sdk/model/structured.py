@@ -107,7 +107,7 @@ class AxisPool(nn.Module):
 
     def forward(self, nodes: Tensor) -> Tensor:
         """(batch, *cell axes, values, channels) to (batch, *1 or size, values, 2 * channels)."""
-        scale = 1 / math.sqrt(math.prod(nodes.shape[axis] for axis in self.axes))
+        scale = 1 / math.sqrt(math.prod([nodes.shape[axis] for axis in self.axes]))
         total = nodes.sum(self.axes, keepdim=True) * scale
         return torch.cat((total, nodes.amax(self.axes, keepdim=True)), dim=-1)
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from trm_sdk.domains.registry import get_domain
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
-from trm_sdk.messages import explain, shown
+from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError
+from trm_sdk.messages import explain, first_line, shown
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.yaml import load_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,18 +37,11 @@ def read_architecture(folder: Path) -> Mapping[str, Any]:
     MissingDependencyError
         Without pyyaml.
     """
-    try:
-        import yaml
-    except ImportError:
-        raise MissingDependencyError(
-            "reading a reference checkpoint needs pyyaml: pip install 'trm-sdk[train]'"
-        ) from None
     path = folder / CONFIG_FILE
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        message = " ".join(str(error).split())  # YAML's own has several lines
-        raise CheckpointError(f"{path} can't be read: {message}") from None
+        config = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise CheckpointError(f"{path} can't be read: {first_line(error)}") from None
     arch = config.get("arch") if isinstance(config, dict) else None
     if not isinstance(arch, dict):
         raise CheckpointError(f"{path} has no 'arch' section")
@@ -71,6 +65,9 @@ def check_weights(weights: object, source: str | Path) -> None:
                 f"{source}: a weight is a name and a tensor; got {shown(name)} and "
                 f"{type(tensor).__name__}"
             )
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            # A view that repeats its storage, of any size: a small file would fill the memory.
+            raise CheckpointError(f"{source}: {name} has more numbers than the file holds")
 
 
 def convert_reference(

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trm_sdk.domains.base import Domain, GeneratedSource, Shape
-from trm_sdk.domains.data import Examples, Head, Source, Targets, Tokens
+from trm_sdk.domains.base import Domain, Shape
+from trm_sdk.domains.data import Examples, Head, Targets, Tokens
 from trm_sdk.domains.maze import rules
 from trm_sdk.domains.maze.text import check_maze, format_maze, parse_maze
 from trm_sdk.domains.symmetry import Turn
@@ -195,7 +195,7 @@ class Maze(Domain):
         from trm_sdk.domains.maze.engine import distances, generate
 
         chosen = self.generator_options(dict(options or {}))
-        shape = self._board(chosen)
+        shape = self.shape_of(chosen)
         made = generate.generate(
             n,
             seed,
@@ -214,18 +214,13 @@ class Maze(Domain):
         )
         return Examples.of(tokens, wanted, shape)
 
-    def _board(self, options: Mapping[str, Any]) -> Shape:
+    def shape_of(self, options: Mapping[str, Any]) -> Shape:
+        """Return the shape of the boards that `generate` makes with these options."""
         rows, columns = options["rows"], options["columns"]
         if rows is None and columns is None:
             return self.shape
         rows = rows or columns
         return rows, columns or rows
-
-    def source(self, options: Mapping[str, Any], seed: int) -> Source:
-        """Return an endless source of generated mazes, on boards of the size that is asked for."""
-        source = GeneratedSource(self, options, seed)
-        source.shape = self._board(self.generator_options(dict(options)))
-        return source
 
     def targets(self, examples: Examples) -> Targets:
         """Return breadth-first search, step by step: what each cell can know, as soon as it can.

@@ -65,13 +65,13 @@ class Solution:
         """Whether the grid is the known answer; None where the task came without one."""
         return None if self.task.answer is None else self.grid == self.task.answer
 
-    def to_image(self, cell: int = 48) -> Image:
+    def to_image(self, cell: int | None = None) -> Image:
         """The board as a Pillow image; see `trm_sdk.render.image.draw_board`.
 
         Parameters
         ----------
-        cell : int
-            Pixels a cell, 8 to 512.
+        cell : int, optional
+            Pixels a cell, 4 to 512. Default 48, and fewer on boards of more than 25 cells a side.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Solution:
         self,
         path: str | os.PathLike[str],
         steps: Iterable[Step],
-        cell: int = 48,
+        cell: int | None = None,
         milliseconds: int = 250,
     ) -> Path:
         """Write an animation of how the model came to it.
@@ -98,8 +98,8 @@ class Solution:
         path : path
         steps : iterable of Step
             ``solver.stream(solution.task)``.
-        cell : int
-            Pixels a cell, 8 to 512.
+        cell : int, optional
+            Pixels a cell, 4 to 512. Default 48, and fewer on boards of more than 25 cells a side.
         milliseconds : int
             Between steps, 10 to 60,000.
 

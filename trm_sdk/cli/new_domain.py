@@ -1,0 +1,3 @@
+import click
+@click.command("new-domain")
+def new_domain(): pass

@@ -25,20 +25,20 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from torch import Tensor
 
 from training import cost, machine, report, state
 from training.distributed import World
 from training.evaluate import Accuracy, evaluate
-from training.objective import Outcome
 from training.optim import rate, set_rate
 from training.recipe import Recipe, load_recipe
 from training.run import Run, open_run
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.cost import work
 from trm_sdk.model.recursion import TRM, State
+from trm_sdk.model.supervision import Outcome
 from trm_sdk.persistence.checkpoint import save_model
 from trm_sdk.runtimes.torch import choose_device
 
@@ -69,26 +69,24 @@ def train_step(run: Run) -> tuple[float, float, float]:
     set_rate(run.optimizers, rate(recipe.optimizer, run.step, recipe.steps))
     history = carry.history()
     supervision.grad_cycles = objective.grad_cycles + carry.extra_cycle()
-    device = carry.y.device
-    noise = torch.empty(0, device=device)
-    if objective.noise:
-        shape = (objective.grad_steps, recipe.batch_size, *carry.y.shape[1:])
-        noise = torch.randn(shape, generator=run.noise, device=device) * objective.noise
-        noise = noise[:, carry.mine]
-    tokens, answers, fresh = (
-        rows[carry.mine] for rows in (carry.tokens, carry.answers, carry.fresh)
-    )
-    size = min(recipe.micro_batch or recipe.batch_size, len(tokens))
+    noise, start = _noises(run)
+    puzzles, fresh = carry.puzzles.rows(carry.mine), carry.fresh[carry.mine]
+    passes = carry.passes_before(history)
+    size = min(recipe.micro_batch or recipe.batch_size, len(fresh))
     outcomes: list[Outcome] = []
-    for start in range(0, len(tokens), size):
-        rows = slice(start, start + size)
-        started, at = fresh[rows], State(carry.y[rows], carry.z[rows])
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+    for first in range(0, len(fresh), size):
+        rows = slice(first, first + size)
+        some, started, at = puzzles.rows(rows), fresh[rows], State(carry.y[rows], carry.z[rows])
+        moved = None if start is None else start[:, rows]
+        with torch.autocast(
+            carry.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"
+        ):
             for _ in range(history):
-                at = supervision.settle(tokens[rows], *at, started)
+                at = supervision.settle(some, at, started, moved)
                 started = torch.zeros_like(started)
-            some = noise[:, rows] if objective.noise else noise
-            outcome: Outcome = supervision(tokens[rows], answers[rows], *at, started, some)
+            outcome: Outcome = supervision(
+                some, at, started, passes[rows], None if noise is None else noise[:, rows], moved
+            )
         torch.autograd.backward(outcome.loss / recipe.batch_size)
         outcomes.append(outcome._replace(loss=outcome.loss.detach()))
     parameters = list(run.model.parameters())
@@ -105,6 +103,27 @@ def train_step(run: Run) -> tuple[float, float, float]:
     run.step += 1
     sums = world.sum(torch.stack((whole.loss.float(), whole.cells_right.sum()))).tolist()
     return sums[0] / recipe.batch_size, sums[1] / recipe.batch_size, float(norm)
+
+
+def _noises(run: Run) -> tuple[Tensor | None, Tensor | None]:
+    """Noise on z before each step, and on the initial state, of this process's rows."""
+    objective, carry = run.recipe.objective, run.carry
+    rows = (run.recipe.batch_size, *carry.y.shape[1:])  # all processes draw all of it
+
+    def normal(copies: int, std: float) -> Tensor:
+        return torch.randn((copies, *rows), generator=run.noise, device=carry.device) * std
+
+    noise = start = None
+    if objective.noise:
+        noise = normal(objective.grad_steps, objective.noise)
+        if objective.noise_share < 1:
+            drawn = torch.rand(len(carry.fresh), generator=run.noise, device=carry.device)
+            chosen = drawn < objective.noise_share
+            noise = noise * chosen.view(-1, *[1] * (noise.ndim - 2))
+        noise = noise[:, carry.mine]
+    if objective.random_start:
+        start = normal(2, objective.random_start)[:, carry.mine]
+    return noise, start
 
 
 def _join(outcomes: list[Outcome]) -> Outcome:
@@ -249,7 +268,9 @@ class Meter:
         if objective.scheme == "last-step":  # on average: the draws are not kept
             history = (objective.min_steps + self.run.carry.max_steps) / 2 - objective.grad_steps
         depth = (supervision.H_cycles, supervision.L_cycles)
-        self.work += cost.optimiser_step(recipe, self.one, depth, history)
+        carry = self.run.carry
+        cells = math.prod(carry.shape) / carry.config.seq_len
+        self.work += cells * cost.optimiser_step(recipe, self.one, depth, history)
         self.puzzle_steps += recipe.batch_size * (objective.grad_steps + history)
 
     def pause(self, elapsed: float) -> None:
@@ -284,7 +305,7 @@ def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
 
 def measure_sets(run: Run, sets: dict[str, Examples]) -> dict[str, Accuracy]:
     """The same in full, a set at a time; the processes of a run share the work."""
-    model, domain = run.averaged_model(), get_domain(run.recipe.domain)
+    model, domain = run.averaged_model(), run.domain
     steps = run.recipe.evaluation.steps
     return {
         name: evaluate(model, examples, domain, steps, run.world) for name, examples in sets.items()
@@ -444,18 +465,17 @@ def _train(
             highlight=False,
         )
         return
-    domain = get_domain(recipe.domain)
     accuracies = measure_sets(run, run.final_sets)
     if not world.first:
         return
     final = summary(accuracies)
-    spec = recipe.spec(domain)
+    spec = recipe.spec(run.domain)
     notes = {**spec.notes, "steps": run.step, "seconds": round(run.seconds), "accuracy": final}
     folder = save_model(out / "model", spec.model_copy(update={"notes": notes}), run.ema.weights)
     for name, value in final.items():
         console.print(f"{name:<24}{value:7.2%}", highlight=False)
     console.print(f"model in {folder}", highlight=False)
-    page = report.write(out, recipe, run.history, run.final_sets, accuracies, domain)
+    page = report.write(out, recipe, run.history, run.final_sets, accuracies, run.domain)
     console.print(f"report in {page}", highlight=False)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.recipe import PuzzleFile
+from training.settings import PuzzleFile
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError

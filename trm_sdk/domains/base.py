@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trm_sdk.domains.data import Encoded, Examples, Source, Tokens
+from trm_sdk.domains.data import Encoded, Examples, Source, Targets, Tokens
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
 from trm_sdk.errors import ConfigError, InvalidInputError
@@ -337,6 +337,28 @@ class Domain(ABC):
             raise ConfigError(explain(error, what, self.Options.model_fields)) from None
         return {name: getattr(checked, name) for name in type(checked).model_fields}
 
+    def shape_of(self, options: Mapping[str, Any]) -> Shape:
+        """Return the shape of the boards that `generate` makes with these options.
+
+        Here ``rows`` and ``columns`` of the options, where a domain of any size has them, else
+        `shape`.
+        """
+        rows, columns = (options.get(name) for name in ("rows", "columns"))
+        if self.any_size and rows is not None and columns is not None:
+            return int(rows), int(columns)
+        return self.shape
+
+    def targets(self, examples: Examples) -> Targets | None:
+        """Return what a network is asked at which step; here None: its answer, at every step.
+
+        Notes
+        -----
+        For puzzles whose answer spreads over the board step by step. A network that is asked from
+        the first step on for what it can't know yet learns to guess; one that is asked when it can
+        know learns the algorithm.
+        """
+        return None
+
     def examples(self, n: int, seed: int, options: Mapping[str, Any] | None = None) -> Examples:
         """Return the first n of an endless list of generated puzzles, one list a seed."""
         chosen = self.generator_options(dict(options or {}))
@@ -497,7 +519,7 @@ class GeneratedSource:
 
     def __init__(self, domain: Domain, options: Mapping[str, Any], seed: int) -> None:
         self.domain, self.options, self.seed = domain, dict(options), seed
-        self.shape = domain.shape
+        self.shape = domain.shape_of(domain.generator_options(self.options))
         self.made = 0
 
     def draw(self, n: int) -> Examples:

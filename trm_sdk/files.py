@@ -106,9 +106,7 @@ class _Reader:
     def _is_puzzle(self, line: str) -> bool:
         return not self._is_comment(line) and self.domain.is_whole(line)
 
-    def _lines(
-        self, numbered: Iterable[tuple[int, str]], first: int
-    ) -> Iterator[Task | TRMError]:
+    def _lines(self, numbered: Iterable[tuple[int, str]], first: int) -> Iterator[Task | TRMError]:
         """One puzzle a line."""
         for number, line in numbered:
             if self._is_blank(line) or self._is_comment(line):
@@ -168,10 +166,11 @@ class _Reader:
         if not self.domain.any_size:
             whole = "".join(line for _, block in blocks for line in block)
             try:
-                self.domain.read(whole)  # one board, perhaps with blank lines between its boxes
+                # One board, perhaps with blank lines between its boxes?
+                alone = self.domain.read(whole).shape == self.domain.shape
             except TRMError:
-                pass
-            else:
+                alone = False
+            if alone:
                 yield self._task(whole, None, self.name, {})
                 return
         for number, block in blocks:

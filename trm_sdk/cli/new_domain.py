@@ -1,3 +1,6 @@
 import click
+
+
 @click.command("new-domain")
-def new_domain(): pass
+def new_domain():
+    pass

@@ -246,9 +246,7 @@ def _fitting(widths: dict[str, int], room: int) -> list[str]:
     return kept if len(kept) >= always else []
 
 
-def _print_rows(
-    console: Console, rows: list[dict[str, str] | None], columns: list[str]
-) -> None:
+def _print_rows(console: Console, rows: list[dict[str, str] | None], columns: list[str]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))

@@ -14,7 +14,7 @@ Border = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
 #: Colours of certainty: red at 0.5 and below, through amber, to green at 1. Each is legible on
-#: white paper and on a black terminal, and its ends are red and green on one of sixteen colours, too.
+#: white paper and on a black terminal; where there are sixteen colours, the ends are red and green.
 RAMP: tuple[tuple[float, Colour], ...] = (
     (0.5, (214, 58, 48)),
     (0.75, (196, 128, 10)),

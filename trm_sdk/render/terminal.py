@@ -33,8 +33,9 @@ class Board:
     does not fit the terminal, two rows share a line of half blocks. Other cells show their symbol:
     givens in bold, the model's from red to green by certainty, underlined where they have changed,
     in reverse where an attempt tries them out. A painted cell has a dot where the model is not
-    sure of it, brackets where it is tried out. Without colours there are symbols alone. Where the picture has regions, their
-    borders are drawn, in ASCII where the console's encoding has no lines.
+    sure of it, brackets where it is tried out. Without colours there are symbols alone. Where the
+    picture has regions, their borders are drawn, in ASCII where the console's encoding has no
+    lines.
 
     Parameters
     ----------
@@ -49,7 +50,11 @@ class Board:
         yield self.text(colour, options.encoding, options.max_width, options.size.height)
 
     def text(
-        self, colour: bool = True, encoding: str = "utf-8", width: int = 10_000, height: int = 10_000
+        self,
+        colour: bool = True,
+        encoding: str = "utf-8",
+        width: int = 10_000,
+        height: int = 10_000,
     ) -> Text:
         """Return the board as text.
 

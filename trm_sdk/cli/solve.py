@@ -117,22 +117,9 @@ def _json(index: int, result: Solution | Failure) -> str:
 
     if isinstance(result, Failure):
         return json.dumps({"index": index, "error": str(result.error)})
-    domain = result.domain
-    facts = {
-        "index": index,
-        "name": result.task.name,
-        "puzzle": domain.to_line(result.task.grid),
-        "answer": domain.to_line(result.grid),
-        # A line does not say where its rows end.
-        "shape": list(result.grid.shape) if domain.any_size else None,
-        "verified": result.verified,
-        "correct": result.correct,
-        "confidence": round(result.confidence, 6),
-        "steps": result.steps,
-        "attempts": result.attempts,
-        "seconds": round(result.seconds, 6),
-        "stopped_by": result.stopped_by,
-    }
+    facts = {"index": index, **result.to_dict()}
+    if result.domain.any_size:  # a line does not say where its rows end
+        facts["shapes"] = [list(grid.shape) for grid in result.answers]
     return json.dumps({key: value for key, value in facts.items() if value is not None})
 
 
@@ -151,10 +138,14 @@ def _print_board(console: Console, solution: Solution) -> None:
     """Draw an answer: in colours on a terminal; in a pipe as text that can be read again."""
     from trm_sdk.render.terminal import Board
 
-    if console.is_terminal:
-        console.print(Board(solution.domain.picture(solution.task, solution.grid)), crop=False)
-    else:
-        click.echo(solution.domain.format(solution.grid))
+    for index, answer in enumerate(solution.answers):
+        if index:
+            click.echo()
+        if console.is_terminal:
+            picture = solution.domain.picture(solution.task, answer, index)
+            console.print(Board(picture), crop=False)
+        else:
+            click.echo(solution.domain.format(answer))
     click.echo(f"\n{_verdict(solution)}")
 
 
@@ -212,8 +203,8 @@ def _print_table(results: Iterator[Solution | Failure]) -> int:
     }
     number = max(len(str(len(rows))), len("#"))
     kept = _fitting(widths, console.width - number)
-    # A line of cells says no other shape than the usual one.
-    plain = all(one.grid.shape == one.domain.shape for one in solutions)
+    # A line of cells says no other shape than the usual one, and there is room for one line.
+    plain = all([grid.shape for grid in one.answers] == [one.domain.shape] for one in solutions)
     if kept and plain:
         _print_rows(console, rows, kept)
     else:

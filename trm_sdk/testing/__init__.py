@@ -72,4 +72,4 @@ def check_domain(
         training.check_training(samples)
 
 
-__all__ = ["ConformanceWarning", "check_domain"]
+__all__ = ["ConformanceWarning", "Samples", "check_domain"]

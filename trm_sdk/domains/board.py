@@ -109,7 +109,7 @@ class BoardDomain(Domain):
         if answer.shape != self.shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self.verify_tokens(tokens, self.encode_grid(answer)[None])[0])
+        return bool(self._obey(tokens, self.encode_grid(answer)[None])[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -117,6 +117,10 @@ class BoardDomain(Domain):
         """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
+        return self._obey(tokens, answers)
+
+    def _obey(self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        """Return which answers are full, repeat nothing in `distinct`, and keep the givens."""
         bits = self._bits.take(answers, mode="clip")
         everything = (1 << len(self.vocabulary.answer_tokens)) - 1
         verdict = np.ones(len(answers), bool)

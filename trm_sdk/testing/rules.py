@@ -34,12 +34,34 @@ def check_verdicts(samples: Samples) -> None:
             verdict = _verify(domain, task, grid, index)
             if verdict is not False:
                 _told(domain, task, grid, index, f"must be False: {_where(answer, grid)}", verdict)
+        for grid in _contradicting(samples, task, index):
+            verdict = _verify(domain, task, grid, index)
+            if verdict is not False:
+                expected = "must be False: the answer to another puzzle, it changes givens"
+                _told(domain, task, grid, index, expected, verdict)
         if not encoded.given.all():
             _check_unfilled(domain, task, index)
         other = Grid(np.full((answer.shape[0] + 1, answer.shape[1]), answer[0, 0]))
         verdict = _verify(domain, task, other, index)
         if verdict is not False:
             _told(domain, task, other, index, "must be False for another shape", verdict)
+
+
+def _contradicting(samples: Samples, task: Task, index: int) -> list[Grid]:
+    """Answers to other puzzles, and images of this one's, that contradict its givens."""
+    domain, puzzle = samples.domain, task.inputs[index]
+    others = [answer for _, _, answer in samples.pairs()]
+    if domain.has_symmetries and task.answers is not None:
+        rng = samples.rng()
+        for _ in range(4):
+            one = run(domain, "random_symmetry(rng)", domain.random_symmetry, rng)
+            others.append(run(domain, "random_symmetry(rng).apply", one.apply, task.answers[index]))
+    given = domain.vocabulary.given_values[puzzle.cells]
+    return [
+        grid
+        for grid in others
+        if grid.shape == puzzle.shape and (grid.cells != puzzle.cells)[given].any()
+    ]
 
 
 def _check_unfilled(domain: Domain, task: Task, index: int) -> None:

@@ -97,7 +97,7 @@ def memory(recipe: Recipe) -> dict[str, int]:
             torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16),
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         ):
-            supervision(puzzles, state, fresh, none)
+            supervision(puzzles, state, fresh)
     weights = 4 * sum(p.numel() for p in model.parameters())
     own = {p.untyped_storage()._cdata for p in model.parameters()}
     activations = sum(size for key, size in kept.items() if key not in own)

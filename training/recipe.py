@@ -77,6 +77,17 @@ class Recipe(Strict):
     solve: SolveOptions | None = None
     checkpoint_every: float = Field(default=120.0, gt=0, le=1e9)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _generated_by_default(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("data"), list):
+            sources = [
+                {"kind": "generated", **one} if isinstance(one, dict) else one
+                for one in data["data"]
+            ]
+            return {**data, "data": sources}
+        return data
+
     @model_validator(mode="after")
     def _divisible(self) -> Recipe:
         if self.micro_batch is not None and self.batch_size % self.micro_batch:

@@ -299,6 +299,8 @@ class Evaluation(Strict):
     def _distinct(self) -> Evaluation:
         if both := sorted((self.sets or {}).keys() & self.files.keys()):
             raise ValueError(f"{both[0]!r} names both a generated set and a file")
+        if self.sets == {} and not self.files:
+            raise ValueError("evaluation must name a set or a file; got sets={}, files={}")
         return self
 
 

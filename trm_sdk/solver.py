@@ -121,7 +121,7 @@ class Solver:
             If an argument has an invalid value, or the device is unavailable.
         """
         from trm_sdk.persistence.hub import resolve
-        from trm_sdk.runtimes import open_runtime
+        from trm_sdk.runtimes.select import open_runtime
 
         path = resolve(name_or_path)
         opened = open_runtime(path, runtime, device, threads, precision, compile)
@@ -387,7 +387,7 @@ class Solver:
         InvalidInputError
             If `path` is empty, can't be written, or is the folder that the model itself lives in.
         """
-        from trm_sdk.runtimes import save_runtime
+        from trm_sdk.runtimes.select import save_runtime
 
         if not os.fspath(path):
             raise InvalidInputError(f"a model is saved as a folder; got {path!r}")

@@ -13,7 +13,8 @@ import yaml
 
 from trm_sdk.errors import CheckpointError
 from trm_sdk.model.recursion import TRM
-from trm_sdk.persistence.checkpoint import build, convert_reference, load_model
+from trm_sdk.persistence.checkpoint import build, load_model
+from trm_sdk.persistence.reference import convert_reference
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STEPS = 4

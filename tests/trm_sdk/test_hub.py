@@ -18,9 +18,12 @@ from trm_sdk.errors import (
     ModelNotFoundError,
     TRMError,
 )
+from trm_sdk.info import describe
 from trm_sdk.persistence import hub
+from trm_sdk.persistence.cache import cache_folder
 from trm_sdk.persistence.download import download_model
-from trm_sdk.persistence.hub import cache_folder, list_pretrained, resolve
+from trm_sdk.persistence.folder import MODEL_FILES
+from trm_sdk.persistence.hub import list_pretrained, resolve
 from trm_sdk.solver import Solver
 
 COMMITS = {"main": "a" * 40, "v2/beta": "b" * 40}
@@ -146,7 +149,7 @@ def test_a_model_is_downloaded_once_and_solves(store: Hub) -> None:
     asked = len(store.requests)
     assert asked == 5  # the listing and the model's four files, nothing else of the repository
     home = "hub/me--small"
-    files = {f"{home}/{'a' * 40}/{name}" for name in hub.MODEL_FILES}
+    files = {f"{home}/{'a' * 40}/{name}" for name in MODEL_FILES}
     assert cached() == files | {f"{home}/refs/main"}
     assert resolve("me/small") == cache_folder() / home / ("a" * 40)
     assert resolve("me/small@main") == resolve("me/small@" + "a" * 40)
@@ -344,11 +347,11 @@ def test_the_cache_has_a_place_on_every_platform(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_model_is_described(model_folder: Path) -> None:
-    facts = hub.describe(model_folder)
+    facts = describe(model_folder)
     assert facts["domain"] == "sudoku-4x4"
     assert facts["graph"].startswith("step, ")
     assert len(facts["weights_sha256"]) == 64
-    assert set(facts["files"]) == set(hub.MODEL_FILES)
+    assert set(facts["files"]) == set(MODEL_FILES)
     for name in ("model.onnx", "model.safetensors"):
-        assert hub.describe(model_folder / name)["mixer"] == "structured"
+        assert describe(model_folder / name)["mixer"] == "structured"
     assert issubclass(ModelNotFoundError, TRMError)

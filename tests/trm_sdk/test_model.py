@@ -13,10 +13,11 @@ from small_models import random_model, small_config
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import CheckpointError, InvalidInputError
+from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM, State
-from trm_sdk.model.structured import AxisPool, SetPool, factorise
+from trm_sdk.model.structured import AxisPool, SetPool, Taps, factorise
 from trm_sdk.persistence.checkpoint import build, load_model, save_model
-from trm_sdk.structure import Relation, Structure
+from trm_sdk.structure import Structure, board, columns, groups, offsets, rows, values
 
 
 def tokens_of(n: int, cells: int = 16, vocabulary: int = 6, seed: int = 0) -> torch.Tensor:
@@ -34,12 +35,9 @@ def test_sudoku_factorises_into_axes(box: tuple[int, int]) -> None:
 
 
 def test_what_is_no_product_of_axes_is_not_taken_for_one() -> None:
-    jigsaw = Relation(name="jigsaw", sets=((0, 1, 2, 4), (3, 7, 11, 6), (5, 8, 9, 10)))
-    diagonal = Relation(name="diagonal", sets=((0, 5, 10, 15),))
-    rows = Relation(name="row", sets=tuple(tuple(range(i, i + 4)) for i in range(0, 16, 4)))
-    structure = Structure(
-        cells=16, relations=(rows, jigsaw, diagonal), interchangeable_values=False
-    )
+    jigsaw = groups("jigsaw", ((0, 1, 2, 4), (3, 7, 11, 6), (5, 8, 9, 10)))
+    diagonal = groups("diagonal", ((0, 5, 10, 15),))
+    structure = Structure(shape=(4, 4), relations=(rows(), jigsaw, diagonal))
     _, axes = factorise(structure)
     assert set(axes) == {"row"}
 
@@ -50,16 +48,17 @@ def test_pooling_over_axes_and_over_sets_agree(name: str) -> None:
     assert structure is not None
     shape, axes = factorise(structure)
     nodes = torch.randn(2, *shape, 3, 5)
-    for relation in structure.relations:
-        by_axis, by_set = AxisPool(shape, axes[relation.name]), SetPool(shape, relation)
+    for relation in structure.over_cells:
+        sets = relation.groups_on(structure.shape)
+        by_axis = AxisPool(axes[relation.name])
+        by_set = SetPool(shape, sets, neighbourhood=False)
         one = by_axis.spread(by_axis(nodes)).expand(2, *shape, 3, 10)
         other = by_set.spread(by_set(nodes))
         torch.testing.assert_close(one, other)
 
 
 def test_a_neighbourhood_reaches_its_own_cell_alone() -> None:
-    ring = Relation(name="ring", kind="neighbourhood", sets=((1, 3), (0, 2), (1, 3), ()))
-    pool = SetPool((4,), ring)
+    pool = SetPool((4,), ((1, 3), (0, 2), (1, 3), ()), neighbourhood=True)
     nodes = torch.arange(1.0, 5).view(1, 4, 1, 1)
     heard = pool.spread(pool(nodes))[0, :, 0]
     root = 2**0.5
@@ -68,8 +67,7 @@ def test_a_neighbourhood_reaches_its_own_cell_alone() -> None:
 
 
 def test_overlapping_groups_add_up() -> None:
-    groups = Relation(name="pairs", sets=((0, 1), (1, 2)))
-    pool = SetPool((3,), groups)
+    pool = SetPool((3,), ((0, 1), (1, 2)), neighbourhood=False)
     nodes = torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
     heard = pool.spread(pool(nodes))[0, :, 0, 1]
     assert heard.tolist() == [2.0, 6.0, 4.0]
@@ -91,6 +89,7 @@ def test_the_structured_model_is_equivariant_to_every_symmetry_of_its_domain() -
         for _ in range(2):
             other, moved, halt_moved = model(torch.from_numpy(turned), other)
         expected = torch.empty_like(moved)
+        assert symmetry.values is not None
         expected[:, :, symmetry.values[1:] - 1] = logits[:, symmetry.cells]
         torch.testing.assert_close(moved, expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(halt_moved, halt, atol=1e-5, rtol=1e-4)
@@ -99,21 +98,110 @@ def test_the_structured_model_is_equivariant_to_every_symmetry_of_its_domain() -
 def test_weights_of_a_small_board_run_on_a_large_one() -> None:
     _, small = random_model()
     large = get_domain("sudoku-6x6")
-    config = small_config().model_copy(
-        update={"vocab_size": 8, "seq_len": 36, "structure": large.structure}
-    )
     # 6x6 boxes are not square, so its rows and columns do not share weights as 4x4's do.
     shared = large.structure
     assert shared is not None
     relations = tuple(
-        r.model_copy(update={"weights": None if r.name == "box" else "line"})
+        r.model_copy(update={"weights": "line" if r.name in ("row", "column") else None})
         for r in shared.relations
     )
-    structure = shared.model_copy(update={"relations": relations})
-    model = TRM(config.model_copy(update={"structure": structure}))
+    answers = large.vocabulary.answer_tokens
+    model = TRM(
+        small_config(
+            vocab_size=8,
+            seq_len=36,
+            answer_tokens=answers,
+            given_tokens=answers,
+            structure=shared.model_copy(update={"relations": relations}),
+        )
+    )
     model.load_state_dict(small.state_dict())
     _, logits, _ = model(tokens_of(2, 36, 8), model.initial_state(2))
     assert logits.shape == (2, 36, 6)
+
+
+def any_size_config(*, by_value: bool, **changes: Any) -> ModelConfig:
+    """A model that hears its neighbours, lines and the board, on boards of any size."""
+    near = offsets(name="near")
+    far = offsets((-2, 0), (2, 0), (0, -3), (0, 3), name="far")
+    relations = (near, far, rows("line"), columns("line"), board())
+    answers = (2, 3, 4)
+    return ModelConfig(
+        vocab_size=5,
+        seq_len=12,
+        mixer="structured",
+        structure=Structure(
+            shape=(3, 4), relations=(*relations, values()) if by_value else relations
+        ),
+        answer_tokens=answers,
+        given_tokens=answers,
+        hidden_size=8,
+        ffn_size=12,
+        L_layers=2,
+        H_cycles=1,
+        L_cycles=2,
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_one_model_takes_boards_of_every_size(by_value: bool) -> None:
+    torch.manual_seed(5)
+    model = TRM(any_size_config(by_value=by_value)).eval()
+    for shape in ((3, 4), (9, 9), (15, 20), (1, 7)):
+        tokens = torch.randint(1, 5, (2, *shape), generator=torch.Generator().manual_seed(1))
+        state, logits, halt = model(tokens, model.initial_state(2, shape))
+        assert logits.shape == (2, *shape, 3)
+        assert halt.shape == (2,)
+        assert state.y.shape == (2, *shape, 3 if by_value else 1, 8)
+        assert model.answer(tokens, logits).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_offsets_are_a_weighted_sum_of_neighbours_and_zeros_beyond_the_edge(by_value: bool) -> None:
+    torch.manual_seed(6)
+    relation = offsets((0, 1), (-1, 0), (2, -1))
+    taps = Taps(relation, channels=5)
+    nodes = torch.randn(2, 4, 6, 3 if by_value else 1, 5)
+    expected = torch.zeros_like(nodes)
+    for number, (down, right) in enumerate(relation.offsets):
+        for row in range(4):
+            for column in range(6):
+                if 0 <= row + down < 4 and 0 <= column + right < 6:
+                    heard = nodes[:, row + down, column + right]
+                    expected[:, row, column] += heard * taps.weight[:, number]
+    torch.testing.assert_close(taps(nodes), expected)
+
+
+def test_a_board_among_blank_ones_is_solved_alike_whatever_stands_beside_it_in_the_batch() -> None:
+    torch.manual_seed(7)
+    model = TRM(any_size_config(by_value=False)).eval()
+    tokens = torch.randint(1, 5, (3, 5, 6))
+    together = model(tokens, model.initial_state(3, (5, 6)))[1]
+    alone = model(tokens[1:2], model.initial_state(1, (5, 6)))[1]
+    torch.testing.assert_close(together[1:2], alone)
+
+
+def test_renaming_values_renames_the_answers_of_a_model_of_interchangeable_values() -> None:
+    torch.manual_seed(8)
+    model = TRM(any_size_config(by_value=True)).eval()
+    tokens = torch.randint(1, 5, (1, 6, 5))
+    renamed = torch.tensor([0, 1, 3, 4, 2])[tokens]
+    logits = model(tokens, model.initial_state(1, (6, 5)))[1]
+    other = model(renamed, model.initial_state(1, (6, 5)))[1]
+    torch.testing.assert_close(other[..., [1, 2, 0]], logits)
+
+
+def test_further_heads_and_a_wider_look_of_the_halting_head() -> None:
+    torch.manual_seed(9)
+    config = any_size_config(by_value=False, heads={"direction": 5}, halt_pool="mean_max")
+    model = TRM(config).eval()
+    state, _, halt = model(torch.ones(2, 4, 4, dtype=torch.long), model.initial_state(2, (4, 4)))
+    (direction,) = model.network.auxiliary(state.y).values()
+    assert direction.shape == (2, 4, 4, 5)
+    assert halt.shape == (2,)
+    with pytest.raises(ValueError, match="heads need a structure whose nodes are cells"):
+        any_size_config(by_value=True, heads={"direction": 5})
 
 
 @pytest.mark.parametrize("mixer", ["structured", "mlp_t", "attention"])
@@ -239,7 +327,7 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
         (tmp_path / "noise.pt", "no readable PyTorch checkpoint"),
         (tmp_path / "text.pt", "not what torch.save writes"),
         (tmp_path / "graph.onnx", "is a graph; here a checkpoint"),
-        (tmp_path / "other.pt", "no checkpoint of training.fit"),
+        (tmp_path / "other.pt", "not a checkpoint of training.fit"),
         (folder, "no model folder"),
         (tmp_path / "graph", "its name must end in .onnx"),
         (tmp_path / "graph.ort", "ORT format"),

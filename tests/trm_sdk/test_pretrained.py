@@ -13,8 +13,10 @@ import pytest
 from small_models import make_puzzles, text_of
 
 from trm_sdk.domains.text import line_of
+from trm_sdk.info import describe
 from trm_sdk.options import SolveOptions
-from trm_sdk.persistence.hub import BUNDLED, MODEL_FILES, describe, list_pretrained
+from trm_sdk.persistence.folder import MODEL_FILES
+from trm_sdk.persistence.hub import BUNDLED, list_pretrained
 from trm_sdk.solver import Solver
 
 EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"

@@ -19,10 +19,10 @@ from small_models import random_model
 
 from export.exporter import export_onnx
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
-from trm_sdk.runtimes import open_runtime
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.runtimes.onnx import OnnxRuntime, graph_metadata
+from trm_sdk.runtimes.select import open_runtime
 from trm_sdk.runtimes.torch import TorchRuntime
 
 MIXERS = ("structured", "mlp_t", "attention")

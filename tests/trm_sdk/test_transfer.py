@@ -13,6 +13,7 @@ from trm_sdk.persistence.checkpoint import build, load_model
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.torch import TorchRuntime
+from trm_sdk.structure import values
 from trm_sdk.transfer import transfer
 
 # A 6x6 puzzle with one solution; its boxes have two rows and three columns.
@@ -51,6 +52,7 @@ def test_what_can_not_be_transferred_is_named():
     odd = Sudoku(2, 2)
     assert odd.structure is not None
     relation = odd.structure.relations[0].model_copy(update={"name": "diagonal"})
-    odd.structure = odd.structure.model_copy(update={"relations": (relation,)})
+    relations = (relation, values())
+    odd.structure = odd.structure.model_copy(update={"relations": relations})
     with pytest.raises(ConfigError, match="diagonal"):
         transfer(spec, {}, odd)

@@ -98,6 +98,8 @@ class FileSource:
         if held.all():
             raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")
         self.examples = every.rows(~held)
+        #: Puzzles of the file that are left out because they are held out.
+        self.dropped = int(held.sum())
         self.shape = every.shape
 
     def draw(self, n: int) -> Examples:

@@ -95,12 +95,12 @@ class Mixture:
         self.rng = np.random.default_rng(seeds[0])
         prints = [domain.fingerprint(one.tokens, one.shape) for one in held_out]
         self.excluded = np.unique(np.concatenate(prints)) if prints else np.empty(0, np.uint64)
-        #: Examples dropped because they are held out.
-        self.dropped = 0
         self.parts = [
             _Part(source, domain, int(own.generate_state(1)[0]), self.excluded)
             for source, own in zip(sources, seeds[1:], strict=True)
         ]
+        #: Examples dropped because they are held out; of files, once each.
+        self.dropped = sum(part.dropped for part in self.parts)
         self.shapes = [part.source.shape for part in self.parts]
         check_shapes(sources, dict(enumerate(self.shapes)))
 
@@ -173,8 +173,10 @@ class _Part:
     ) -> None:
         self.domain, self.excluded = domain, excluded
         self.source: domain_data.Source
+        self.dropped = 0
         if isinstance(source, PuzzleFile):
             self.source = FileSource(source, domain, seed, excluded)
+            self.dropped = self.source.dropped
         else:
             self.source = domain.source(source.options, seed)
         self.ready: Examples | None = None

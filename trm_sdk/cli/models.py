@@ -60,7 +60,7 @@ def _parameters(weights: Path) -> str:
 @click.option("--json", "as_json", is_flag=True)
 def info(model: str, as_json: bool) -> None:
     """Show what a model is, what it was made for, and how it is run by default."""
-    from trm_sdk.persistence.hub import describe
+    from trm_sdk.info import describe
 
     facts = describe(model)
     if as_json:

@@ -244,7 +244,7 @@ class Supervision(nn.Module):
         puzzles: Puzzles,
         state: State,
         fresh: Tensor,
-        passes: Tensor,
+        passes: Tensor | None = None,
         noise: Tensor | None = None,
         start: Tensor | None = None,
     ) -> Outcome:
@@ -257,9 +257,9 @@ class Supervision(nn.Module):
             As carried from step to step.
         fresh : bool Tensor (batch,)
             Rows that start from the model's initial state, which so gets its gradient.
-        passes : int32 Tensor (batch,)
-            Passes over z that each puzzle has had; what is due by then is asked. Only for puzzles
-            with `targets`.
+        passes : int32 Tensor (batch,), optional
+            Passes over z that each puzzle has had, by which puzzles with `targets` are asked for
+            what is due. Default 0.
         noise : Tensor (grad_steps, batch, *state_shape), optional
             Added to z before each step.
         start : Tensor (2, batch, *state_shape), optional
@@ -273,6 +273,8 @@ class Supervision(nn.Module):
         if settings.cells == "empty":
             asked = asked * (~model.is_given[puzzles.tokens.long()]).flatten(1).float()
         share = weighted_share(asked)
+        if passes is None:
+            passes = torch.zeros_like(puzzles.identifiers)
         loss = share.new_zeros(())
         for step in range(settings.grad_steps):
             if noise is not None:

@@ -10,18 +10,20 @@ Three forms are read, and `load_model` tells them apart:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from trm_sdk.atomic import write_whole
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
-from trm_sdk.messages import explain, first_line, shown
-from trm_sdk.model.config import ModelConfig
+from trm_sdk.messages import first_line, shown
+from trm_sdk.persistence.reference import (
+    CONFIG_FILE,
+    check_weights,
+    convert_reference,
+    read_architecture,
+)
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.validation import as_path
 
@@ -87,10 +89,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, TRM]:
         found, weights = _read_safetensors(path, spec_needed=True)
         assert found is not None
         spec = found
-    elif (path.parent / "all_config.yaml").is_file() and path.suffix == "":
-        spec, weights = _read_reference(path)
     else:
-        spec, weights = _read_training_checkpoint(path)
+        spec, weights = _read_torch_file(path)
     return spec, build(spec, weights, path)
 
 
@@ -106,7 +106,7 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
 
     from trm_sdk.model.recursion import TRM
 
-    _check_weights(weights, source)
+    check_weights(weights, source)
     try:
         with torch.device("meta"):  # shapes alone: a config may ask for more than memory holds
             expected = TRM(spec.model).state_dict()
@@ -128,19 +128,6 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
     model = TRM(spec.model)
     model.load_state_dict(dict(weights))
     return model.eval()
-
-
-def _check_weights(weights: object, source: str | Path) -> None:
-    from torch import Tensor
-
-    if not isinstance(weights, Mapping):
-        raise CheckpointError(f"{source} holds no weights by name; got {type(weights).__name__}")
-    for name, tensor in weights.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(
-                f"{source}: a weight is a name and a tensor; got {shown(name)} and "
-                f"{type(tensor).__name__}"
-            )
 
 
 def save_model(
@@ -247,128 +234,17 @@ def _torch_load(path: Path) -> Any:
         ) from None
 
 
-def _read_training_checkpoint(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """Read what training.fit saved, or the reference implementation."""
     data = _torch_load(path)
-    if not isinstance(data, dict) or "spec" not in data or not ({"ema", "model"} & set(data)):
+    if isinstance(data, dict) and "spec" in data and {"ema", "model"} & set(data):
+        if not isinstance(data["spec"], str):
+            raise CheckpointError(f"{path}: 'spec' must be JSON text; got {shown(data['spec'])}")
+        return ModelSpec.from_json(data["spec"], path), data.get("ema") or data.get("model") or {}
+    if not (path.parent / CONFIG_FILE).is_file():
         raise CheckpointError(
-            f"{path} is no checkpoint of training.fit ('spec' and 'ema' or 'model' are needed); a "
-            "reference checkpoint needs its all_config.yaml beside it"
+            f"{path} is not a checkpoint of training.fit ('spec' and 'ema' or 'model' are needed); "
+            f"a reference checkpoint needs its {CONFIG_FILE} beside it"
         )
-    if not isinstance(data["spec"], str):
-        raise CheckpointError(f"{path}: 'spec' must be JSON text; got {shown(data['spec'])}")
-    return ModelSpec.from_json(data["spec"], path), data.get("ema") or data.get("model") or {}
-
-
-# --- the reference implementation -----------------------------------------------------------
-
-#: Puzzle domains of the reference's data sets, by number of cells and vocabulary.
-_REFERENCE_DOMAINS = {(81, 11): "sudoku", (900, 6): "maze-30x30", (900, 12): "arc"}
-
-
-def _read_reference(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    try:
-        import yaml
-    except ImportError:
-        raise MissingDependencyError(
-            "reading a reference checkpoint needs pyyaml: pip install 'trm-sdk[train]'"
-        ) from None
-    config_path = path.parent / "all_config.yaml"
-    try:
-        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        message = " ".join(str(error).split())  # YAML's own has several lines
-        raise CheckpointError(f"{config_path} can't be read: {message}") from None
-    arch = config.get("arch") if isinstance(config, dict) else None
-    if not isinstance(arch, dict):
-        raise CheckpointError(f"{config_path} has no 'arch' section")
-    return convert_reference(arch, _torch_load(path), path)
-
-
-def convert_reference(
-    arch: Mapping[str, Any], state: Mapping[str, Tensor], source: str | Path
-) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """Turn the reference's architecture section and state dict into a spec and our weights.
-
-    Parameters
-    ----------
-    arch : mapping
-        The ``arch`` section of ``all_config.yaml``. Sizes that the reference takes from its data
-        set (seq_len, vocab_size, num_puzzle_identifiers) are read off the weights if absent.
-    state : mapping from name to Tensor
-        Keys may be prefixed ``_orig_mod.model.`` or ``model.``.
-
-    Raises
-    ------
-    CheckpointError
-    """
-    _check_weights(state, source)
-    plain = {name.split("inner.", 1)[-1]: tensor for name, tensor in state.items()}
-    try:
-        vocab_size, hidden = plain["embed_tokens.embedding_weight"].shape
-        mlp_t = bool(arch.get("mlp_t", False))
-        positions = str(arch.get("pos_encodings", "rope"))
-        emb_ndim = int(arch.get("puzzle_emb_ndim", 0))
-        emb_len = int(arch.get("puzzle_emb_len", 0)) or -(-emb_ndim // hidden)
-        if "seq_len" in arch:
-            seq_len = int(arch["seq_len"])
-        elif mlp_t:
-            seq_len = plain["L_level.layers.0.mlp_t.down_proj.weight"].shape[0] - emb_len
-        elif positions == "learned":
-            seq_len = plain["embed_pos.embedding_weight"].shape[0] - emb_len
-        else:  # the data sets whose models attend with rotary positions have 900 cells
-            seq_len = 81 if vocab_size == 11 else 900
-        model = ModelConfig(
-            vocab_size=vocab_size,
-            seq_len=seq_len,
-            mixer="mlp_t" if mlp_t else "attention",
-            hidden_size=hidden,
-            L_layers=int(arch["L_layers"]),
-            H_cycles=int(arch["H_cycles"]),
-            L_cycles=int(arch["L_cycles"]),
-            expansion=float(arch["expansion"]),
-            num_heads=int(arch["num_heads"]),
-            # The reference builds positions for every mixer, and mlp_t never applies rotary ones.
-            positions="none" if mlp_t and positions == "rope" else positions,  # type: ignore[arg-type]
-            rope_theta=float(arch.get("rope_theta", 10000.0)),
-            rms_norm_eps=float(arch.get("rms_norm_eps", 1e-5)),
-            puzzle_emb_ndim=emb_ndim,
-            puzzle_emb_len=emb_len,
-            num_puzzle_identifiers=(plain["puzzle_emb.weights"].shape[0] if emb_ndim else 1),
-            halt_max_steps=int(arch.get("halt_max_steps", 16)),
-        )
-        weights = {_OUR_NAMES.get(name, name): tensor.float() for name, tensor in plain.items()}
-    except KeyError as error:
-        raise CheckpointError(f"{source}: the reference checkpoint lacks {error}") from None
-    except ValidationError as error:
-        raise CheckpointError(f"{source}: " + explain(error, "arch", arch)) from None
-    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise CheckpointError(f"{source}: no architecture that can be read: {error}") from None
-    named = {
-        f"network.{name.replace('L_level.layers.', 'layers.', 1)}": tensor
-        for name, tensor in weights.items()
-    }
-    side = int(seq_len**0.5)
-    spec = ModelSpec(
-        domain=_REFERENCE_DOMAINS.get((seq_len, vocab_size), "unknown"),
-        vocabulary=_reference_vocabulary(vocab_size),
-        grid_shape=(side, side) if side * side == seq_len else (1, seq_len),
-        model=model,
-        notes={"imported_from": json.dumps(dict(arch), default=str)},
-    )
-    return spec, named
-
-
-_OUR_NAMES = {
-    "H_init": "y_init",
-    "L_init": "z_init",
-    "embed_tokens.embedding_weight": "embed_tokens",
-    "embed_pos.embedding_weight": "embed_pos",
-    "puzzle_emb.weights": "puzzle_emb",
-}
-
-
-def _reference_vocabulary(size: int) -> tuple[str, ...]:
-    """Token names of the reference's data sets: padding, empty, then the values."""
-    if size == 11:
-        return ("pad", "empty", *map(str, range(1, 10)))
-    return ("pad", *(f"token-{index}" for index in range(1, size)))
+    check_weights(data, path)
+    return convert_reference(read_architecture(path.parent), data, path)

@@ -24,7 +24,8 @@ from typing import IO, Any
 
 from trm_sdk.atomic import write_whole
 from trm_sdk.errors import CheckpointError, InvalidInputError, ModelNotFoundError
-from trm_sdk.persistence.hub import MODEL_FILES, cache_folder, is_model_folder
+from trm_sdk.persistence.cache import cache_folder
+from trm_sdk.persistence.folder import MODEL_FILES, is_model_folder
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 #: Seconds without an answer after which a request is given up.

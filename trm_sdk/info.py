@@ -1,0 +1,52 @@
+"""What a model is, as plain facts, for people and for ``trm info --json``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from trm_sdk.persistence.checkpoint import load_model, read_spec
+from trm_sdk.persistence.folder import folder_spec
+from trm_sdk.persistence.hub import resolve
+from trm_sdk.persistence.spec import ModelSpec
+
+
+def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a model is.
+
+    Raises
+    ------
+    ModelNotFoundError, CheckpointError
+    """
+    path = resolve(name_or_path)
+    graph = path / "model.onnx" if path.is_dir() else path
+    facts: dict[str, Any] = {"path": str(path)}
+    checksum = spec = None
+    if graph.suffix == ".onnx" and graph.is_file():
+        from trm_sdk.runtimes.onnx import graph_metadata
+
+        metadata = graph_metadata(graph)
+        spec = ModelSpec.from_json(metadata["trm_spec"], graph)
+        facts["graph"] = f"{metadata['trm_mode']}, {graph.stat().st_size} bytes"
+        checksum = metadata.get("weights_sha256")
+    if path.is_dir():
+        spec = read_spec(path) if spec is None else folder_spec(path, spec)
+    elif spec is None:
+        spec, _ = load_model(path)
+    model = spec.model
+    facts |= {
+        "domain": spec.domain,
+        "grid_shape": list(spec.grid_shape),
+        "vocabulary": len(spec.vocabulary),
+        "mixer": model.mixer,
+        "hidden_size": model.hidden_size,
+        "passes_a_step": model.passes,
+        "solve": spec.solve.model_dump(exclude_none=True),
+    }
+    if checksum:
+        facts["weights_sha256"] = checksum
+    if path.is_dir():
+        facts["files"] = {
+            file.name: file.stat().st_size for file in sorted(path.iterdir()) if file.is_file()
+        }
+    return facts | ({"notes": spec.notes} if spec.notes else {})

@@ -1,0 +1,84 @@
+"""Which runtime a model runs on."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from trm_sdk.persistence.checkpoint import GRAPH_FILE, load_model, save_model
+from trm_sdk.persistence.folder import copy_model, folder_spec
+
+if TYPE_CHECKING:
+    from trm_sdk.runtimes.base import Runtime
+
+
+def open_runtime(
+    path: Path,
+    runtime: str,
+    device: str,
+    threads: int | None,
+    precision: str = "float32",
+    compile: bool = False,
+) -> Runtime:
+    """A runtime for the model in this folder or file; see `Solver.from_pretrained`."""
+    if runtime not in ("auto", "onnx", "torch"):
+        raise InvalidInputError(f"runtime must be 'auto', 'onnx' or 'torch'; got {runtime!r}")
+    graph = path / GRAPH_FILE if path.is_dir() else path
+    has_graph = graph.suffix == ".onnx" and graph.is_file()
+    if runtime == "auto":
+        wants_torch = precision != "float32" or compile
+        wants_torch |= str(device).startswith("cuda") and path.is_dir() and _torch_has_cuda()
+        runtime = "torch" if wants_torch or not has_graph else "onnx"
+    if runtime == "onnx":
+        if not has_graph:
+            raise CheckpointError(
+                f"runtime='onnx' needs a graph, and there is no {GRAPH_FILE} in {path}; "
+                f"`trm-export onnx {path} -o {GRAPH_FILE}` makes one"
+                if path.is_dir()
+                else f"runtime='onnx' needs a .onnx graph; got {path}"
+            )
+        if precision != "float32" or compile:
+            raise InvalidInputError(
+                f"precision={precision!r} and compile={compile!r} are for runtime='torch'; the "
+                "precision of an ONNX graph is chosen when it is exported"
+            )
+        from trm_sdk.runtimes.onnx import OnnxRuntime
+
+        opened = OnnxRuntime(graph, device, threads)
+        if path.is_dir():
+            opened.spec = folder_spec(path, opened.spec)
+        return opened
+    if has_graph and not path.is_dir():
+        raise CheckpointError(
+            f"runtime='torch' needs weights; {path} is a graph (runtime='onnx' runs it)"
+        )
+    if importlib.util.find_spec("torch") is None:
+        raise MissingDependencyError(
+            f"{path} needs PyTorch to run ({'as asked' if has_graph else 'it has no graph'}): "
+            "pip install 'trm-sdk[torch]'"
+        )
+    from trm_sdk.runtimes.torch import TorchRuntime
+
+    spec, model = load_model(path)
+    return TorchRuntime(model, spec, device, threads, precision, compile)
+
+
+def _torch_has_cuda() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def save_runtime(runtime: Runtime, source: Path | None, folder: Path) -> Path:
+    """Write the model of a runtime as a folder; see `Solver.save_pretrained`."""
+    if source is not None and (source.is_dir() or source.suffix == ".onnx"):
+        return copy_model(source, folder, runtime.spec)
+    from trm_sdk.runtimes.torch import TorchRuntime
+
+    if not isinstance(runtime, TorchRuntime):
+        raise InvalidInputError("this solver was made from a runtime alone; it has no file to save")
+    return save_model(folder, runtime.spec, runtime.model.state_dict())

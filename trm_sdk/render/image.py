@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
-from trm_sdk.grid import Grid
 from trm_sdk.messages import shown
 from trm_sdk.render.picture import RAMP, Colour, Picture, certainty_colour, is_light, rgb
-from trm_sdk.solution import Step
-from trm_sdk.task import Task
 from trm_sdk.validation import as_path, is_int
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
+
+    from trm_sdk.domains.base import Domain
+    from trm_sdk.grid import Grid
+    from trm_sdk.solution import Step
+    from trm_sdk.task import Task
 
 _PAPER, _INK, _LINE, _GIVEN = (255, 255, 255), (20, 20, 24), (176, 178, 186), (238, 239, 243)
 _CHANGED, _TRIED, _RING = (43, 108, 196), (255, 243, 205), (240, 140, 0)
@@ -182,7 +183,7 @@ def save_gif(
     frames = [_indexed(draw_board(domain, task, cell=size), palette)]
     before: Grid | None = None
     for step in steps:
-        if not isinstance(step, Step):
+        if not (hasattr(step, "probabilities") and hasattr(step, "guesses")):
             raise InvalidInputError(f"steps are what Solver.stream yields; got {shown(step)}")
         image = draw_board(
             domain,

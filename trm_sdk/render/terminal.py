@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trm_sdk.domains.base import Domain
-from trm_sdk.grid import Grid
 from trm_sdk.render.picture import Picture, certainty_colour, is_light, rgb
-from trm_sdk.solution import Step
-from trm_sdk.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from rich.console import Console, ConsoleOptions, Group, RenderResult
     from rich.text import Text
+
+    from trm_sdk.domains.base import Domain
+    from trm_sdk.grid import Grid
+    from trm_sdk.solution import Step
+    from trm_sdk.task import Task
 
     Edges = npt.NDArray[np.bool_]
 

@@ -6,6 +6,8 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -139,6 +141,9 @@ class Domain(ABC):
                 f"{self.name} takes boards of {_times(self.shape)}; got {_times(shape)}"
             )
         other = copy.copy(self)
+        for name in list(vars(other)):  # what was derived from the old shape
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del vars(other)[name]
         other.shape = shape
         other.name = f"{self.family}-{_times(shape)}"
         other.structure = None if self.structure is None else self.structure.resized(shape)

@@ -61,8 +61,16 @@ class BoardDomain(Domain):
 
     def is_whole(self, line: str) -> bool:
         """Return whether a line of a file is a whole puzzle: too long for a row of a board."""
+        if self.any_size:
+            return super().is_whole(line)
         characters = 2 if self.vocabulary.values > 10 else 1  # a cell, at most
         return self.cells_in(line) > characters * self.shape[1] or self.shape[0] == 1
+
+    def _on(self, shape: Shape) -> BoardDomain:
+        """The same rules on boards of a shape."""
+        other = self.resized(shape)
+        assert isinstance(other, BoardDomain)
+        return other
 
     @cached_property
     def _groups(self) -> list[tuple[str, int, npt.NDArray[np.intp]]]:
@@ -93,7 +101,7 @@ class BoardDomain(Domain):
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`."""
         for grid in task.inputs:
             cells = grid.cells.reshape(-1)
-            for kind, number, members in self._groups:
+            for kind, number, members in self._on(grid.shape)._groups:
                 found = cells[members]
                 found = found[self.vocabulary.given_values[found]]
                 values, counts = np.unique(found, return_counts=True)
@@ -106,10 +114,10 @@ class BoardDomain(Domain):
 
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""
-        if answer.shape != self.shape:
+        if answer.shape != task.inputs[index].shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self._obey(tokens, self.encode_grid(answer)[None])[0])
+        return bool(self._obey(tokens, self.encode_grid(answer)[None], answer.shape)[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -117,10 +125,14 @@ class BoardDomain(Domain):
         """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
-        return self._obey(tokens, answers)
+        return self._obey(tokens, answers, shape)
 
-    def _obey(self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+    def _obey(
+        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None
+    ) -> npt.NDArray[np.bool_]:
         """Return which answers are full, repeat nothing in `distinct`, and keep the givens."""
+        if shape is not None and shape != self.shape:
+            return self._on(shape)._obey(tokens, answers, None)
         bits = self._bits.take(answers, mode="clip")
         everything = (1 << len(self.vocabulary.answer_tokens)) - 1
         verdict = np.ones(len(answers), bool)

@@ -164,15 +164,12 @@ class OnnxRuntime:
         y, z = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         return OnnxState(tokens, identifiers, y, z)
 
-    def _feeds(self, state: OnnxState, rows: slice = slice(None)) -> dict[str, Any]:
-        feeds = {"tokens": state.tokens[rows], "y": state.y[rows], "z": state.z[rows]}
+    def _feeds(self, state: OnnxState, rows: slice | None = None) -> dict[str, Any]:
+        """The graph's inputs for all rows, or for some."""
+        feeds = {"tokens": state.tokens, "y": state.y, "z": state.z}
         if self._identified:
-            feeds[_IDENTIFIERS] = state.identifiers[rows]
-        return feeds
-
-    def _flat(self, logits: Float32) -> Float32:
-        """Logits as (batch, N, outputs), whatever the board."""
-        return logits.reshape(len(logits), -1, logits.shape[-1])
+            feeds[_IDENTIFIERS] = state.identifiers
+        return feeds if rows is None else {name: value[rows] for name, value in feeds.items()}
 
     def step(self, state: OnnxState) -> StepOutput:
         """One supervision step of every row."""
@@ -189,7 +186,7 @@ class OnnxRuntime:
                 raise TRMError("the model is closed; no step can be taken") from None
             raise TRMError(f"onnxruntime failed in a step: {first_line(error)}") from None
         state.y, state.z = y, z
-        return StepOutput(state, self._flat(logits), halt_logit)
+        return StepOutput(state, _flat(logits), halt_logit)
 
     def _step_by_rows(self, state: OnnxState) -> StepOutput:
         """A step of a small model: parts of the batch run side by side."""
@@ -213,7 +210,7 @@ class OnnxRuntime:
         for one in waiting:
             one.result()
         state.y, state.z = y, z
-        return StepOutput(state, self._flat(logits), halt_logit)
+        return StepOutput(state, _flat(logits), halt_logit)
 
     def _working_crew(self) -> ThreadPoolExecutor:
         """The threads that run rows: new ones in a forked process, where the old are no more."""
@@ -240,7 +237,7 @@ class OnnxRuntime:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
         state.y, state.z, logits, halt_logit = binding.get_outputs()
-        return StepOutput(state, self._flat(logits.numpy()), halt_logit.numpy())
+        return StepOutput(state, _flat(logits.numpy()), halt_logit.numpy())
 
     def restart(
         self, state: OnnxState, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
@@ -283,6 +280,11 @@ class OnnxRuntime:
         self._session = None
         if self._crew is not None and self._crew[0] == os.getpid():
             self._crew[1].shutdown()
+
+
+def _flat(logits: Float32) -> Float32:
+    """Logits of shape (batch, N, outputs), whatever the board."""
+    return logits if logits.ndim == 3 else logits.reshape(len(logits), -1, logits.shape[-1])
 
 
 def _to_host(state: OnnxState) -> None:

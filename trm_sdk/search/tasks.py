@@ -31,8 +31,8 @@ class Search:
     domain : Domain
     runtime : Runtime
     capacity : int
-        Attempts in flight at a time. A shape that finds none left still gets one slot, so that
-        boards of one shape never wait for all others.
+        Attempts in flight at a time. A board shape that finds no slot free still gets one, so that
+        none waits for all the others.
     observer : callable, optional
         Called after every step; see `trm_sdk.search.scheduler.Observer`.
     """
@@ -104,29 +104,38 @@ class Search:
 
     def step(self) -> list[Submission]:
         """Take one step on every board shape, and return the submissions that this finished."""
-        schedulers = list(self._schedulers.values())
         finished: list[Submission] = []
-        for scheduler in schedulers:
-            scheduler.capacity = self.capacity
-            if len(schedulers) > 1:
-                others = sum(one.in_flight for one in schedulers if one is not scheduler)
-                scheduler.capacity = max(1, self.capacity - others)
+        if len(self._schedulers) > 1:
+            self._share()
+        for scheduler in tuple(self._schedulers.values()):
             for request in scheduler.step():
-                submission = self._owners.pop(request, None)
-                if submission is None:  # a sibling has failed
-                    continue
-                if request.error is not None:
-                    self.cancel(submission)
-                    submission.error = request.error
-                elif all(one.candidates for one in submission.requests):
-                    submission.solution = self._solution(submission)
-                if submission.done:
-                    finished.append(submission)
-        if len(schedulers) > 1:  # shapes come and go
-            self._schedulers = {
-                shape: one for shape, one in self._schedulers.items() if not one.idle
-            }
+                self._settle(request, finished)
         return finished
+
+    def _share(self) -> None:
+        """Forget the schedulers that are idle, and divide the capacity among the others."""
+        busy = {shape: one for shape, one in self._schedulers.items() if not one.idle}
+        free = self.capacity - sum(one.in_flight for one in busy.values())
+        for scheduler in busy.values():
+            more = min(free, scheduler.demand - scheduler.in_flight)
+            scheduler.capacity = max(1, scheduler.in_flight + more)
+            free -= more
+        if len(busy) == 1:
+            scheduler.capacity = self.capacity
+        self._schedulers = busy
+
+    def _settle(self, request: Request, finished: list[Submission]) -> None:
+        """Finish the submission of a request that has ended, if that was all it waited for."""
+        submission = self._owners.pop(request, None)
+        if submission is None:  # a sibling has failed
+            return
+        if request.error is not None:
+            self.cancel(submission)
+            submission.error = request.error
+        elif all(one.candidates for one in submission.requests):
+            submission.solution = self._solution(submission)
+        if submission.done:
+            finished.append(submission)
 
     def _scheduler(self, shape: Shape) -> Scheduler:
         """Return the scheduler of boards of a shape."""

@@ -7,7 +7,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 

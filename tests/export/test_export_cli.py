@@ -18,11 +18,13 @@ from export_models import model_of
 from export import ExportError, export_onnx
 from export.bench import in_turn
 from export.cli import main
-from export.exporter import less_deep, load_source, state_arrays
+from export.exporter import load_source, state_arrays, verify_shallow
 from export.graph import build_graph
+from export.puzzles import Puzzles
 from export.quantize import PRECISIONS
 from export.report import compare, losses
-from export.verify import verify_graph, verify_puzzles
+from export.verify import verify_graph
+from export.verify_puzzles import verify_puzzles
 from trm_sdk.model.cost import step_flops
 from trm_sdk.persistence.checkpoint import save_model
 
@@ -101,7 +103,7 @@ def test_other_answers_on_puzzles_are_refused() -> None:
         model.network.lm_head.weight.neg_()
     tokens = np.ones((3, 16), np.int32)
     tokens[:, :4] = [2, 3, 4, 1]
-    check = verify_puzzles(graph, model, tokens)
+    check = verify_puzzles(graph, model, [Puzzles(tokens)])
     assert check.answers < check.puzzles == 3
     with pytest.raises(ExportError, match="of 3 puzzles the graph answers"):
         check.require()
@@ -114,11 +116,11 @@ def test_a_chaotic_network_is_verified_over_two_passes(tmp_path: Path) -> None:
     graph = build_graph(spec, weights)
     deep = verify_graph(graph, model)
     loud = replace(deep, max_difference=1.0)
-    shallow = less_deep(loud, graph, spec, weights, model)
+    shallow = verify_shallow(loud, graph, spec, weights, model)
     assert shallow.passes == 2
     assert shallow.max_difference is not None
     assert shallow.max_difference < 1e-4
-    assert less_deep(deep, graph, spec, weights, model) is deep
+    assert verify_shallow(deep, graph, spec, weights, model) is deep
 
 
 def test_nothing_is_written_where_the_graph_differs(tmp_path: Path) -> None:

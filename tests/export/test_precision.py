@@ -14,10 +14,12 @@ from export_models import model_of, ranges_of
 from export import ExportError, build_graph, export_onnx
 from export.bench import feeds
 from export.calibrate import _best_range
-from export.exporter import all_nodes, rounded_model, state_arrays
+from export.exporter import rounded_model, state_arrays
 from export.graph import observed_graph
+from export.graph_file import all_nodes
 from export.quantize import Int4, Int8, alike, rounded_weights
-from export.verify import session, verify_graph
+from export.sessions import session
+from export.verify import verify_graph
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec

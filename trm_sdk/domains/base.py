@@ -65,6 +65,9 @@ class Domain(ABC):
         What a comment line begins with in files of such puzzles. Default ``#``.
     heads : mapping from name to int
         Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
+    showcase : tuple of (name, line)
+        Puzzles that a page offers to choose from, as `read` reads them. Default none: generated
+        ones are shown, where `generate` is implemented.
     Options : type of pydantic model
         The options of `generate`, for recipes. Default: none are taken.
     """
@@ -80,6 +83,7 @@ class Domain(ABC):
     identifiers: int = 1
     comment: str | None = "#"
     heads: Mapping[str, int] = MappingProxyType({})
+    showcase: tuple[tuple[str, str], ...] = ()
     Options: ClassVar[type[BaseModel]] = NoOptions
 
     @property

@@ -52,8 +52,11 @@ class BoardDomain(Domain):
     distinct: tuple[Grouping, ...] = ()
 
     def read(self, text: str) -> Grid:
-        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`."""
-        return read_numbers(text, self.shape)
+        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`.
+
+        Where values have symbols of their own, one symbol a cell is read; see `Domain.read`.
+        """
+        return read_numbers(text, self.shape) if self.vocabulary.is_numbers else super().read(text)
 
     def cells_in(self, line: str) -> int:
         """Return how many characters of a line are neither separators nor drawn rules."""

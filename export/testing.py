@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from export.exporter import export_onnx
-from export.graph import Mode
+from export.options import Mode
 from trm_sdk.domains.base import Domain
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.onnx import OnnxRuntime

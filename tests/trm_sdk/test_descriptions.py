@@ -17,7 +17,7 @@ from trm_sdk.messages import explain
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.spec import FORMAT, ModelSpec
-from trm_sdk.structure import Relation, Structure
+from trm_sdk.structure import Structure, groups, neighbourhood
 from trm_sdk.task import Task
 
 GRID = Grid([[1, 2], [2, 1]])
@@ -65,15 +65,15 @@ def test_what_is_no_part_of_a_task_is_refused(fields: dict[str, Any], named: str
 @pytest.mark.parametrize(
     ("relations", "named"),
     [
-        ([Relation(name="far", sets=((0, 4),))], "'far' names cell 4"),
-        ([Relation(name="twice", sets=((0, 0),))], "repeats"),
-        ([Relation(name="none", sets=((),))], "empty group"),
-        ([Relation(name="near", kind="neighbourhood", sets=((1,),))], r"one set a cell \(4\)"),
+        ([groups("far", [(0, 4)])], "'far' names cell 4"),
+        ([groups("twice", [(0, 0)])], "repeats"),
+        ([groups("none", [()])], "empty group"),
+        ([neighbourhood("near", [(1,)])], r"one set a cell \(4\)"),
     ],
 )
-def test_a_structure_of_other_cells_is_refused(relations: list[Relation], named: str) -> None:
+def test_a_structure_of_other_cells_is_refused(relations: list[Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        Structure(cells=4, relations=tuple(relations), interchangeable_values=False)
+        Structure(shape=(2, 2), relations=tuple(relations))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ of graphs. Needs the ``export`` extra.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.onnx import OnnxRuntime
 from trm_sdk.runtimes.torch import TorchRuntime
 from trm_sdk.solver import Solver
+from trm_sdk.task import Task
 from trm_sdk.testing import Samples
 from trm_sdk.testing.training import tiny_model
 
@@ -25,13 +27,14 @@ _MODES: tuple[Mode, ...] = ("step", "loop", "unroll")
 _STEPS = 2
 
 
-def check_export(domain: Domain, *, seed: int = 0) -> None:
+def check_export(domain: Domain, *, tasks: Sequence[Task] = (), seed: int = 0) -> None:
     """Check that a tiny model of a domain exports in every mode, and solves alike as a graph.
 
     Parameters
     ----------
     domain : Domain
-        With a generator.
+    tasks : sequence of Task, optional
+        As for `check_domain`: needed where the domain has no generator.
     seed : int
         Of puzzles and weights. Default 0.
 
@@ -42,7 +45,7 @@ def check_export(domain: Domain, *, seed: int = 0) -> None:
     ExportError
         If a mode can't be exported, or its graph differs from the model.
     """
-    samples = Samples.of(domain, (), seed)
+    samples = Samples.of(domain, tasks, seed)
     spec, model = tiny_model(domain, seed)
     options = SolveOptions(max_steps=_STEPS, attempts=1)
     with tempfile.TemporaryDirectory() as folder:

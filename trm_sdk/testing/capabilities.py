@@ -205,7 +205,8 @@ def check_fingerprints(samples: Samples) -> None:
     )
     if len(np.unique(rows, axis=0)) > 1:
         expect(len(np.unique(prints)) > 1, domain, call, "must tell puzzles apart", prints.tolist())
-    if not domain.has_symmetries:
+    # A domain that knows tasks by name may not know an image of one.
+    if not domain.has_symmetries or domain.identifiers > 1:
         return
     task, index, _ = samples.pairs()[0]
     for _ in range(_SYMMETRIES):

@@ -106,7 +106,10 @@ class AxisPool(nn.Module):
 
     def forward(self, nodes: Tensor) -> Tensor:
         """(batch, *cell axes, values, channels) to (batch, *1 or size, values, 2 * channels)."""
-        scale = 1 / math.sqrt(math.prod(nodes.shape[axis] for axis in self.axes))
+        cells = 1
+        for axis in self.axes:  # not math.prod of a generator, which torch.compile can't take
+            cells *= nodes.shape[axis]
+        scale = 1 / math.sqrt(cells)
         total = nodes.sum(self.axes, keepdim=True) * scale
         return torch.cat((total, nodes.amax(self.axes, keepdim=True)), dim=-1)
 

@@ -27,7 +27,7 @@ def load_graph(path: str | Path) -> onnx.ModelProto:
     Raises
     ------
     ExportError
-        If there is none, or it is no ONNX file.
+        If there is no such file, or it is not an ONNX file.
     """
     path = Path(path)
     if not path.is_file():
@@ -35,9 +35,9 @@ def load_graph(path: str | Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's own, by implementation
-        raise ExportError(f"{path} is no ONNX file: {first_line(error)}") from None
+        raise ExportError(f"{path} is not an ONNX file: {first_line(error)}") from None
     if not model.graph.node:
-        raise ExportError(f"{path} is no ONNX file: it has no nodes")
+        raise ExportError(f"{path} is not an ONNX file: it has no nodes")
     return model
 
 
@@ -102,7 +102,7 @@ def model_of(model: onnx.ModelProto, source: str | Path = "the graph") -> tuple[
     ExportError
         If a weight is missing, as those of heads that the graph leaves out.
     CheckpointError
-        If its description is no valid one.
+        If its description is not valid.
     """
     spec = ModelSpec.from_json(metadata(model)["trm_spec"], source)
     outputs = {value.name for value in model.graph.output}

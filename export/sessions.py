@@ -40,7 +40,7 @@ def session(
     ExportError
         If onnxruntime does not take the graph.
     InvalidInputError
-        If the device is not to be had, or the number of threads is out of range.
+        If the device is unavailable, or the number of threads is out of range.
     """
     providers = choose_providers(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()

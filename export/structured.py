@@ -141,13 +141,11 @@ class StructuredGraph:
         heard = self._heard(g, x, name)
         if heard is not None:
             heard = g.reshape(heard, -1, 2 * width, name="heard")
-        for relation in self.structure.over_cells:
-            if isinstance(relation, Offsets):
-                bias = self.weights.vector(g, f"{name}.node.bias") if heard is None else heard
-                with g.scope(relation.name):
-                    images = self._convolved(g, x, relation, name)
-                    layer = f"{name}.relations.{relation.weights_key}"
-                    heard = self.weights.linear(g, images, layer, plus=bias)
+        for key, relation in self.taps.items():
+            bias = self.weights.vector(g, f"{name}.node.bias") if heard is None else heard
+            with g.scope(relation.name):
+                images = self._convolved(g, x, relation, f"{name}.taps.{key}")
+                heard = self.weights.linear(g, images, f"{name}.relations.{key}", plus=bias)
         if heard is None:
             total = self.weights.linear(g, flat, f"{name}.node", bias=True)
         else:
@@ -159,13 +157,12 @@ class StructuredGraph:
         return self._shaped(g, mixed, *self.value_axis, size, name="shaped")
 
     def _convolved(self, g: GraphBuilder, x: str, relation: Offsets, name: str) -> str:
-        """What nodes hear of their neighbours: (nodes, channels)."""
-        key, values, size = relation.weights_key, self.values, self.config.hidden_size
-        relation = self.taps[key]  # relations that share weights share their taps
+        """What nodes hear of their neighbours, by the weights of a name: (nodes, channels)."""
+        values, size = self.values, self.config.hidden_size
         if self.value_axis:  # values beside channels: one image a board
             x = g.reshape(x, 0, 0, 0, values * size, name="images")
         x = g.op("Transpose", x, name="channels_first", perm=[0, 3, 1, 2])
-        kernel = self.weights.kernel(g, f"{name}.taps.{key}", relation, values)
+        kernel = self.weights.kernel(g, name, relation, values)
         high, wide = relation.reach
         x = g.op(
             "Conv",

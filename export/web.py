@@ -99,8 +99,8 @@ def export_web(
     Raises
     ------
     ExportError
-        If the folder can't be written, `runtime` lacks a file or is no plain URL, or the graph is
-        of another mode or has a fixed batch.
+        If the folder can't be written, `runtime` lacks a file or is not a plain URL, or the graph
+        is of another mode or has a fixed batch.
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
     """

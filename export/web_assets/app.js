@@ -1,7 +1,7 @@
 /** The page: a puzzle, the steps that the model has taken on it, and which of them is shown. */
 
 import { Board } from "./board.js";
-import { descriptionIn } from "./loading.js";
+import { descriptionIn, importRules } from "./loading.js";
 import { Domain, Solver } from "./trm.js";
 
 const DESCRIPTION = "model.json";
@@ -32,7 +32,7 @@ async function begin() {
   if (!response.ok) return complain(`${DESCRIPTION} can't be fetched: ${response.status}`);
   state.description = await response.json();
   const { examples = [], rules } = state.description;
-  const own = rules ? await import(`./${rules}`) : null;
+  const own = rules ? await importRules(DESCRIPTION, rules) : null;
   setBoard(new Domain(descriptionIn(state.description), { rules: own }));
   makeKeypad();
   for (const [name, text] of examples) at("examples").append(new Option(name, text));
@@ -48,7 +48,7 @@ async function begin() {
   await load(new URLSearchParams(location.search).get("backend") ?? "auto");
 }
 
-/** The puzzle in the address; one that is no text at all is as good as none. */
+/** The puzzle in the address; an address that is not valid text counts as none. */
 function askedFor() {
   try {
     return decodeURIComponent(location.hash.slice(1));

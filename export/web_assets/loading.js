@@ -24,7 +24,7 @@ export async function readModel(source) {
     throw new ModelError(`${nameOf(source)} describes no model: it lacks "spec" or "model"`);
   }
   const description = descriptionIn(described);
-  const rules = described.rules ? await importRules(beside(source, described.rules)) : null;
+  const rules = described.rules ? await importRules(source, described.rules) : null;
   return { bytes: await readBytes(beside(source, described.model)), spec: described.spec, description, rules };
 }
 
@@ -78,7 +78,12 @@ function beside(source, name) {
   return String(source).replace(/[^/\\]*$/, name);
 }
 
-async function importRules(place) {
+/** Rules are a program: they come from the model's own folder or not at all. */
+export async function importRules(source, name) {
+  if (!/^[\w-]+\.m?js$/.test(name)) {
+    throw new ModelError(`${nameOf(source)} names rules that are not a file beside it: ${name}`);
+  }
+  const place = beside(source, name);
   try {
     if (place instanceof URL) return await import(place.href);
     const { pathToFileURL } = await import("node:url");

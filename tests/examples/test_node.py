@@ -439,6 +439,37 @@ def test_boards_of_any_size_are_solved_with_heads_and_identifiers(
     assert len(found) == 2
 
 
+def test_mazes_are_judged_as_python_does(node: str, tmp_path: Path) -> None:
+    """By the module in the domain's folder: right paths, and paths that are nearly right."""
+    maze = pytest.importorskip("trm_sdk.domains.maze.rules")
+    pytest.importorskip("numba")
+    domain = get_domain("maze-9x9")
+    made = domain.examples(12, 5)
+    rng = np.random.default_rng(0)
+    rules = Path(maze.__file__).with_name("web.js")
+    right = 0
+    for tokens, solved in zip(made.tokens, made.answers, strict=True):
+        task = domain.decode_task(tokens, made.shape)
+        answers = [domain.decode(solved, made.shape).cells.reshape(-1)]
+        open_cells = np.flatnonzero(task.inputs[0].cells.reshape(-1) == 1)
+        for _ in range(12):
+            other = answers[0].copy()
+            cells = rng.choice(open_cells, int(rng.integers(1, 3)))
+            other[cells] = np.where(other[cells] == 4, 1, 4)
+            answers.append(other)
+        answers.append(task.inputs[0].cells.reshape(-1))
+        verdicts = [domain.verify(task, Grid(one.reshape(made.shape))) for one in answers]
+        assert verdicts[0]
+        right += sum(verdicts)
+        questions = {
+            "rules": str(rules),
+            "puzzle": task.inputs[0].cells.tolist(),
+            "answers": [*(one.tolist() for one in answers), answers[0].tolist()[1:]],
+        }
+        assert about(domain, tmp_path, **questions)["verdicts"] == [*verdicts, False]
+    assert right < 40, "most of what is nearly right is wrong"
+
+
 # --- the example ------------------------------------------------------------------------------
 
 

@@ -459,6 +459,12 @@ def test_a_domain_may_bring_rules_for_javascript(
     assert answer.returncode == 0, answer.stderr
     (step,) = json.loads(answer.stdout)["steps"]
     assert (step["text"], step["verified"]) == ("oooo", True)
+    # Rules from elsewhere are not loaded.
+    described = json.loads((tmp_path / "web" / "model.json").read_text())
+    described["rules"] = "../parity/web.js"
+    (tmp_path / "web" / "model.json").write_text(json.dumps(described))
+    answer = run(node, Path(__file__).with_name("trm.mjs"), "load", tmp_path / "web/model.json")
+    assert "names rules that are not a file beside it" in json.loads(answer.stdout)["message"]
 
 
 def test_the_policy_allows_the_page_s_own_scripts_alone(model: Path, tmp_path: Path) -> None:

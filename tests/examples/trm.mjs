@@ -1,6 +1,7 @@
 // Answers questions about trm.js as JSON, for test_node.py: node trm.mjs QUESTION ARGUMENTS...
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
 
 import { Domain, Solver } from "../../export/web_assets/trm.js";
 
@@ -45,10 +46,10 @@ const questions = {
   async groups(description) {
     return new Domain(JSON.parse(description)).groups.map(({ cells }) => cells);
   },
-  // Many questions in one call: a file of JSON, {description, puzzles?, puzzle?, answers?}.
+  // Many questions in one call: a file of JSON, {description, rules?, puzzles?, puzzle?, answers?}.
   async domain(file) {
-    const { description, puzzles = [], puzzle, answers = [] } = JSON.parse(readFileSync(file, "utf-8"));
-    const domain = new Domain(description);
+    const { description, rules, puzzles = [], puzzle, answers = [] } = JSON.parse(readFileSync(file, "utf-8"));
+    const domain = new Domain(description, { rules: rules ? await import(pathToFileURL(rules).href) : null });
     const parsed = puzzles.map((one) => attempt(() => {
       const values = domain.parse(restored(one));
       const { rows, columns } = values;

@@ -57,7 +57,9 @@ def test_equals_pytorch(name: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("opset", [14, 18, 21])
-@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+@pytest.mark.parametrize(
+    "name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets", "local-values"]
+)
 def test_other_opsets(name: str, opset: int) -> None:
     _, model = model_of(name)
     for options in ({"mode": "step"}, {"mode": "loop"}):
@@ -196,7 +198,9 @@ def test_only_standard_operators(mode: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+@pytest.mark.parametrize(
+    "name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets", "local-values"]
+)
 def test_reference_evaluator_agrees(name: str, mode: str) -> None:
     """A second runtime, which shares no code with the first."""
     graph = graph_of(name, **MODES[mode])

@@ -170,7 +170,7 @@ def test_what_is_no_spec_is_refused_with_its_file() -> None:
         (changed(grid_shape=(4, 5)), "4x5 has 20 cells, model.seq_len is 16"),
         (changed(grid_shape=(-4, -4)), r"grid_shape\.0.*got -4"),
         (
-            spec.to_json().replace("[4,4]", '["x"]'),
+            spec.to_json().replace("[4,4]", '["x"]', 1),
             r"grid_shape\.0: [^;]*; got 'x'; grid_shape\.1: [^;]*$",
         ),
         (json.dumps(json.loads(spec.to_json()) | {"solve": {"max_steps": 0}}), "1; got 0$"),

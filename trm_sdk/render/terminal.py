@@ -162,7 +162,7 @@ def _with_borders(picture: Picture, colour: bool, lines: str) -> Text:
 
     across, down = picture.edges()
     columns = picture.shape[1]
-    has_line = down.any(axis=0).tolist()
+    has_line: list[bool] = [bool(line.any()) for line in down.T]
     text = Text(no_wrap=True, overflow="ignore")
 
     def rule(row: int) -> None:

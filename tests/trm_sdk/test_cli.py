@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 from trm_sdk.cli import main
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.text import read_numbers
+from trm_sdk.persistence.checkpoint import save_model
+from trm_sdk.testing.training import tiny_model
 
 Trm = Callable[..., Result]
 Puzzles = tuple[list[str], list[str]]
@@ -147,6 +149,29 @@ def test_a_narrow_terminal_never_cuts_an_answer(
     assert "…" not in "".join(shown)
 
 
+def test_boards_of_any_size_are_read_and_written_as_their_domain_does(tmp_path: Path) -> None:
+    domain = get_domain("maze-6x6")
+    spec, model = tiny_model(domain)
+    folder = save_model(tmp_path / "maze", spec, model.state_dict())
+    mazes = ["S  #\n ## \n   G", "S#G\n   \n   \n###"]
+    file = tmp_path / "mazes.txt"
+    file.write_text("\n\n".join(mazes) + "\n", encoding="utf-8")
+    command = ["solve", str(file), "-m", str(folder), "--steps", "2", "--runtime", "torch"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code in (0, 1), result.output
+    first, second = re.findall(r"# \d\n(.*?)\n\n(?:verified|NOT)", result.stdout, re.DOTALL)
+    for text, maze in ((first, mazes[0]), (second, mazes[1])):
+        answer, puzzle = domain.read(text), domain.read(maze)
+        assert answer.shape == puzzle.shape
+        assert text.replace("o", " ").rstrip() == maze.rstrip()
+    as_json = CliRunner().invoke(main, [*command, "--json"])
+    facts = [json.loads(line) for line in as_json.stdout.splitlines()]
+    assert [fact["shapes"] for fact in facts] == [[[3, 4]], [[4, 3]]]
+    watched = CliRunner().invoke(main, ["watch", mazes[0], *command[2:], "--delay", "0"])
+    assert watched.exit_code in (0, 1), watched.output
+    assert "dot: not sure" in watched.stdout
+
+
 def test_standard_input(trm: Trm) -> None:
     result = trm("solve", "-", "--json", stdin=f"{ONE}\n{ONE}\n")
     assert result.exit_code == 0
@@ -243,7 +268,9 @@ def test_models_are_described(trm: Trm, model_folder: Path) -> None:
     facts = json.loads(trm("info", str(model_folder), "--json").stdout)
     assert facts["grid_shape"] == [4, 4]
     assert facts["solve"]["max_steps"] == 8
-    assert trm("models").exit_code == 0
+    listed = trm("models")
+    assert listed.exit_code == 0
+    assert re.search(r"^sudoku +sudoku +9x9 +structured +17,546 +\d+$", listed.stdout, re.MULTILINE)
 
 
 def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from own_domains import Latin, Walls
 from programs import EXAMPLES, PUZZLES, ROOT, run
 
 from export.exporter import export_onnx
@@ -21,13 +22,11 @@ from trm_sdk.domains import get_domain, registry
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.text import line_of, read_numbers
-from trm_sdk.domains.vocabulary import Token, Vocabulary
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
-from trm_sdk.structure import Structure, board, columns, offsets, rows
-from trm_sdk.task import Task
+from trm_sdk.structure import Structure, board, offsets, rows
 
 #: Twenty-three givens, and nothing to go by at first: takes more than a step or two.
 HARD = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."
@@ -171,45 +170,7 @@ def test_what_is_no_model_is_named(node: str, model: Path, tmp_path: Path) -> No
 # --- the rules --------------------------------------------------------------------------------
 
 
-class Colours(BoardDomain):
-    """A Latin square of four colours."""
-
-    name = "colours-4x4"
-    shape = (4, 4)
-    vocabulary = Vocabulary(
-        (
-            Token("pad", "-", ("pad",)),
-            Token("empty", " ", ("blank",), aliases="~"),
-            Token("red", "r", ("given", "answer"), "#d04a3a"),
-            Token("gold", "g", ("given", "answer"), "#d9a520"),
-            Token("blue", "b", ("given", "answer"), "#3a6fd0"),
-            Token("teal", "t", ("given", "answer"), "#2a9d8f"),
-        )
-    )
-    distinct = (rows("line"), columns("line"))
-
-
-class Walls(Domain):
-    """Boards of any size, without rules for JavaScript; walls are given and never an answer."""
-
-    name, shape, any_size = "walls-3x4", (3, 4), True
-    vocabulary = Vocabulary(
-        (
-            Token("floor", ".", ("blank", "answer")),
-            Token("wall", "#", ("given",)),
-            Token("path", "o", ("answer",)),
-        )
-    )
-
-    @property
-    def family(self) -> str:
-        return "walls"
-
-    def verify(self, task: Task, answer: Grid, index: int = 0) -> bool:
-        return True
-
-
-DOMAINS = [get_domain("sudoku-4x4"), get_domain("sudoku-6x6"), get_domain("sudoku"), Colours()]
+DOMAINS = [get_domain("sudoku-4x4"), get_domain("sudoku-6x6"), get_domain("sudoku"), Latin()]
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
@@ -334,7 +295,7 @@ def test_verifies_as_python_does(node: str, tmp_path: Path, domain: BoardDomain)
 
 
 def test_text_is_by_symbols_and_aliases(node: str, tmp_path: Path) -> None:
-    domain = Colours()
+    domain = Latin()
     texts = ["r" + "~" * 15, "r   \n    \n  b \n    ", "r  b"]
     parsed = about(domain, tmp_path, puzzles=texts)["parsed"]
     for text, read in zip(texts[:2], parsed[:2], strict=True):

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import torch
+from own_domains import Latin, Walls
 from programs import PACKAGES, PUZZLES, run
 
 from export.errors import ExportError
@@ -28,17 +29,11 @@ from export.exporter import export_onnx
 from export.web import DEFAULT_RUNTIME, RUNTIME_FILES, export_web
 from trm_sdk import SolveOptions, Solver
 from trm_sdk.domains import get_domain, registry
-from trm_sdk.domains.base import Domain
-from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.text import line_of
-from trm_sdk.domains.vocabulary import Token, Vocabulary
-from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import save_model
 from trm_sdk.persistence.spec import ModelSpec
-from trm_sdk.structure import Structure, columns, offsets, rows, values
-from trm_sdk.task import Task
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -55,43 +50,6 @@ def site(model: Path, node: str, tmp_path_factory: pytest.TempPathFactory) -> It
     yield address
     server.shutdown()
     server.server_close()
-
-
-class Latin(BoardDomain):
-    """A Latin square of four colours."""
-
-    name, shape = "latin-4x4", (4, 4)
-    vocabulary = Vocabulary(
-        (
-            Token("pad", "-", ("pad",)),
-            Token("empty", ".", ("blank",)),
-            Token("red", "r", ("given", "answer"), "#d04a3a"),
-            Token("gold", "g", ("given", "answer"), "#d9a520"),
-            Token("blue", "b", ("given", "answer"), "#3a6fd0"),
-            Token("teal", "t", ("given", "answer"), "#2a9d8f"),
-        )
-    )
-    distinct = (rows("line"), columns("line"))
-    structure = Structure(shape=(4, 4), relations=(*distinct, values()))
-    showcase = (("The one", "r..g.b..t......."),)
-
-
-class Walls(Domain):
-    """Boards of any size, without rules for JavaScript."""
-
-    name, shape, any_size = "walls-3x4", (3, 4), True
-    vocabulary = Vocabulary(
-        (
-            Token("floor", ".", ("blank", "answer")),
-            Token("wall", "#", ("given",), "#555555"),
-            Token("path", "o", ("answer",), "#2a9d8f"),
-        )
-    )
-    structure = Structure(shape=(3, 4), relations=(rows(), columns(), offsets()))
-    showcase = (("A small one", "..#..\n#...#"),)
-
-    def verify(self, task: Task, answer: Grid, index: int = 0) -> bool:
-        return True
 
 
 def serve(folder: Path) -> tuple[str, ThreadingHTTPServer]:

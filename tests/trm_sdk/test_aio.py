@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from test_search import Counting
+from search_doubles import Counting
 
 from trm_sdk.aio import AsyncSolver
 from trm_sdk.domains.sudoku import Sudoku

@@ -103,8 +103,10 @@ class BoardDomain(Domain):
     def check(self, task: Task) -> None:
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`."""
         for grid in task.inputs:
-            cells = grid.cells.reshape(-1)
-            for kind, number, members in self._on(grid.shape)._groups:
+            on, cells = self._on(grid.shape), grid.cells.reshape(-1)
+            if on._repeats_nothing(cells):
+                continue
+            for kind, number, members in on._groups:
                 found = cells[members]
                 found = found[self.vocabulary.given_values[found]]
                 values, counts = np.unique(found, return_counts=True)
@@ -115,12 +117,23 @@ class BoardDomain(Domain):
                         f"stands {counts[repeated]} times in {kind} {number}"
                     )
 
+    def _repeats_nothing(self, cells: npt.NDArray[np.int8]) -> bool:
+        """Whether no given value of cells of shape (N,) stands twice in a group."""
+        given = self.vocabulary.having("given")
+        bits = np.zeros(len(self.vocabulary), np.int64)
+        bits[list(given)] = 1 << np.arange(len(given))
+        of_cell = bits[self.vocabulary.first :].take(cells)
+        return all(
+            (np.add.reduce(inside) == np.bitwise_or.reduce(inside)).all()
+            for inside in map(of_cell.take, self._members)
+        )
+
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""
         if answer.shape != task.inputs[index].shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self._obey(tokens, self.encode_grid(answer)[None], answer.shape)[0])
+        return bool(self._on(answer.shape)._obeyed(tokens, self.encode_grid(answer)[None])[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -128,14 +141,12 @@ class BoardDomain(Domain):
         """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
-        return self._obey(tokens, answers, shape)
+        return self._on(self.shape if shape is None else shape)._obeyed(tokens, answers)
 
-    def _obey(
-        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None
+    def _obeyed(
+        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]]
     ) -> npt.NDArray[np.bool_]:
-        """Return which answers are full, repeat nothing in `distinct`, and keep the givens."""
-        if shape is not None and shape != self.shape:
-            return self._on(shape)._obey(tokens, answers, None)
+        """Which answers are filled, keep the givens, and repeat nothing in a group."""
         bits = self._bits.take(answers, mode="clip")
         everything = (1 << len(self.vocabulary.answer_tokens)) - 1
         verdict = np.ones(len(answers), bool)

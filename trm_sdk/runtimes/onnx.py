@@ -1,4 +1,4 @@
-"""OnnxRuntime: runs a ``step`` graph with onnxruntime; no PyTorch anywhere near."""
+"""OnnxRuntime: runs a ``step`` graph with onnxruntime; needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ class OnnxRuntime:
         state stays on the device between steps. ``tensorrt`` is CUDA with TensorRT compiling what
         it can while loading and at each new batch size; `device` reads ``cuda`` then, too.
     threads : int, optional
-        Threads within one operator; default: as many as this process may use cores.
+        Threads within one operator. Default: the number of cores that this process may use.
 
     Raises
     ------
     CheckpointError
         If the file is missing or corrupt, or is not a ``step`` graph with a dynamic batch.
     InvalidInputError
-        If `device` is unknown or not to be had, or `threads` is not positive.
+        If `device` is invalid or unavailable, or `threads` is not positive.
     MissingDependencyError
         Without onnxruntime.
 
     Notes
     -----
-    A process forked off, as by ``gunicorn --preload`` or `multiprocessing`, may go on with a small
-    graph (up to 2 MB). onnxruntime's own threads, which a larger graph uses, do not come along:
-    take ``threads=1`` there, or load the model in every process by itself. And onnxruntime 1.32
+    A forked process (``gunicorn --preload``, `multiprocessing`) can keep using a small graph, of up
+    to 2 MB. onnxruntime's own threads, which a larger graph uses, do not survive a fork: use
+    ``threads=1`` there, or load the model in every process. And onnxruntime 1.32
     hangs or aborts in its exit handlers when a process ends that was forked after it was imported;
     `os._exit`, by which `multiprocessing` ends, calls none.
     """
@@ -165,14 +165,14 @@ class OnnxRuntime:
         return OnnxState(tokens, identifiers, y, z)
 
     def _feeds(self, state: OnnxState, rows: slice | None = None) -> dict[str, Any]:
-        """The graph's inputs for all rows, or for some."""
+        """Return the graph's inputs for all rows, or for some."""
         feeds = {"tokens": state.tokens, "y": state.y, "z": state.z}
         if self._identified:
             feeds[_IDENTIFIERS] = state.identifiers
         return feeds if rows is None else {name: value[rows] for name, value in feeds.items()}
 
     def step(self, state: OnnxState) -> StepOutput:
-        """One supervision step of every row."""
+        """Take one supervision step of every row."""
         try:
             if self.device == "cuda":
                 return self._step_on_device(state)
@@ -213,7 +213,7 @@ class OnnxRuntime:
         return StepOutput(state, _flat(logits), halt_logit)
 
     def _working_crew(self) -> ThreadPoolExecutor:
-        """The threads that run rows: new ones in a forked process, where the old are no more."""
+        """Return the threads that run rows: new ones in a forked process, which has none."""
         crew = self._crew
         if crew is None or crew[0] != os.getpid():
             # Two threads that come here at once make two crews, of which one is dropped when idle.
@@ -251,12 +251,12 @@ class OnnxRuntime:
         return state
 
     def select(self, state: OnnxState, rows: Rows) -> OnnxState:
-        """The state of these rows, in this order (rows may repeat)."""
+        """Return the state of these rows, in this order; rows may repeat."""
         _to_host(state)
         return OnnxState(state.tokens[rows], state.identifiers[rows], state.y[rows], state.z[rows])
 
     def concatenate(self, states: Sequence[OnnxState]) -> OnnxState:
-        """One state of all rows, in order."""
+        """Return one state of all rows, in order."""
         for state in states:
             _to_host(state)
         return OnnxState(
@@ -269,26 +269,26 @@ class OnnxRuntime:
     def perturb(
         self, state: OnnxState, scale: Float32, rngs: Sequence[np.random.Generator]
     ) -> OnnxState:
-        """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
+        """Add Gaussian noise of standard deviation `scale[row]` to z; see `Runtime.perturb`."""
         _to_host(state)
         for row in np.flatnonzero(scale).tolist():
             state.z[row] += scale[row] * self._noise.of(state.z.shape[1:]).draw(rngs[row])
         return state
 
     def close(self) -> None:
-        """Release the graph and its threads; no call but another `close` may follow."""
+        """Release the graph and its threads; only `close` may be called afterwards."""
         self._session = None
         if self._crew is not None and self._crew[0] == os.getpid():
             self._crew[1].shutdown()
 
 
 def _flat(logits: Float32) -> Float32:
-    """Logits of shape (batch, N, outputs), whatever the board."""
+    """Return logits of shape (batch, N, outputs), whatever the board."""
     return logits if logits.ndim == 3 else logits.reshape(len(logits), -1, logits.shape[-1])
 
 
 def _to_host(state: OnnxState) -> None:
-    """Bring a state that lives on a device to where numpy can rearrange its rows."""
+    """Bring a state to the host, where numpy can rearrange its rows."""
     if not isinstance(state.y, np.ndarray):
         state.y, state.z = state.y.numpy(), state.z.numpy()
     elif not state.y.flags.writeable:
@@ -313,7 +313,7 @@ _PROVIDERS = {
 
 
 def choose_providers(device: str, available: Sequence[str]) -> list[str]:
-    """Execution providers in their order of preference; refuses what this onnxruntime lacks."""
+    """Return execution providers in order of preference; refuse what this onnxruntime lacks."""
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
     if device not in _PROVIDERS:
@@ -323,15 +323,15 @@ def choose_providers(device: str, available: Sequence[str]) -> list[str]:
     missing = [name for name in _PROVIDERS[device] if name not in available]
     if missing:
         raise InvalidInputError(
-            f"device={device!r} is not to be had: this onnxruntime runs on {_short(available)} "
-            f"alone, without {_short(missing)}; install onnxruntime-gpu, or PyTorch with CUDA and "
-            "runtime='torch'"
+            f"device={device!r} is unavailable: this onnxruntime build supports only "
+            f"{_short(available)} (missing: {_short(missing)}); install onnxruntime-gpu, or "
+            "PyTorch with CUDA and use runtime='torch'"
         )
     return list(_PROVIDERS[device])
 
 
 def check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> None:
-    """onnxruntime goes on without a provider whose libraries fail to load: say so, or refuse."""
+    """Warn or refuse where onnxruntime went on without a provider that failed to load."""
     lost = [name for name in asked if name not in taken]
     if not lost:
         return
@@ -343,16 +343,16 @@ def check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> 
         warnings.warn(f"{cause}; running on the CPU", RuntimeWarning, stacklevel=3)
         return
     raise InvalidInputError(
-        f"device={device!r} is not to be had: {cause}, and {_short(taken)} is left"
+        f"device={device!r} is unavailable: {cause}; only {_short(taken)} could be loaded"
     )
 
 
-def _short(providers: Sequence[str]) -> list[str]:
-    return [name.removesuffix("ExecutionProvider") for name in providers]
+def _short(providers: Sequence[str]) -> str:
+    return ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
 
 
 def available_threads() -> int:
-    """Cores that this process may use, rather than those the machine has."""
+    """Return how many cores this process may use, which may be fewer than the machine has."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
@@ -372,7 +372,7 @@ def _open(
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions have no common public base
-        raise CheckpointError(f"{path} is no graph to run: {first_line(error)}") from None
+        raise CheckpointError(f"{path} is not a runnable ONNX graph: {first_line(error)}") from None
 
 
 def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, str]:
@@ -391,7 +391,7 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, st
 
 
 def graph_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The metadata of a graph, of any mode, without preparing it to run.
+    """Return the metadata of a graph of any mode, without preparing it to run.
 
     Raises
     ------
@@ -407,7 +407,7 @@ def graph_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common public base
-        raise CheckpointError(f"{path} is no graph to run: {first_line(error)}") from None
+        raise CheckpointError(f"{path} is not a runnable ONNX graph: {first_line(error)}") from None
     return _metadata(session, path)
 
 

@@ -104,10 +104,10 @@ class Answers:
         return shares.reshape(*puzzle.shape, -1)
 
 
-def confidence_of(halt_logit: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the halting head's probability in 0..1 that an answer is right, elementwise."""
-    # exp of a clipped logit: beyond 80 the probability is 0 or 1 to the last bit of a float32.
-    return 1 / (1 + np.exp(-np.clip(np.asarray(halt_logit, np.float64), -80, 80)))
+def confidence_of(halt_logit: float) -> float:
+    """Return the halting head's probability in 0..1 that an answer is right."""
+    # Beyond 80 the probability is 0 or 1 to the last bit of a float32, and exp would overflow.
+    return 1 / (1 + float(np.exp(-min(max(halt_logit, -80.0), 80.0))))
 
 
 def logit_of(probability: float) -> float:

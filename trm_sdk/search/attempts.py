@@ -109,12 +109,13 @@ def encode(domain: Domain, model: ModelConfig, task: Task, index: int) -> Encode
         raise InvalidInputError(
             f"this model takes boards of {model.seq_len} cells; got {rows}x{columns}"
         )
-    if tokens.shape != (rows * columns,) or np.shape(encoded.given) != tokens.shape:
+    given = np.asarray(encoded.given, np.bool_)
+    if not tokens.shape == given.shape == (rows * columns,):
         raise InvalidInputError(
             f"encode of {domain.name} must return {rows * columns} tokens and givens for a board "
-            f"of {rows}x{columns}; got shapes {tokens.shape} and {np.shape(encoded.given)}"
+            f"of {rows}x{columns}; got shapes {tokens.shape} and {given.shape}"
         )
-    if int(tokens.min()) < 0 or int(tokens.max()) >= model.vocab_size:
+    if int(tokens.view(np.uint32).max()) >= model.vocab_size:  # which a negative one is, too
         wrong = int(tokens.min()) if int(tokens.min()) < 0 else int(tokens.max())
         raise InvalidInputError(
             f"this model takes the tokens 0 to {model.vocab_size - 1}; got {wrong}"
@@ -124,7 +125,7 @@ def encode(domain: Domain, model: ModelConfig, task: Task, index: int) -> Encode
             f"this model takes the puzzle identifiers 0 to {model.num_puzzle_identifiers - 1}; "
             f"got {encoded.identifier}"
         )
-    return encoded._replace(tokens=tokens, given=np.asarray(encoded.given, np.bool_))
+    return Encoded(tokens, given, encoded.shape, encoded.identifier)
 
 
 def begin(

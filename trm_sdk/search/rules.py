@@ -25,7 +25,7 @@ def verdict(domain: Domain, request: Request, grid: Grid) -> bool | None:
 
 
 def read_answer(
-    domain: Domain, request: Request, tokens: npt.NDArray[np.intp], symmetry: Symmetry | None
+    domain: Domain, request: Request, tokens: npt.NDArray[np.intp], symmetry: Symmetry | None = None
 ) -> Grid:
     """Return answer tokens of shape (N,) as a grid in the puzzle's own orientation."""
     grid = domain.decode(tokens, request.encoded.shape)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain
+from trm_sdk.domains.data import Tokens
 from trm_sdk.grid import Grid
 from trm_sdk.runtimes.base import Float32, Runtime
 from trm_sdk.search.answers import Answers, confidence_of, logit_of
@@ -285,7 +286,7 @@ class Scheduler:
         """Count an attempt's answer as its last, and return it."""
         answer = self._rows.answer[place]
         grid = read_answer(self.domain, slot.request, answer, slot.attempt.symmetry)
-        count(slot.request, grid, float(confidence_of(halt_logit)), halted)
+        count(slot.request, grid, confidence_of(halt_logit), halted)
         return grid
 
     def _stop_late(self, halt_logit: Float32, finished: list[Request]) -> None:
@@ -427,10 +428,12 @@ class Scheduler:
         steps = request.solo_steps if others_wait else options.max_steps
         self._slots[place] = Slot(request, number, attempt, self._steps, self._steps + steps)
 
-    def _inputs(self, index: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return tokens and identifiers of some slots, in the shape that the model takes."""
+    def _inputs(self, index: Any) -> tuple[Tokens, Tokens | None]:
+        """Return tokens of some slots, in the shape that the model takes, and identifiers."""
         tokens = self._rows.tokens[index]
-        return tokens.reshape(len(tokens), *self._token_shape), self._rows.identifier[index]
+        identified = self._model.num_puzzle_identifiers > 1
+        identifiers = self._rows.identifier[index] if identified else None
+        return tokens.reshape(len(tokens), *self._token_shape), identifiers
 
     def _refresh(self) -> None:
         """Note what needs doing for any of the slots: once a change, not once a step."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from trm_sdk.domains.base import Domain
 from trm_sdk.grid import Grid
 from trm_sdk.search.requests import Request, Tally
@@ -36,9 +38,9 @@ def candidates(
     domain: Domain, request: Request, best: Grid, verified: bool | None
 ) -> tuple[Candidate, ...]:
     """Return a request's candidates: the answer `best`, then the others in their order."""
-    order = [best, *(grid for grid in ranked(request) if grid != best)]
+    order = dict.fromkeys((best, *ranked(request)))
     found = []
-    for grid in order[: request.options.candidates]:
+    for grid in islice(order, request.options.candidates):
         tally = request.ended_with[grid]
         verified_too = verified if grid is best else verdict(domain, request, grid)
         found.append(Candidate(grid, tally.votes, tally.confidence, verified_too))

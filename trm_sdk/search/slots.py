@@ -65,7 +65,7 @@ class Slots:
             name: np.zeros((0, cells) if per_cell else 0, dtype)
             for name, dtype, per_cell in _ARRAYS
         }
-        self._count = 0
+        self._count = -1
         self.resize(0)
 
     def __len__(self) -> int:
@@ -73,6 +73,8 @@ class Slots:
 
     def resize(self, count: int) -> None:
         """Use the first `count` rows; the arrays grow where they have fewer."""
+        if count == self._count:
+            return
         for name, array in self._store.items():
             if len(array) < count:
                 more = max(count, 2 * len(array)) - len(array)

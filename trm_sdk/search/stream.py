@@ -76,7 +76,7 @@ class _Observer:
             Step(
                 index=steps,
                 grid=grid,
-                confidence=float(confidence_of(halt_logit)),
+                confidence=confidence_of(halt_logit),
                 probabilities=probabilities,
                 verified=verdict(domain, request, grid),
                 attempt=slot.number + 1,

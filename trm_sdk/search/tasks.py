@@ -127,7 +127,7 @@ class Search:
     def _settle(self, request: Request, finished: list[Submission]) -> None:
         """Finish the submission of a request that has ended, if that was all it waited for."""
         submission = self._owners.pop(request, None)
-        if submission is None:  # a sibling has failed
+        if submission is None or submission.done:  # by a sibling, in the same step
             return
         if request.error is not None:
             self.cancel(submission)

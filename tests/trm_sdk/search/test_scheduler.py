@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pytest
+from search_doubles import Counting, Lawless, Watching, run, solve_all
 
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.sudoku import Sudoku
@@ -15,63 +15,13 @@ from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
-from trm_sdk.runtimes.base import Runtime, StepOutput
-from trm_sdk.search.requests import Request, Submission
+from trm_sdk.search.requests import Request
 from trm_sdk.search.select import candidates, count, ranked
 from trm_sdk.search.tasks import Search
-from trm_sdk.solution import Candidate, Solution
+from trm_sdk.solution import Candidate
 from trm_sdk.solver import Solver
-from trm_sdk.task import Task
 
 Puzzles = tuple[list[str], list[str]]
-
-
-class Lawless(Sudoku):
-    """4x4 Sudoku whose rules nobody wrote down: the halting head decides alone."""
-
-    has_rules = False
-
-    def verify(self, task: Task, answer: Grid, index: int = 0) -> None:  # type: ignore[override]
-        return None
-
-
-class Counting:
-    """A runtime that notes the batch of every step, and may break at one of them."""
-
-    def __init__(self, runtime: Runtime, broken_at: int = -1) -> None:
-        self.runtime = runtime
-        self.name, self.device, self.spec = runtime.name, runtime.device, runtime.spec
-        self.batch_size = runtime.batch_size
-        self.batches: list[int] = []
-        self.broken_at = broken_at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.runtime, name)
-
-    def step(self, state: Any) -> StepOutput:
-        if len(self.batches) == self.broken_at:
-            raise TRMError("the device fell off the bus")
-        output = self.runtime.step(state)
-        self.batches.append(len(output.halt_logit))
-        return output
-
-
-def run(search: Search) -> list[Submission]:
-    done: list[Submission] = []
-    while not search.idle:
-        done += search.step()
-    return done
-
-
-def solve_all(
-    solver: Solver, puzzles: Sequence[str], options: SolveOptions, capacity: int
-) -> tuple[list[Solution], list[int]]:
-    """Every solution in the order of the puzzles, and the batch of every step."""
-    counting = Counting(solver.runtime)
-    search = Search(solver.domain, counting, capacity)
-    added = [search.add(solver.domain.parse(puzzle), options) for puzzle in puzzles]
-    assert set(map(id, run(search))) == set(map(id, added))
-    return [one.solution for one in added if one.solution is not None], counting.batches
 
 
 @pytest.mark.parametrize("capacity", [1, 3, 16, 300])
@@ -224,22 +174,6 @@ def test_attempts_solve_what_one_does_not(solver: Solver, puzzles: Puzzles) -> N
     assert all(t.verified for t, p in zip(tried, plain, strict=True) if p.verified)
     assert sum(tried[i].verified is True for i in failed) >= len(failed) / 2
     assert all(t.attempts == 1 for t, p in zip(tried, plain, strict=True) if p.verified)
-
-
-class Watching(Counting):
-    """A runtime that notes the tokens of every attempt."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime)
-        self.seen: list[list[int]] = []
-
-    def start(self, tokens: Any, identifiers: Any = None) -> Any:
-        self.seen += tokens.tolist()
-        return self.runtime.start(tokens, identifiers)
-
-    def restart(self, state: Any, rows: Any, tokens: Any, identifiers: Any = None) -> Any:
-        self.seen += tokens.tolist()
-        return self.runtime.restart(state, rows, tokens, identifiers)
 
 
 def test_a_guess_solves_what_the_plain_attempt_does_not(solver: Solver, puzzles: Puzzles) -> None:
@@ -418,9 +352,7 @@ def test_time_runs_out(untrained: Solver) -> None:
     assert 1 < solution.attempts < 100_000
 
 
-def test_a_cancelled_submission_leaves_and_the_others_stay(
-    solver: Solver, puzzles: Puzzles
-) -> None:
+def test_a_cancelled_submission_leaves_alone(solver: Solver, puzzles: Puzzles) -> None:
     search = Search(solver.domain, solver.runtime, 4)
     tasks = [solver.domain.parse(puzzle) for puzzle in puzzles[0][:8]]
     endless = SolveOptions(max_steps=100_000, attempts=2, explore="noise", patience=0)

@@ -28,7 +28,6 @@ from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.files import read_tasks
-from trm_sdk.options import SolveOptions
 from trm_sdk.search.answers import Answers
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task

@@ -155,13 +155,13 @@ class Solution:
         """Return `to_dict` as one line of JSON."""
         return json.dumps(self.to_dict(candidates))
 
-    def to_image(self, cell: int = 48) -> Image:
+    def to_image(self, cell: int | None = None) -> Image:
         """Return the first answer as a Pillow image; see `trm_sdk.render.image.draw_board`.
 
         Parameters
         ----------
-        cell : int
-            Pixels a cell, 8 to 512.
+        cell : int, optional
+            Pixels a cell, 4 to 512. Default 48, and fewer on boards of more than 25 cells a side.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class Solution:
         self,
         path: str | os.PathLike[str],
         steps: Iterable[Step],
-        cell: int = 48,
+        cell: int | None = None,
         milliseconds: int = 250,
     ) -> Path:
         """Write an animation of how the model came to the first answer.
@@ -188,8 +188,8 @@ class Solution:
         path : path
         steps : iterable of Step
             ``solver.stream(solution.task)``.
-        cell : int
-            Pixels a cell, 8 to 512.
+        cell : int, optional
+            Pixels a cell, 4 to 512. Default 48, and fewer on boards of more than 25 cells a side.
         milliseconds : int
             Between steps, 10 to 60,000.
 

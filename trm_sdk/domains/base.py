@@ -225,7 +225,8 @@ class Domain(ABC):
     def read(self, text: str) -> Grid:
         """Read a board from text: here, one symbol a cell, on one line or a line a row.
 
-        Whitespace is skipped unless it is a symbol of the vocabulary.
+        Whitespace is skipped unless a space is a symbol of the vocabulary; then only empty lines
+        are.
 
         Raises
         ------
@@ -246,6 +247,18 @@ class Domain(ABC):
                 f"rows must be of equal length; got {[len(row) for row in rows]} in {shown(text)}"
             )
         return Grid(rows)
+
+    def cells_in(self, line: str) -> int:
+        """Return how many cells a line of a file shows; 0: it only separates or decorates."""
+        keeps_spaces = self.vocabulary.value_of(" ") is not None
+        return len(line.rstrip("\r\n") if keeps_spaces else "".join(line.split()))
+
+    def is_whole(self, line: str) -> bool:
+        """Return whether a line of a file is a whole puzzle: too long for a row of a board."""
+        cells = self.cells_in(line)
+        if self.any_size:  # a line alone says no other shape than the usual one
+            return cells == self.seq_len
+        return cells > self.shape[1] or self.shape[0] == 1
 
     def _value(self, character: str, text: str) -> int:
         value = self.vocabulary.value_of(character)
@@ -476,8 +489,16 @@ class Domain(ABC):
             sure,
             changed,
             marked,
+            self._blank_values[grid.cells],
             self.borders(grid.shape),
         )
+
+    @property
+    def _blank_values(self) -> npt.NDArray[np.bool_]:
+        """Whether a cell value wants an answer; bool of shape (values,)."""
+        mask = np.zeros(len(self.vocabulary), bool)
+        mask[list(self.vocabulary.having("blank"))] = True
+        return mask[self.vocabulary.first :]
 
     def describe(self) -> dict[str, Any]:
         """Return what a host in another language needs, as plain data for JSON."""

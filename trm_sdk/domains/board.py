@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,8 @@ from trm_sdk.render.picture import Border, edges, frame
 from trm_sdk.structure import Grouping
 from trm_sdk.task import Task
 
+#: What stands between the cells of a board as people write it.
+_NOT_CELLS = re.compile(r"[\s,;|+\-=/\[\]\u2500-\u257f]")
 #: Sets of cells of equal size, of shape (size, sets): the last axis is the fast one.
 _Members = npt.NDArray[np.intp]
 
@@ -54,6 +57,17 @@ class BoardDomain(Domain):
         Where values have symbols of their own, one symbol a cell is read; see `Domain.read`.
         """
         return read_numbers(text, self.shape) if self.vocabulary.is_numbers else super().read(text)
+
+    def cells_in(self, line: str) -> int:
+        """Return how many characters of a line are neither separators nor drawn rules."""
+        return len(_NOT_CELLS.sub("", line))
+
+    def is_whole(self, line: str) -> bool:
+        """Return whether a line of a file is a whole puzzle: too long for a row of a board."""
+        if self.any_size:
+            return super().is_whole(line)
+        characters = 2 if self.vocabulary.values > 10 else 1  # a cell, at most
+        return self.cells_in(line) > characters * self.shape[1] or self.shape[0] == 1
 
     def _on(self, shape: Shape) -> BoardDomain:
         """The same rules on boards of a shape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -30,6 +31,10 @@ class SolveOptions(BaseModel):
     ----------
     max_steps : int
         Supervision steps per attempt. Default 16.
+    steps_per_cell : float
+        On large boards news has further to travel: an attempt may take as many steps as
+        ``max_steps`` or as this says, whichever is more. Default 0. Options that give ``max_steps``
+        alone leave it out.
     attempts : int
         Attempts per input; the first is always the plain one. Default 1.
     explore : {"none", "noise", "symmetry", "guess"}
@@ -86,6 +91,7 @@ class SolveOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_steps: _Int = Field(default=16, ge=1, le=100_000)
+    steps_per_cell: float = Field(default=0, ge=0, le=100)
     attempts: _Int = Field(default=1, ge=1, le=100_000)
     explore: Literal["none", "noise", "symmetry", "guess"] = "none"
     noise: float = Field(default=0.1, ge=0, le=100)
@@ -116,7 +122,14 @@ class SolveOptions(BaseModel):
     def over(self, defaults: SolveOptions) -> SolveOptions:
         """Return these options with `defaults` for every field that was not given."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
+        if "max_steps" in given:  # who says how many steps means it, whatever the board
+            given.setdefault("steps_per_cell", 0.0)
         return defaults.model_copy(update=given)
+
+    def on_board(self, cells: int) -> SolveOptions:
+        """Return these options with the `max_steps` that hold for a board of so many cells."""
+        steps = max(self.max_steps, math.ceil(self.steps_per_cell * cells))
+        return self if steps == self.max_steps else self.model_copy(update={"max_steps": steps})
 
 
 def check_on_error(on_error: str) -> None:

@@ -28,6 +28,7 @@ export { Domain, ModelError, PuzzleError };
 /** What a spec leaves out: the defaults of `trm_sdk.SolveOptions`. */
 const SOLVE_DEFAULTS = {
   max_steps: 16,
+  steps_per_cell: 0,
   attempts: 1,
   explore: "none",
   noise: 0.1,
@@ -126,7 +127,10 @@ export class Solver {
   refine(puzzle, options = {}) {
     const values = this.parse(puzzle);
     const domain = this.domain.resized(values.rows, values.columns);
-    return this.#steps(domain, values, { identifier: 0, ...this.options, ...options });
+    const { maxSteps, stepsPerCell } = this.options;
+    // On a large board news has further to travel; who says how many steps means it.
+    const most = Math.max(maxSteps, Math.ceil(stepsPerCell * values.length));
+    return this.#steps(domain, values, { identifier: 0, ...this.options, maxSteps: most, ...options });
   }
 
   async *#steps(domain, puzzle, options) {

@@ -144,6 +144,16 @@ def test_options_given_go_over_the_defaults() -> None:
     assert merged == SolveOptions(max_steps=40, noise=0.1, explore="noise", attempts=4)
 
 
+def test_larger_boards_may_take_more_steps_unless_someone_says_how_many() -> None:
+    defaults = SolveOptions(max_steps=40, steps_per_cell=0.25)
+    assert defaults.on_board(81).max_steps == 40
+    assert defaults.on_board(900).max_steps == 225
+    assert SolveOptions(attempts=2).over(defaults).on_board(900).max_steps == 225
+    assert SolveOptions(max_steps=8).over(defaults).on_board(900).max_steps == 8
+    both = SolveOptions(max_steps=8, steps_per_cell=0.5).over(defaults)
+    assert both.on_board(900).max_steps == 450
+
+
 def test_a_spec_survives_json() -> None:
     domain = get_domain("sudoku-4x4")
     spec = ModelSpec.for_domain(domain, small_config(), SolveOptions(attempts=3), recipe="r")

@@ -60,7 +60,7 @@ def watch(
     if next(tasks, None) is not None:
         click.echo(f"{puzzle} has more puzzles; this is the first", err=True)
     options = solve_options(search)
-    most = solver.complete(options).max_steps
+    most = solver.complete(options).on_board(task.inputs[0].cells.size).max_steps
     steps: list[Step] = []
     console = Console(highlight=False)
     console.print(legend(domain), end="\n\n")

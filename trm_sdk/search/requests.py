@@ -107,6 +107,7 @@ class Request:
         batch_size: int,
     ) -> Request:
         """Return the request for one input; `batch_size` is the width where none is given."""
+        options = options.on_board(len(encoded.tokens))
         check = options.verify and has_rules
         patience = options.max_steps if options.patience is None else options.patience
         request = cls(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -24,7 +23,11 @@ from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import build
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.onnx import check_providers, choose_providers
+from trm_sdk.runtimes.ort import import_onnxruntime
 from trm_sdk.validation import checked_threads
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 #: Logits may differ by this much where rounding is all that differs.
 TOLERANCE = 1e-4
@@ -261,8 +264,9 @@ def session(
     InvalidInputError
         If the device is not to be had, or the number of threads is out of range.
     """
-    providers = choose_providers(device, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
+    ort = import_onnxruntime()
+    providers = choose_providers(device, ort.get_available_providers())
+    options = ort.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -270,7 +274,7 @@ def session(
         options.intra_op_num_threads = checked_threads(threads)
     source: Any = graph.SerializeToString() if isinstance(graph, onnx.ModelProto) else str(graph)
     try:
-        made = onnxruntime.InferenceSession(source, options, providers=providers)
+        made = ort.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise ExportError(f"onnxruntime refuses the graph: {first_line(error)}") from None
     check_providers(device, providers, made.get_providers())

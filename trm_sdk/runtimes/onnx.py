@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
+from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import first_line
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
 from trm_sdk.runtimes.noise import GaussianTables
+from trm_sdk.runtimes.ort import import_onnxruntime
 from trm_sdk.validation import checked_threads
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class OnnxRuntime:
     -----
     A process forked off, as by ``gunicorn --preload`` or `multiprocessing`, may go on with a small
     graph (up to 2 MB). onnxruntime's own threads, which a larger graph uses, do not come along:
-    take ``threads=1`` there, or load the model in every process by itself. And onnxruntime 1.32
-    hangs or aborts in its exit handlers when a process ends that was forked after it was imported;
-    `os._exit`, by which `multiprocessing` ends, calls none.
+    take ``threads=1`` there, or load the model in every process by itself. Such a process ends as
+    any other, by `sys.exit` too, as long as onnxruntime's telemetry is off; see
+    `import_onnxruntime`.
     """
 
     name = "onnx"
@@ -88,7 +89,7 @@ class OnnxRuntime:
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        ort = _import_onnxruntime()
+        ort = import_onnxruntime()
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"no graph at {path}")
@@ -293,16 +294,6 @@ def _to_host(state: OnnxState) -> None:
         state.y, state.z = state.y.copy(), state.z.copy()
 
 
-def _import_onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingDependencyError(
-            "runtime='onnx' needs onnxruntime: pip install onnxruntime (or onnxruntime-gpu)"
-        ) from None
-    return onnxruntime
-
-
 _PROVIDERS = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
@@ -395,7 +386,7 @@ def graph_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     ------
     CheckpointError
     """
-    ort = _import_onnxruntime()
+    ort = import_onnxruntime()
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no graph at {path}")

@@ -27,7 +27,9 @@ def checked_count(name: str, value: object, largest: int) -> int:
         If it is another number, or none; `name` says which argument it was.
     """
     if not is_int(value) or not 1 <= value <= largest:
-        raise InvalidInputError(f"{name} must be a whole number from 1 to {largest}; got {value!r}")
+        raise InvalidInputError(
+            f"{name} must be a whole number from 1 to {largest}; got {shown(value)}"
+        )
     return int(value)
 
 

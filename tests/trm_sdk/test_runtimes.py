@@ -20,8 +20,9 @@ from small_models import random_model
 from export.exporter import export_onnx
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from trm_sdk.runtimes.base import Runtime
+from trm_sdk.runtimes.graph_file import graph_metadata
 from trm_sdk.runtimes.noise import GaussianTable
-from trm_sdk.runtimes.onnx import OnnxRuntime, graph_metadata
+from trm_sdk.runtimes.onnx import OnnxRuntime
 from trm_sdk.runtimes.select import open_runtime
 from trm_sdk.runtimes.torch import TorchRuntime
 
@@ -201,17 +202,17 @@ def test_graphs_that_are_no_step_graph_are_refused(graphs: dict[str, Path], tmp_
     larger = spec.model_copy(update={"grid_shape": (5, 5), "model": model})
     for path, named in (
         (tmp_path / "none.onnx", "no graph at"),
-        (tmp_path / "noise.onnx", "no graph to run"),
-        (tmp_path / "half.onnx", "no graph to run"),
-        (tmp_path / "empty.onnx", "no graph to run"),
+        (tmp_path / "noise.onnx", "not a runnable ONNX graph"),
+        (tmp_path / "half.onnx", "not a runnable ONNX graph"),
+        (tmp_path / "empty.onnx", "not a runnable ONNX graph"),
         (graphs["loop"], "mode 'loop'.*mode 'step'"),
         (graphs["fixed"], "fixed batch of 2"),
         (altered(step, tmp_path / "a.onnx", set_metadata("trm_mode", None)), "'trm_mode'"),
         (altered(step, tmp_path / "b.onnx", set_metadata("trm_spec", None)), "'trm_spec'"),
         (altered(step, tmp_path / "c.onnx", set_metadata("trm_spec", "{")), "no valid model desc"),
-        (altered(step, tmp_path / "d.onnx", set_metadata("trm_format", "99")), "format 99"),
-        (altered(step, tmp_path / "e.onnx", set_metadata("trm_format", "x")), "format x"),
-        (altered(step, tmp_path / "h.onnx", set_metadata("trm_format", "²")), "format ²"),
+        (altered(step, tmp_path / "d.onnx", set_metadata("trm_format", "99")), "format '99'"),
+        (altered(step, tmp_path / "e.onnx", set_metadata("trm_format", "x")), "format 'x'"),
+        (altered(step, tmp_path / "h.onnx", set_metadata("trm_format", "²")), "format '²'"),
         (altered(step, tmp_path / "f.onnx", rename_input), "'latent'"),
         (
             altered(step, tmp_path / "g.onnx", set_metadata("trm_spec", larger.to_json())),
@@ -270,9 +271,10 @@ def test_providers_are_chosen_honestly(
 
     # A provider that is compiled in may still fail to load, which onnxruntime only warns of.
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
-        def __init__(self, path: str, options: Any, providers: list[str]) -> None:
-            asked.append(providers)
-            super().__init__(path, options, providers=["CPUExecutionProvider"])
+        def __init__(self, data: bytes, options: Any, providers: list[str], **more: Any) -> None:
+            if providers != ["CPUExecutionProvider"]:  # the trial step's
+                asked.append(providers)
+            super().__init__(data, options, providers=["CPUExecutionProvider"], **more)
 
     asked: list[list[str]] = []
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)

@@ -19,6 +19,7 @@ from trm_sdk.errors import InvalidInputError, ModelNotFoundError
 from trm_sdk.messages import shown
 from trm_sdk.persistence.cache import expanded
 from trm_sdk.persistence.folder import is_model_folder
+from trm_sdk.persistence.reference import run_hint
 
 BUNDLED = Path(__file__).parents[1] / "pretrained"
 _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
@@ -66,7 +67,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         if not is_model_folder(path):
             raise ModelNotFoundError(
                 f"the folder {path} holds no model: config.json and model.onnx or "
-                "model.safetensors are needed"
+                f"model.safetensors are needed{run_hint(path)}"
             )
         return path
     match = _HUB_NAME.fullmatch(text)

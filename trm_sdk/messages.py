@@ -31,6 +31,8 @@ def shown(value: object, limit: int = 60) -> str:
 def clipped(text: str, limit: int) -> str:
     """Return a text on one line, cut where it is longer than `limit`."""
     text = " ".join(text[: 2 * limit].splitlines())
+    # What comes from elsewhere may move a terminal's cursor, or colour what follows.
+    text = "".join(one if one.isprintable() else "?" for one in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

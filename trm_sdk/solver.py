@@ -89,6 +89,12 @@ class Solver:
         *,
         precision: Literal["float32", "bfloat16"] = "float32",
         compile: bool = False,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
     ) -> Solver:
         """A solver from a bundled model, a local one, or one on the Hugging Face Hub.
 
@@ -110,6 +116,8 @@ class Solver:
             Of the matrix products, in PyTorch; see `TorchRuntime`.
         compile : bool
             Fuse a step with ``torch.compile``, in PyTorch.
+        revision, subfolder, cache_dir, token, local_files_only, force_download
+            Of a model on the Hub, as `huggingface_hub` has them; see `download_model`.
 
         Raises
         ------
@@ -125,7 +133,15 @@ class Solver:
         from trm_sdk.persistence.hub import resolve
         from trm_sdk.runtimes.select import open_runtime
 
-        path = resolve(name_or_path)
+        path = resolve(
+            name_or_path,
+            revision,
+            subfolder,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
         opened = open_runtime(path, runtime, device, threads, precision, compile)
         return cls(opened, domain, path)
 

@@ -30,7 +30,7 @@ from trm_sdk.persistence import hub
 from trm_sdk.persistence.cache import cache_folder
 from trm_sdk.persistence.folder import MODEL_FILES
 from trm_sdk.persistence.hub import list_pretrained, resolve
-from trm_sdk.persistence.hub_client import push_model
+from trm_sdk.persistence.hub_client import push_to_hub
 from trm_sdk.solver import Solver
 
 COMMITS = {"main": "a" * 40, "v2/beta": "b" * 40}
@@ -433,7 +433,7 @@ def test_the_usual_variables_apply(store: Hub, tmp_path: Path) -> None:
     assert len(list(home.glob("hub/models--me--small/snapshots/*/model.onnx"))) == 1
 
 
-@pytest.mark.parametrize("call", [resolve, lambda name: push_model(name, name)])
+@pytest.mark.parametrize("call", [resolve, lambda name: push_to_hub(name, name)])
 def test_without_huggingface_hub_its_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, call: Any
 ) -> None:
@@ -451,13 +451,17 @@ def test_a_bundled_model_needs_no_huggingface_hub() -> None:
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, check=True)
 
 
-def test_a_model_folder_is_uploaded(store: Hub, model_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_solver", [False, True])
+def test_a_model_is_uploaded(
+    store: Hub, model_folder: Path, tmp_path: Path, from_solver: bool
+) -> None:
     with pytest.raises(InvalidInputError, match="is not a model folder"):
-        push_model(tmp_path, "me/new")
+        push_to_hub(tmp_path, "me/new")
     with pytest.raises(InvalidInputError, match=r"refused 'me/new': HTTP 401"):
-        push_model(model_folder, "me/new", token="wrong")
+        push_to_hub(model_folder, "me/new", token="wrong")
     store.posts.clear()
-    address = push_model(model_folder, "me/new", token="secret", message="First")
+    given = Solver.from_pretrained(model_folder, "onnx") if from_solver else model_folder
+    address = push_to_hub(given, "me/new", token="secret", message="First")
     assert address == f"{NEW}/commit/1"
     path, commit = store.posts[-1]
     assert path.startswith("/api/models/me/new/commit/main")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 import time
 import urllib.parse
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from trm_sdk.errors import (
     CheckpointError,
@@ -88,8 +89,8 @@ def download_model(
     return download.current(force_download)
 
 
-def push_model(
-    folder: str | os.PathLike[str],
+def push_to_hub(
+    model: str | os.PathLike[str] | SavesItself,
     repository: str,
     *,
     revision: str | None = None,
@@ -99,10 +100,29 @@ def push_model(
     message: str = "Upload model",
     create_pr: bool = False,
 ) -> str:
-    """Upload a model folder to the Hub, making the repository if need be.
+    """Upload a model to the Hub, making the repository if need be.
 
     Only the model's own files are uploaded: ``config.json``, ``model.onnx``,
     ``model.safetensors`` and ``README.md``.
+
+    Parameters
+    ----------
+    model : path or Solver
+        A model folder, or what has `save_pretrained`.
+    repository : str
+        ``owner/name``.
+    revision : str, optional
+        Branch; default ``main``.
+    subfolder : str, optional
+        Folder of the repository; default its top.
+    token : str or bool, optional
+        As in `download_model`; it must be allowed to write.
+    private : bool, optional
+        Of a repository that is made; default: what the account has as its default.
+    message : str
+        Of the commit.
+    create_pr : bool
+        Open a pull request instead of committing.
 
     Returns
     -------
@@ -112,12 +132,24 @@ def push_model(
     Raises
     ------
     InvalidInputError
-        If `folder` is not a model folder, or the Hub refuses.
+        If `model` is not a model folder, or the Hub refuses.
     MissingDependencyError
         Without huggingface_hub (``pip install 'trm-sdk[hub]'``).
     """
     hub = _import_hub("uploading a model to the Hugging Face Hub")
-    folder = Path(folder)
+    if not isinstance(model, (str, os.PathLike)):
+        with tempfile.TemporaryDirectory(prefix="trm-") as temporary:
+            return push_to_hub(
+                model.save_pretrained(Path(temporary) / "model"),
+                repository,
+                revision=revision,
+                subfolder=subfolder,
+                token=token,
+                private=private,
+                message=message,
+                create_pr=create_pr,
+            )
+    folder = Path(model)
     if not is_model_folder(folder):
         raise InvalidInputError(
             f"{folder} is not a model folder: config.json and model.onnx or model.safetensors are "
@@ -141,6 +173,14 @@ def push_model(
         raise InvalidInputError(
             f"{_named(endpoint)} refused {shown(repository)}: {_reason(error, endpoint)}"
         ) from None
+
+
+class SavesItself(Protocol):
+    """What can be saved as a model folder, as a `Solver` can."""
+
+    def save_pretrained(self, folder: Path) -> Path:
+        """Write a model folder and return it."""
+        ...
 
 
 class _Download:

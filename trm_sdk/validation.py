@@ -45,6 +45,10 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     ------
     InvalidInputError
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+    try:
+        text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    except Exception:  # of whatever class it is
+        text = None
+    if not isinstance(text, str) or not text:
         raise InvalidInputError(f"a path is needed; got {shown(path)}")
-    return Path(path)
+    return Path(text)

@@ -490,11 +490,17 @@ def test_a_bundled_name_comes_before_a_path(
         resolve("smal")
 
 
+class BytesPath(os.PathLike[bytes]):
+    def __fspath__(self) -> bytes:
+        return b"x"
+
+
 @pytest.mark.parametrize(
     ("name", "error", "named"),
     [
         ("", InvalidInputError, "got ''"),
         (None, InvalidInputError, "got NoneType"),
+        (BytesPath(), InvalidInputError, "got b'x'"),
         ("~nosuchuser/x", InvalidInputError, "can't be '~nosuchuser/x'"),
         ("a" * 300, ModelNotFoundError, r"no model named 'aaa.*\.\.\. "),
         ("é/é", ModelNotFoundError, "no model named 'é/é'"),

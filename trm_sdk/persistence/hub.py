@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trm_sdk.errors import InvalidInputError, ModelNotFoundError
-from trm_sdk.messages import shown
+from trm_sdk.messages import first_line, shown
 from trm_sdk.persistence.cache import expanded
 from trm_sdk.persistence.folder import is_model_folder
 from trm_sdk.persistence.reference import run_hint
@@ -58,9 +58,12 @@ def resolve(
         raise InvalidInputError(
             f"a model is given by name or path; got {type(name_or_path).__name__}"
         )
-    text = os.fspath(name_or_path)
-    if not text:
-        raise InvalidInputError(f"a model is given by name or path; got {text!r}")
+    try:
+        text = os.fspath(name_or_path)
+    except Exception as error:  # of whatever class it is
+        raise InvalidInputError(f"a model is given by name or path: {first_line(error)}") from None
+    if not isinstance(text, str) or not text:
+        raise InvalidInputError(f"a model is given by name or path; got {shown(text)}")
     if isinstance(name_or_path, str) and text in list_pretrained():
         return BUNDLED / text
     path = expanded(text, "a model's path")

@@ -29,9 +29,8 @@ from benchmarks.machine import describe, sentence
 from training.data.files import read_csv
 from trm_sdk import Grid, SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
+from trm_sdk.domains.data import HELD_OUT_SEED
 from trm_sdk.domains.sudoku import Sudoku, engine
-from trm_sdk.domains.sudoku.data import HELD_OUT_SEED, held_out_set
-from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError
 
 RESULTS = Path(__file__).parent / "results"
@@ -63,11 +62,14 @@ def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list
     ]
 
 
-def generated(domain: Sudoku, n: int, givens: tuple[int, int] | None = None) -> list[Task]:
-    """Held-out puzzles: minimal ones, or with a number of givens drawn from a range."""
+def generated(
+    domain: Sudoku, n: int, givens: tuple[int, int] | None = None, clues_added: int = 0
+) -> list[Task]:
+    """Held-out puzzles: minimal ones with clues added, or a number of givens from a range."""
     if givens is None:
-        tokens, answers = held_out_set(domain, (0, 0), n)
-        return as_tasks(domain, tokens - 1, answers - 1)
+        made = domain.examples(n, HELD_OUT_SEED, {"clues_added": (clues_added, clues_added)})
+        first = domain.vocabulary.first
+        return as_tasks(domain, made.tokens - first, made.answers - first)
     boards = engine.generate(n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens)
     return as_tasks(domain, *boards)
 
@@ -127,7 +129,9 @@ def measure(
         "puzzles_per_second": len(tasks) / seconds,
         # A few to look at in the model card.
         "failures": [
-            line_of(task.grid) for task, right in zip(tasks, exact, strict=True) if not right
+            solver.domain.to_line(task.grid)
+            for task, right in zip(tasks, exact, strict=True)
+            if not right
         ][:3],
     }
 

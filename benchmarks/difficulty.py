@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy import RESULTS
-from training.data.files import examples, read_csv
-from training.recipe import SudokuGenerated, load_recipe
+from training.data.files import read_csv
+from training.recipe import load_recipe
+from training.settings import Generated
 from trm_sdk.cli.console import ErrorHandlingCommand
+from trm_sdk.domains.data import HELD_OUT_SEED
 from trm_sdk.domains.sudoku import Sudoku, engine
-from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -36,21 +37,24 @@ def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
     domain = Sudoku()
     sets = {"random minimal": engine.generate(n, domain.box, seed=HELD_OUT_SEED)[0]}
     for source in load_recipe("sudoku-wide").data:
-        if isinstance(source, SudokuGenerated) and source.hard:
+        if not isinstance(source, Generated):
+            continue
+        options = domain.generator_options(source.options)
+        if options["hard"]:
             pool = engine.HardPool(
-                min(source.pool, n),
+                min(options["pool"], n),
                 domain.box,
                 seed=HELD_OUT_SEED,
-                lifetime=source.lifetime,
-                rating=source.rating,
+                lifetime=options["lifetime"],
+                rating=options["rating"],
             )
             # As it is when the run has begun, or for all but the start of it.
-            pool.advance(max(source.first_rounds, 200))
-            sets[f"pool by {source.rating}"] = pool.puzzles
+            pool.advance(max(options["first_rounds"], 200))
+            sets[f"pool by {options['rating']}"] = pool.puzzles
     for path in sorted(data.glob("*.csv")) if data else ():
-        tokens, _ = examples(read_csv(path, domain), domain)
+        tokens = domain.encode_examples(read_csv(path, domain)).tokens
         chosen = np.random.default_rng(0).permutation(len(tokens))[:n]
-        sets[path.stem] = (tokens[chosen] - 1).astype(np.uint8)
+        sets[path.stem] = (tokens[chosen] - domain.vocabulary.first).astype(np.uint8)
     return sets
 
 

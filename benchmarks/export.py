@@ -29,7 +29,6 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe, sentence
 from benchmarks.readme import README, fill
 from export.bench import feeds, in_turn
@@ -37,7 +36,7 @@ from export.exporter import load_source, state_arrays
 from export.puzzles import calibration, held_out
 from export.quantize import FEW_INPUTS, alike
 from export.report import Graphs, losses
-from export.verify import session
+from export.sessions import session
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import InvalidInputError
@@ -46,6 +45,7 @@ from trm_sdk.model.cost import step_flops
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 
+RESULTS = Path(__file__).parent / "results"
 PARTS = ("precisions", "speed", "sizes", "paper", "loop", "memory")
 #: Largest file of the paper's model, of its parameters in float32, by precision.
 SIZE_BARS = {"fp32": 1.02, "int8": 0.27, "int8s": 0.27, "int4": 0.16}
@@ -65,10 +65,7 @@ def paper_model() -> tuple[ModelSpec, TRM]:
         puzzle_emb_ndim=512,
         puzzle_emb_len=16,
     )
-    spec = ModelSpec(
-        domain=domain.name, vocabulary=domain.vocabulary, grid_shape=domain.shape, model=config
-    )
-    return spec, TRM(config).eval()
+    return ModelSpec.for_domain(domain, config), TRM(config).eval()
 
 
 def paper_graphs() -> tuple[Graphs, TRM]:
@@ -85,12 +82,12 @@ def judge(name: str, puzzles: int, steps: int) -> dict[str, Any]:
     """Share of held-out minimal puzzles that each precision solves."""
     spec, model = load_source(name)
     graphs = Graphs.of(spec, model)
-    tokens, answers = held_out(spec, puzzles)
+    examples = held_out(spec, puzzles)
     sizes = graphs.sizes(16)
     rows: dict[str, dict[str, Any]] = {}
     for group in alike(graphs.weights):
         first = group[0]
-        solved = graphs.solved(first, tokens, answers, steps)
+        solved = graphs.solved(first, examples, steps)
         rows[first] = {"bytes": sizes[first], "solved": solved, "as": group}
     return {
         "model": name,
@@ -201,7 +198,8 @@ def measure_memory(name: str, threads: int) -> dict[str, Any]:
         If it did not solve the puzzle: its memory would mean nothing.
     """
     spec, model = load_source(name)
-    tokens, answers = held_out(spec, 1)
+    examples = held_out(spec, 1)
+    tokens, answers = examples.tokens, examples.answers
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "loop.onnx"
         path.write_bytes(

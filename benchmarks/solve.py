@@ -44,7 +44,6 @@ from trm_sdk import SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain
 from trm_sdk.domains.sudoku import Sudoku, engine
-from trm_sdk.domains.text import line_of
 from trm_sdk.model.recursion import TRM
 from trm_sdk.runtimes.onnx import OnnxRuntime
 from trm_sdk.runtimes.ort import import_onnxruntime
@@ -337,7 +336,7 @@ def main(
         result["overhead"] = step_overhead(onnx, without_solution(domain), 400)
         save(f"overhead {result['overhead']['share']:.1%} of a step")
     if "cold" in parts:
-        puzzle = line_of(generated(domain, 1)[0].grid)
+        puzzle = domain.to_line(generated(domain, 1)[0].grid)
         result["cold"] = {way: cold(model, way, threads, puzzle) for way in ("onnx", "torch")}
         save("cold starts")
     if "curve" in parts:

@@ -27,13 +27,12 @@ from rich.console import Console
 from benchmarks.machine import describe, sentence
 from benchmarks.reference import Loop
 from training import cost, machine
-from training.fit import train_step
 from training.recipe import load_recipe
 from training.run import Run
+from training.step import train_step
 from trm_sdk.cli.console import ErrorHandlingCommand
+from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.domains.sudoku import Sudoku
-from trm_sdk.domains.sudoku.data import held_out_set
-from trm_sdk.domains.text import line_of
 from trm_sdk.runtimes.torch import choose_device
 
 RESULTS = Path(__file__).parent / "results"
@@ -69,8 +68,7 @@ def stepper(
     """Set a variant up in this process; the result takes one optimiser step and gives its loss."""
     if variant.kind == "reference":
         torch.manual_seed(0)
-        puzzles = held_out_set(Sudoku(), (4, 4), PUZZLES)
-        tokens, answers = (torch.from_numpy(part).long().to(place) for part in puzzles)
+        tokens, answers = (torch.from_numpy(part).long().to(place) for part in puzzles()[:2])
         return Loop(tokens, answers, batch, DTYPES[variant.precision]).step
     machine.prepare(place)
     overrides = [
@@ -88,13 +86,17 @@ def stepper(
     return lambda: train_step(run)[0]
 
 
+def puzzles() -> Examples:
+    """The puzzles that every variant trains on."""
+    return Sudoku().examples(PUZZLES, HELD_OUT_SEED, {"clues_added": (4, 4)})
+
+
 def write_puzzles(folder: Path) -> None:
     """A file of puzzles for the runs to read."""
-    domain = Sudoku()
-    puzzles = held_out_set(domain, (4, 4), PUZZLES)
+    domain, made = Sudoku(), puzzles()
     lines = ["source,question,answer,rating"]
-    for tokens, answers in zip(puzzles.tokens, puzzles.answers, strict=True):
-        question, answer = line_of(domain.decode(tokens)), line_of(domain.decode(answers))
+    for pair in zip(made.tokens, made.answers, strict=True):
+        question, answer = (domain.to_line(domain.decode(tokens)) for tokens in pair)
         lines.append(f"generated,{question},{answer},0")
     (folder / "puzzles.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

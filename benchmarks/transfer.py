@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from benchmarks.accuracy import RESULTS, as_tasks, measure
+from benchmarks.accuracy import RESULTS, generated, measure
 from benchmarks.machine import describe, sentence
 from export.exporter import load_source
 from trm_sdk import SolveOptions, Solver
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains.sudoku import Sudoku, engine
-from trm_sdk.domains.sudoku.data import HELD_OUT_SEED
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.persistence.checkpoint import build
 from trm_sdk.runtimes.torch import TorchRuntime
 from trm_sdk.transfer import transfer
@@ -51,13 +51,10 @@ def main(model: str, puzzles: int, steps: int, attempts: int, out: Path) -> None
         moved, weights = transfer(spec, network.state_dict(), domain)
         solver = Solver(TorchRuntime(build(moved, weights, model), moved))
         for clues in added:
-            boards, solutions = engine.generate(
-                puzzles, box, seed=HELD_OUT_SEED, clues_added=(clues, clues)
-            )
-            tasks = as_tasks(domain, boards, solutions)
+            tasks = generated(domain, puzzles, clues_added=clues)
             row = measure(solver, tasks, plain, solver.runtime.batch_size)
             more = measure(solver, tasks, guessing, solver.runtime.batch_size)
-            givens = float((boards > 0).sum(1).mean())
+            givens = float(np.mean([(task.grid.cells > 0).sum() for task in tasks]))
             rows.append({"board": domain.name, "clues_added": clues, "givens": givens, **row})
             rows[-1]["guesses"] = {"attempts": attempts, **more}
             click.echo(

@@ -2,9 +2,10 @@
 
     python examples/batch.py puzzles.csv answers.csv [--model sudoku] [--batch-size 64]
 
-The file holds one puzzle a line, drawn boards, or CSV with a column `question` or `puzzle`. It is
-read and written as it goes, so it may be larger than memory. Lines that hold no puzzle are written
-with their error, and the others are solved all the same.
+The file holds one puzzle a line, boards with blank lines between them, or CSV with a column
+`question` or `puzzle`, and perhaps `answer` to compare with. It is read and written as it goes, so
+it may be larger than memory. Lines that can't be read are written with their error, and the others
+are solved all the same.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import sys
 from pathlib import Path
 
 from trm_sdk import Solution, Solver, TRMError
-from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.files import read_tasks
 
-COLUMNS = ("name", "puzzle", "answer", "verified", "confidence", "steps", "attempts", "error")
+COLUMNS = (
+    "name", "puzzle", "answer", "verified", "correct", "confidence", "steps", "attempts", "error"
+)  # fmt: skip
 
 
 def main() -> int:
@@ -46,13 +48,15 @@ def main() -> int:
             ):
                 total += 1
                 if isinstance(result, Solution):
-                    solved += result.verified is True
+                    # Where there are no rules, by the file's own answers.
+                    solved += result.verified or (result.verified is None and bool(result.correct))
                     writer.writerow(
                         {
                             "name": result.task.name,
-                            "puzzle": line_of(result.task.grid),
-                            "answer": line_of(result.grid),
+                            "puzzle": result.domain.to_line(result.task.grid),
+                            "answer": result.domain.to_line(result.grid),
                             "verified": result.verified,
+                            "correct": result.correct,
                             "confidence": round(result.confidence, 4),
                             "steps": result.steps,
                             "attempts": result.attempts,

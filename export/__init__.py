@@ -8,11 +8,13 @@ from export.bundle import export_bundle
 from export.errors import ExportError
 from export.exporter import ExportReport, export_onnx
 from export.graph import build_graph
+from export.options import ExportOptions
 from export.verify import Verification, verify_graph
 from export.web import WebReport, export_web
 
 __all__ = [
     "ExportError",
+    "ExportOptions",
     "ExportReport",
     "Verification",
     "WebReport",

@@ -13,11 +13,13 @@ import torch
 
 from export.builder import Array
 from export.errors import ExportError
+from export.graph_file import fixed_batch, metadata
 from export.quantize import ROUNDS_ACTIVATIONS
-from export.verify import fixed_batch, metadata, run_session, session
+from export.sessions import run_session, session
 from trm_sdk.model.config import rounded_swiglu
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.structure import Offsets
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,31 @@ class Timing:
 
 
 def feeds(
-    graph: onnx.ModelProto, batch: int, steps: int, tokens: Array | None = None
+    graph: onnx.ModelProto,
+    batch: int,
+    steps: int,
+    tokens: Array | None = None,
+    *,
+    identifiers: Array | None = None,
+    board: tuple[int, int] | None = None,
 ) -> dict[str, Array]:
-    """Inputs for a graph of any mode: `tokens`, or random ones, and zero states."""
+    """Return inputs for a graph of any mode: `tokens`, or random ones, and zero states.
+
+    Random ones are on boards of the model's own shape, or of `board` where the graph takes any.
+    """
     spec = ModelSpec.from_json(metadata(graph)["trm_spec"], "the graph")
     config = spec.model
     if tokens is None:
         rng = np.random.default_rng(0)
-        tokens = rng.integers(0, config.vocab_size, (batch, config.seq_len)).astype(np.int32)
-    state = np.zeros((batch, *config.state_shape), np.float32)
+        shape = config.token_shape_of(board or spec.grid_shape)
+        tokens = rng.integers(0, config.vocab_size, (batch, *shape)).astype(np.int32)
+    inner = config.state_shape
+    if config.any_size:
+        inner = config.state_shape_of((tokens.shape[1], tokens.shape[2]))
+    state = np.zeros((batch, *inner), np.float32)
     everything: dict[str, Array] = {
         "tokens": tokens,
-        "puzzle_identifiers": np.zeros(batch, np.int32),
+        "puzzle_identifiers": np.zeros(batch, np.int32) if identifiers is None else identifiers,
         "y": state,
         "z": state,
         "max_steps": np.array(steps, np.int64),
@@ -74,6 +89,7 @@ def bench_graph(
     seconds: float = 3.0,
     device: str = "cpu",
     spin: bool = False,
+    board: tuple[int, int] | None = None,
 ) -> Timing:
     """Time calls of a graph under onnxruntime.
 
@@ -88,18 +104,23 @@ def bench_graph(
     seconds : float
         Call for about so long, and at least five times after a warm-up of two.
     device, spin
-        See `export.verify.session`. Inputs and outputs cross over in every call on a GPU: what a
+        See `export.sessions.session`. Inputs and outputs cross over in every call on a GPU: what a
         `Solver` takes there, which leaves the state on it, is less.
+    board : (rows, columns), optional
+        Of the puzzles, for a graph of any size; default its model's usual shape.
 
     Raises
     ------
     ExportError
         If the graph was made for another batch size or number of steps, or does not run.
     InvalidInputError
-        If the device is not to be had.
+        If the device is unavailable.
     """
     check_seconds(seconds)
     properties = metadata(graph)
+    config = ModelSpec.from_json(properties["trm_spec"], "the graph").model
+    if board is not None and not config.any_size:
+        raise ExportError("board is for graphs that take boards of any size; this one does not")
     mode = properties["trm_mode"]
     fixed = fixed_batch(graph)
     if fixed and fixed != batch:
@@ -112,7 +133,7 @@ def bench_graph(
     elif steps is None:
         steps = ModelSpec.from_json(properties["trm_spec"], "the graph").solve.max_steps
     run = session(graph, threads=threads, device=device, spin=spin)
-    inputs = feeds(graph, batch, steps)
+    inputs = feeds(graph, batch, steps, board=board)
     for _ in range(2):
         run_session(run, inputs)
     times: list[float] = []
@@ -214,6 +235,10 @@ def memory(graph: onnx.ModelProto, batch: int = 1) -> Memory:
     size, width = config.hidden_size, config.swiglu_size
     # gate and up, and one of their size made from them: sigmoid, silu, the gated product.
     inside = 3 * state // size * width
+    if config.structure is not None and any(
+        isinstance(one, Offsets) for one in config.structure.over_cells
+    ):
+        inside += 2 * state  # the images of a convolution, before and after
     if config.mixer == "mlp_t":
         positions = config.state_shape[0]
         inside = max(inside, 3 * size * rounded_swiglu(positions, config.expansion))

@@ -7,14 +7,15 @@ step, and what goes into each linear layer is looked at in every pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from export.builder import Array
 from export.graph import observed_graph
+from export.puzzles import Puzzles
 from export.quantize import affine
-from export.verify import run_session, session
+from export.sessions import run_session, session
 from trm_sdk.persistence.spec import ModelSpec
 
 #: Numbers of each layer's input kept of each run of the graph, drawn at random.
@@ -28,7 +29,7 @@ Ranges = dict[str, tuple[float, float]]
 def calibrate(
     spec: ModelSpec,
     weights: Mapping[str, Array],
-    tokens: Array,
+    puzzles: Sequence[Puzzles],
     *,
     steps: int | None = None,
     seed: int = 0,
@@ -38,8 +39,8 @@ def calibrate(
     Parameters
     ----------
     weights : mapping from name to float32 array
-    tokens : int32 array of shape (puzzles, N)
-        Puzzles to solve; a few dozen are plenty.
+    puzzles : sequence of Puzzles
+        To solve; a few dozen are plenty.
     steps : int, optional
         Supervision steps of each; default the model's own, at most 16.
     seed : int
@@ -61,11 +62,8 @@ def calibrate(
     rng = np.random.default_rng(seed)
     kept: dict[str, list[Array]] = {layer: [] for layer in inputs}
     limits = dict.fromkeys(inputs, (0.0, 0.0))
-    for puzzle in tokens:
-        y = z = np.zeros((1, *spec.model.state_shape), np.float32)
-        feed = {"tokens": puzzle[None]}
-        if spec.model.num_puzzle_identifiers > 1:
-            feed["puzzle_identifiers"] = np.zeros(1, np.int32)
+    for feed in _one_by_one(spec, puzzles):
+        y, z = feed.pop("y"), feed.pop("z")
         for _ in range(steps or min(spec.solve.max_steps, 16)):
             y, z, *seen = run_session(run, {**feed, "y": y, "z": z}, [*state, *observed])
             values = dict(zip(observed, seen, strict=True))
@@ -77,6 +75,20 @@ def calibrate(
                     limits[layer] = min(low, float(flat.min())), max(high, float(flat.max()))
                     kept[layer].append(flat[rng.integers(0, len(flat), share)])
     return {layer: _best_range(np.concatenate(kept[layer]), *limits[layer]) for layer in inputs}
+
+
+def _one_by_one(spec: ModelSpec, puzzles: Sequence[Puzzles]) -> Iterator[dict[str, Array]]:
+    """The inputs of a step graph for each puzzle, at its start."""
+    config = spec.model
+    for some in puzzles:
+        for tokens, identifier in zip(some.tokens, some.rows_of_embedding(), strict=True):
+            board = (tokens.shape[0], tokens.shape[1]) if config.any_size else None
+            shape = config.state_shape if board is None else config.state_shape_of(board)
+            state = np.zeros((1, *shape), np.float32)
+            feed = {"tokens": tokens[None], "y": state, "z": state}
+            if config.num_puzzle_identifiers > 1:
+                feed["puzzle_identifiers"] = np.array([identifier], np.int32)
+            yield feed
 
 
 def _best_range(sample: Array, lowest: float, highest: float) -> tuple[float, float]:

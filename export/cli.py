@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import click
 
-from export.graph import BATCHES, STEPS
+from export.options import BATCHES, STEPS
 from trm_sdk.cli.console import ErrorHandlingGroup
 from trm_sdk.limits import MAX_THREADS
 
@@ -31,10 +32,25 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     return int(value)
 
 
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    """Rows and columns of a board, as in 30x30."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        found = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", value)
+        if found is None:
+            self.fail(f"{value!r} is not a size such as 30x30", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+SIZE = _Size()
 CALIBRATION = click.option(
     "--calibration",
     metavar="FILE",
-    help="Puzzles to find int8s's ranges on [generated, for Sudoku].",
+    help="Puzzles to find int8s's ranges on [generated ones].",
 )
 
 
@@ -74,37 +90,24 @@ CALIBRATION = click.option(
     show_default=True,
     help="In 'unroll', store the step once as a function of the model: auto where it saves much.",
 )
+@click.option(
+    "--head", "heads", multiple=True, metavar="NAME", help="Also give this head as an output."
+)
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on its first 20 puzzles.")
 @CALIBRATION
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def onnx(
     checkpoint: str,
     output: str,
-    mode: Any,
-    max_steps: int | None,
-    batch: int | None,
-    opset: int,
-    precision: Any,
-    functions: Any,
     puzzles: str | None,
     calibration: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
     from export.exporter import export_onnx
 
-    report = export_onnx(
-        checkpoint,
-        output,
-        mode,
-        max_steps=max_steps,
-        batch=batch,
-        opset=opset,
-        precision=precision,
-        functions=functions,
-        puzzles=puzzles,
-        calibration=calibration,
-    )
+    report = export_onnx(checkpoint, output, puzzles=puzzles, calibration=calibration, **options)
     check = report.verification
     if as_json:
         facts = {
@@ -188,18 +191,11 @@ def verify(
 ) -> None:
     """Check a graph file: valid, its weights intact, and equal to PyTorch."""
     from export.errors import ExportError
-    from export.exporter import less_deep, load_source, rounded_model, state_arrays
-    from export.graph import weights_sha256
+    from export.exporter import load_source, rounded_model, state_arrays, verify_shallow
+    from export.graph_file import check_weights, fixed_batch, load_graph, metadata, model_of
     from export.puzzles import read_puzzles
-    from export.verify import (
-        check_weights,
-        fixed_batch,
-        load_graph,
-        metadata,
-        model_of,
-        verify_graph,
-        verify_puzzles,
-    )
+    from export.verify import verify_graph
+    from export.verify_puzzles import verify_puzzles
 
     graph = load_graph(file)
     precision: Any = metadata(graph)["precision"]
@@ -210,12 +206,12 @@ def verify(
         )
     spec, model = load_source(against) if against else model_of(graph, file)
     weights = state_arrays(model)
-    check_weights(graph, weights_sha256(weights), file)
+    check_weights(graph, weights.sha256, file)
     model = rounded_model(spec, model, precision)
     if examples is None and not fixed_batch(graph):
         examples = 4
     result = verify_graph(graph, model, examples=examples, steps=steps)
-    result = less_deep(result, graph, spec, weights, model)
+    result = verify_shallow(result, graph, spec, weights, model)
     click.echo(f"{file}: {result.mode}, {result.precision}; {describe(result)}")
     result.require()
     if puzzles:
@@ -237,6 +233,12 @@ def verify(
 )
 @click.option("--seconds", type=click.FloatRange(0.01), default=3.0, show_default=True)
 @click.option(
+    "--board",
+    type=SIZE,
+    metavar="ROWSxCOLUMNS",
+    help="Of the puzzles, for graphs that take any [the model's usual].",
+)
+@click.option(
     "--device",
     type=click.Choice(["cpu", "cuda", "tensorrt"]),
     default="cpu",
@@ -251,13 +253,14 @@ def bench(
     threads: int,
     steps: int | None,
     seconds: float,
+    board: tuple[int, int] | None,
     device: str,
     spin: bool,
     as_json: bool,
 ) -> None:
     """Time a graph file under onnxruntime: percentiles of one call's latency."""
     from export.bench import bench_graph
-    from export.verify import load_graph
+    from export.graph_file import load_graph
 
     timing = bench_graph(
         load_graph(file),
@@ -267,6 +270,7 @@ def bench(
         seconds=seconds,
         device=device,
         spin=spin,
+        board=board,
     )
     if as_json:
         click.echo(json.dumps(vars(timing)))
@@ -284,7 +288,7 @@ def bench(
 @click.option(
     "--puzzles",
     metavar="FILE",
-    help="CSV: question and answer [generated puzzles that are held out, for Sudoku].",
+    help="CSV: question and answer [generated puzzles that are held out].",
 )
 @click.option(
     "--limit", type=click.IntRange(1, MAX_PUZZLES), default=500, show_default=True, help="Puzzles."
@@ -320,8 +324,7 @@ def info(file: str) -> None:
     import onnx as onnx_package
 
     from export.bench import memory
-    from export.exporter import model_nodes
-    from export.verify import load_graph, metadata
+    from export.graph_file import load_graph, metadata, model_nodes
     from trm_sdk.model.cost import step_flops
     from trm_sdk.persistence.spec import ModelSpec
 
@@ -384,7 +387,7 @@ def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
     help="onnxruntime-web's dist: a folder to copy from, or where to load it [./node_modules/...].",
 )
 def web(model: str, output: str, runtime: str | None) -> None:
-    """Write a folder that runs a model in the browser: graph, ES module, and for Sudoku a page."""
+    """Write a folder that runs a model in the browser: graph, ES module, and a page."""
     from export.web import export_web
 
     report = export_web(model, output, runtime=runtime)

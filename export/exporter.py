@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -15,18 +15,15 @@ import torch
 from export.builder import Array
 from export.calibrate import Ranges, calibrate
 from export.errors import ExportError
-from export.graph import DEFAULT_OPSET, Cycles, Functions, Mode, build_graph
+from export.graph import build_graph
+from export.graph_file import fixed_batch, model_nodes
+from export.options import ExportOptions, Mode
 from export.puzzles import calibration as generated
 from export.puzzles import read_puzzles
 from export.quantize import ROUNDS_ACTIVATIONS, Precision, rounded_weights
-from export.verify import (
-    TOLERANCE,
-    PuzzleCheck,
-    Verification,
-    fixed_batch,
-    verify_graph,
-    verify_puzzles,
-)
+from export.verify import TOLERANCE, Verification, verify_graph
+from export.verify_puzzles import PuzzleCheck, verify_puzzles
+from export.weights import StateDict
 from trm_sdk.atomic import write_whole
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import build, load_model
@@ -117,7 +114,7 @@ def output_file(output: str | os.PathLike[str]) -> Path:
     return path
 
 
-def state_arrays(model: TRM) -> dict[str, Array]:
+def state_arrays(model: TRM) -> StateDict:
     """A model's state dict as float32 arrays.
 
     Raises
@@ -125,9 +122,9 @@ def state_arrays(model: TRM) -> dict[str, Array]:
     ExportError
         If a number in it is not finite: no graph could be compared with such a model.
     """
-    arrays: dict[str, Array] = {
-        name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()
-    }
+    arrays = StateDict(
+        (name, tensor.detach().float().cpu().numpy()) for name, tensor in model.state_dict().items()
+    )
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ExportError(f"weight {name!r} has numbers that are not finite")
@@ -146,17 +143,12 @@ def rounded_model(spec: ModelSpec, model: TRM, precision: Precision) -> TRM:
 def export_onnx(
     source: Source,
     output: str | os.PathLike[str],
-    mode: Mode = "step",
+    options: ExportOptions | Mode | None = None,
     *,
-    max_steps: int | None = None,
-    batch: int | None = None,
-    opset: int = DEFAULT_OPSET,
-    cycles: Cycles = "auto",
-    precision: Precision = "fp32",
-    functions: Functions = "auto",
     tolerance: float = TOLERANCE,
     puzzles: str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
+    **fields: Any,
 ) -> ExportReport:
     """Write a model as an ONNX graph, after comparing it with PyTorch.
 
@@ -166,8 +158,8 @@ def export_onnx(
         Anything `load_model` reads, the name of a bundled model, or a model.
     output : path
         Replaced if it exists; its folder must.
-    mode, max_steps, batch, opset, cycles, precision, functions
-        See `export.graph.build_graph`.
+    options : ExportOptions, or a mode
+        What the graph is to be like; default a step in float32.
     tolerance : float
         Largest difference of logits from PyTorch's in one supervision step; default 1e-4. In
         reduced precisions PyTorch gets the rounded weights; ``int8`` and ``int8s``, which round
@@ -177,41 +169,35 @@ def export_onnx(
         steps compared.
     calibration : path, optional
         A file of puzzles, of which the first 16 are solved to find the ranges that ``int8s``
-        needs; by default they are generated, where the domain is Sudoku. For ``int8s`` alone.
+        needs; by default they are generated, where the domain can. For ``int8s`` alone.
+    **fields
+        Fields of `ExportOptions` to change, such as ``precision="fp16"``.
 
     Raises
     ------
     ExportError
-        If an argument is out of range, or the graph differs: nothing is written then.
+        If an option is out of range, or the graph differs: nothing is written then.
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
+
+    Examples
+    --------
+    >>> from export import export_onnx
+    >>> report = export_onnx("sudoku", "loop.onnx", "loop", precision="fp16")  # doctest: +SKIP
     """
+    options = ExportOptions.of(options, fields)
     path = output_file(output)
     spec, model = load_source(source)
     weights = state_arrays(model)
-    ranges = ranges_for(precision, spec, weights, calibration)
-
-    def graph_of(steps: int | None) -> onnx.ModelProto:
-        return build_graph(
-            spec,
-            weights,
-            mode,
-            max_steps=steps,
-            batch=batch,
-            opset=opset,
-            cycles=cycles,
-            precision=precision,
-            functions=functions,
-            ranges=ranges,
-        )
-
-    graph = graph_of(max_steps)
-    model = rounded_model(spec, model, precision)
+    ranges = ranges_for(options.precision, spec, weights, calibration)
+    graph = build_graph(spec, weights, options, ranges=ranges)
+    model = rounded_model(spec, model, options.precision)
     verification = verify_graph(graph, model)
     if verification.max_difference is None:
-        difference = verify_graph(graph_of(1), model).final_difference
+        one = build_graph(spec, weights, replace(options, max_steps=1), ranges=ranges)
+        difference = verify_graph(one, model).final_difference
         verification = replace(verification, max_difference=difference)
-    verification = less_deep(verification, graph, spec, weights, model, tolerance)
+    verification = verify_shallow(verification, graph, spec, weights, model, tolerance)
     verification.require(tolerance)
     check = None
     if puzzles is not None:
@@ -220,11 +206,11 @@ def export_onnx(
     size = write(graph, path)
     return ExportReport(
         path=path,
-        mode=mode,
-        precision=verification.precision,
+        mode=options.mode,
+        precision=options.precision,
         bytes=size,
         parameter_bytes=4 * sum(array.size for array in weights.values()),
-        opset=opset,
+        opset=options.opset,
         ir_version=graph.ir_version,
         nodes=sum(1 for _ in model_nodes(graph)),
         verification=verification,
@@ -243,7 +229,7 @@ def ranges_for(
     Raises
     ------
     ExportError
-        If there are no puzzles to be had, or some are named that the precision has no use for.
+        If puzzles are needed and can't be made, or are named for another precision.
     """
     if precision != "int8s":
         if puzzles is not None:
@@ -254,7 +240,7 @@ def ranges_for(
     return calibrate(spec, weights, read_puzzles(puzzles, spec, _CALIBRATE))
 
 
-def less_deep(
+def verify_shallow(
     verification: Verification,
     graph: onnx.ModelProto,
     spec: ModelSpec,
@@ -262,7 +248,7 @@ def less_deep(
     model: TRM,
     tolerance: float = TOLERANCE,
 ) -> Verification:
-    """The verification of a graph, over two passes where a whole step is too deep to tell.
+    """Return a verification, repeated over two passes where a whole step is too deep to tell.
 
     Some networks amplify rounding a thousandfold within one supervision step, in PyTorch as
     anywhere. The same network recursed less, written as `graph` was, shows whether rounding is all
@@ -301,19 +287,3 @@ def write(graph: onnx.ModelProto, path: Path) -> int:
     except OSError as error:
         raise ExportError(f"{path} can't be written: {error.strerror}") from None
     return len(data)
-
-
-def model_nodes(model: onnx.ModelProto) -> Iterable[onnx.NodeProto]:
-    """The nodes of a model, each of a function's once."""
-    yield from all_nodes(model.graph)
-    for function in model.functions:
-        yield from function.node
-
-
-def all_nodes(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:
-    """The nodes of a graph and of every body inside it."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from all_nodes(attribute.g)

@@ -6,32 +6,35 @@ networks of `export.networks`. See `build_graph` for their inputs and outputs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 import onnx
 
-from export.builder import BOOL, FLOAT, INT32, INT64, Array, Function, GraphBuilder, sdk_version
+from export.builder import (
+    BOOL,
+    FLOAT,
+    INT32,
+    INT64,
+    Array,
+    Dim,
+    Function,
+    GraphBuilder,
+    sdk_version,
+)
 from export.errors import ExportError
-from export.networks import NetworkGraph, Weights, network_graph
-from export.quantize import PRECISIONS, Precision
+from export.networks import NetworkGraph, network_graph
+from export.options import ExportOptions, Mode, check_steps
+from export.weights import Weights, weights_sha256
+from trm_sdk.domains import get_domain
+from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.spec import ModelSpec
 
-Mode = Literal["step", "loop", "unroll"]
-Cycles = Literal["auto", "loop", "unroll"]
-Functions = Literal["auto", "on", "off"]
-
 #: Layout of the inputs, outputs and metadata; a host checks it before anything else.
 GRAPH_FORMAT = "1"
-DEFAULT_OPSET = 17
-#: Opsets that the graphs are valid in, as far as tried.
-OPSETS = range(14, 22)
-#: Fixed batch sizes and unrolled steps that are worth a graph.
-BATCHES, STEPS = range(1, 4097), range(1, 100_001)
 #: ``functions="auto"`` keeps an unrolled graph plain while its nodes take no more than this share
 #: of its weights' bytes, or no more than so many bytes.
 _PLAIN_SHARE, _PLAIN_BYTES = 0.01, 128 * 1024
@@ -40,15 +43,10 @@ _PLAIN_SHARE, _PLAIN_BYTES = 0.01, 128 * 1024
 def build_graph(
     spec: ModelSpec,
     weights: Mapping[str, Array],
-    mode: Mode = "step",
+    options: ExportOptions | Mode | None = None,
     *,
-    max_steps: int | None = None,
-    batch: int | None = None,
-    opset: int = DEFAULT_OPSET,
-    cycles: Cycles = "auto",
-    precision: Precision = "fp32",
-    functions: Functions = "auto",
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    **fields: Any,
 ) -> onnx.ModelProto:
     """Build the ONNX graph of a model.
 
@@ -57,7 +55,7 @@ def build_graph(
     spec : ModelSpec
     weights : mapping from name to float32 array
         The state dict of the model.
-    mode : {"step", "loop", "unroll"}
+    options : ExportOptions, or a mode
         ``step``: inputs ``tokens`` int32 (batch, N) and ``y``, ``z`` float32
         (batch, \\*config.state_shape); outputs ``next_y``, ``next_z``, ``logits`` float32
         (batch, N, outputs), ``halt_logit`` float32 (batch,). States are relative to the model's
@@ -71,66 +69,29 @@ def build_graph(
         ``unroll``: input ``tokens``; outputs ``answer``, ``logits``, ``halt_logit`` after
         `max_steps` supervision steps.
 
-        Models with several puzzle identifiers take one more input, ``puzzle_identifiers`` int32
-        (batch,).
-    max_steps : int, optional
-        Supervision steps of ``unroll``; default the model's own ``spec.solve.max_steps``.
-    batch : int, optional
-        A fixed batch size, at most 4096; default dynamic.
-    opset : int
-        Of the standard operators; default 17.
-    cycles : {"auto", "loop", "unroll"}
-        In ``loop``: the passes of one supervision step as Loops nested in the outer one, or written
-        out in its body. ``auto`` writes them out: onnxruntime does not prepack weights used two
-        Loops deep, which costs a quarter of the speed (the weights are stored once either way).
-
-    precision : {"fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"}
-        How weights are stored, and for ``int8`` and ``int8s`` multiplied; see `export.quantize`.
-    functions : {"auto", "on", "off"}
-        In ``unroll``: whether the network's pass and the supervision step are stored once, as
-        functions of the model that are called, instead of being written out each time. Runtimes
-        inline them while loading. ``auto`` does so where the nodes would weigh on the file's size;
-        ``off`` is for runtimes that know no functions.
+        Models of any size (`ModelConfig.any_size`) have (batch, rows, columns) in the place of
+        (batch, N), all three dynamic. Models with several puzzle identifiers take one more input,
+        ``puzzle_identifiers`` int32 (batch,). Heads that are asked for are further outputs, under
+        their own names: float32 (batch, N, width).
     ranges : mapping from layer to (lowest, highest), optional
         What `export.calibrate.calibrate` found; ``int8s`` alone needs it.
+    **fields
+        Fields of `ExportOptions` to change.
 
     Raises
     ------
     ExportError
-        If an argument is out of range, or for another mode.
+        If an option is out of range, for another mode, or names a head that the model lacks.
     """
-    if precision not in PRECISIONS:
-        raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    if mode not in get_args(Mode):
-        raise ExportError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
-    if opset not in OPSETS:
-        raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}; got {opset}")
-    if batch is not None and batch not in BATCHES:
-        raise ExportError(
-            f"batch must be from {BATCHES[0]} to {BATCHES[-1]}, or None for a dynamic one; "
-            f"got {batch}"
-        )
-    for name, value, accepted, of in (
-        ("functions", functions, get_args(Functions), "unroll"),
-        ("cycles", cycles, get_args(Cycles), "loop"),
-    ):
-        if value not in accepted:
-            raise ExportError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
-        if value not in ("auto", "off") and mode != of:
-            raise ExportError(f"{name}={value!r} is for mode {of!r} alone; got mode {mode!r}")
-    if max_steps is not None and mode != "unroll":
-        raise ExportError(
-            f"max_steps={max_steps} is for mode 'unroll' alone; got mode {mode!r}, whose host "
-            "decides at every call"
-        )
-    steps = spec.solve.max_steps if max_steps is None else max_steps
-    if steps not in STEPS:
-        raise ExportError(f"max_steps must be from {STEPS[0]} to {STEPS[-1]}; got {steps}")
+    options = ExportOptions.of(options, fields)
+    mode, precision, functions = options.mode, options.precision, options.functions
+    steps = spec.solve.max_steps if options.max_steps is None else options.max_steps
+    check_steps(steps)
     if precision == "int8s" and ranges is None:
         raise ExportError("precision 'int8s' needs the ranges that export.calibrate finds")
 
     def begin() -> _ModelGraph:
-        return _ModelGraph(spec, Weights(weights, precision, ranges), batch, opset)
+        return _ModelGraph(spec, Weights(weights, precision, ranges), options)
 
     graph = begin()
     if mode == "unroll" and functions == "auto":
@@ -144,10 +105,10 @@ def build_graph(
     if mode == "step":
         graph.step()
     elif mode == "loop":
-        graph.loop(nested=cycles == "loop")
+        graph.loop(nested=options.cycles == "loop")
     else:
         graph.unroll(steps, as_function=functions == "on")
-    metadata = _metadata(spec, weights, mode, precision)
+    metadata = _metadata(spec, weights, options)
     if mode == "unroll":
         metadata["max_steps"] = str(steps)
     return graph.g.model(metadata)
@@ -165,30 +126,31 @@ def observed_graph(
     inputs : dict from layer to names of outputs
     """
     stored = Weights(weights)
-    graph = _ModelGraph(spec, stored, None, DEFAULT_OPSET)
+    graph = _ModelGraph(spec, stored, ExportOptions())
     graph.step()
     for value in dict.fromkeys(value for values in stored.inputs.values() for value in values):
         graph.g.output(value, FLOAT, None)
-    return graph.g.model(_metadata(spec, weights, "step", "fp32")), stored.inputs
+    return graph.g.model(_metadata(spec, weights, ExportOptions())), stored.inputs
 
 
 class _ModelGraph:
     """One graph in the making."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        weights: Weights,
-        batch: int | None,
-        opset: int,
-    ) -> None:
+    def __init__(self, spec: ModelSpec, weights: Weights, options: ExportOptions) -> None:
         self.config: ModelConfig = spec.model
         self.weights = weights
+        self.heads = _checked_heads(self.config, options.heads)
         self.network: NetworkGraph = network_graph(self.config, self.weights)
         self._pass: Function | None = None
-        self.batch: int | str = "batch" if batch is None else batch
-        self.g = g = GraphBuilder(f"trm_{spec.domain}", opset)
-        self.tokens = g.input("tokens", INT32, [self.batch, self.config.seq_len])
+        self.batch: int | str = "batch" if options.batch is None else options.batch
+        #: Axes of the cells, and of a state, as inputs and outputs have them.
+        self.cells: list[Dim] = [self.config.seq_len]
+        self.state: list[Dim] = [*self.config.state_shape]
+        if self.config.any_size:
+            self.cells = ["rows", "columns"]
+            self.state[:2] = self.cells
+        self.g = g = GraphBuilder(f"trm_{spec.domain}", options.opset)
+        self.tokens = g.input("tokens", INT32, [self.batch, *self.cells])
         self.identifiers = (
             g.input("puzzle_identifiers", INT32, [self.batch])
             if self.config.num_puzzle_identifiers > 1
@@ -200,23 +162,23 @@ class _ModelGraph:
     def step(self) -> None:
         """Emit one supervision step between relative states."""
         g = self.g
-        shape: list[int | str | None] = [self.batch, *self.config.state_shape]
+        shape: list[Dim] = [self.batch, *self.state]
         inputs = {name: g.input(name, FLOAT, shape) for name in ("y", "z")}
         with g.scope("start"):
             states = [
-                g.op("Add", self._inside(g, inputs[name]), self._initial(g, name), name=name)
+                g.op("Add", self.network.inside(g, inputs[name]), self._initial(g, name), name=name)
                 for name in ("y", "z")
             ]
         x = self._embed()
         with g.scope("step"):
             y, z = self._step(g, x, *states)
-            logits, halt = self._readout(g, y)
+            read = self._readout(g, y)
         with g.scope("end"):
             for name, state in (("y", y), ("z", z)):
                 relative = g.op("Sub", state, self._initial(g, name), name=name)
-                relative = g.reshape(relative, -1, *self.config.state_shape, name=f"{name}_flat")
+                relative = self.network.outside(g, relative, f"{name}_flat")
                 g.output(relative, FLOAT, shape, name=f"next_{name}")
-        self._outputs(logits, halt)
+        self._outputs(read)
 
     def unroll(self, steps: int, *, as_function: bool = False) -> None:
         """Emit a chain of supervision steps, written out or as calls of one function."""
@@ -236,36 +198,17 @@ class _ModelGraph:
                     y, z = g.call(step, [y, z], ["y", "z"])
                 else:
                     y, z = self._step(g, x, y, z)
-        logits, halt = self._readout(g, y)
-        self._answer(logits)
-        self._outputs(logits, halt)
+        read = self._readout(g, y)
+        self._answer(read["logits"])
+        self._outputs(read)
 
     def loop(self, *, nested: bool) -> None:
         """Emit a Loop of supervision steps that ends when every example has halted."""
-        g, config = self.g, self.config
+        g = self.g
         limit = g.input("max_steps", INT64, [])
         threshold = g.input("halt_threshold", FLOAT, [])
         x = self._embed()
-        with g.scope("start"):
-            shape = g.op("Shape", x, name="shape")
-            y = g.op("Expand", self._initial(g, "y"), shape, name="y")
-            z = g.op("Expand", self._initial(g, "z"), shape, name="z")
-            zero = g.constant("zero", np.int32(0))
-            row = g.op("Gather", self.tokens, zero, name="row", axis=1)
-            steps = g.op("Mul", row, zero, name="steps")
-            active = g.op("Equal", steps, zero, name="active")
-            halt = g.op("Cast", steps, name="halt_logit", to=FLOAT)
-            cells = g.op("Unsqueeze", halt, g.ints("cell_axes", 1, 2), name="cells")
-            cell_shape = g.ints("logits_shape", 1, config.seq_len, config.outputs)
-            logits = g.op("Expand", cells, cell_shape, name="logits")
-        carried: dict[str, tuple[str, int, list[int | str | None]]] = {
-            "y": (y, FLOAT, [None, *self.network.shape]),
-            "z": (z, FLOAT, [None, *self.network.shape]),
-            "logits": (logits, FLOAT, [None, config.seq_len, config.outputs]),
-            "halt_logit": (halt, FLOAT, [None]),
-            "steps": (steps, INT32, [None]),
-            "active": (active, BOOL, [None]),
-        }
+        carried = self._carried(x)
         body = g.body("step")
         body.input("iteration", INT64, [])
         body.input("go_on", BOOL, [])
@@ -273,26 +216,7 @@ class _ModelGraph:
             name: body.input(f"{name}_before", dtype, shape)
             for name, (_, dtype, shape) in carried.items()
         }
-        y, z = self._step(body, x, was["y"], was["z"], nested=nested)
-        new_logits, new_halt = self._readout(body, y)
-        # A halted example's state runs on, unseen: freezing what is read of it is cheaper.
-        still = was["active"]
-        still_cells = body.op("Unsqueeze", still, body.ints("cell_axes", 1, 2), name="active_cells")
-        now = {
-            "y": y,
-            "z": z,
-            "logits": body.op("Where", still_cells, new_logits, was["logits"], name="logits_kept"),
-            "halt_logit": body.op("Where", still, new_halt, was["halt_logit"], name="halt_kept"),
-        }
-        counted = body.op("Cast", still, name="active_count", to=INT32)
-        now["steps"] = body.op("Add", was["steps"], counted, name="steps_after")
-        probability = body.op("Sigmoid", new_halt, name="halt_probability")
-        halts = body.op("Greater", probability, threshold, name="halts")
-        goes_on = body.op("Not", halts, name="goes_on")
-        now["active"] = body.op("And", still, goes_on, name="active_after")
-        left = body.op("Cast", now["active"], name="active_left", to=INT32)
-        most = body.reduce("ReduceMax", left, [0], keepdims=False, name="any_left")
-        body.output(body.op("Cast", most, name="go_on_after", to=BOOL), BOOL, [])
+        now = self._loop_body(body, x, was, threshold, nested=nested)
         for name, (_, dtype, dims) in carried.items():
             body.output(now[name], dtype, dims)
         results = g.loop(
@@ -304,8 +228,75 @@ class _ModelGraph:
         )
         last = dict(zip(carried, results, strict=True))
         self._answer(last["logits"])
-        self._outputs(last["logits"], last["halt_logit"])
+        self._outputs(last)
         g.output(last["steps"], INT32, [self.batch], name="steps")
+
+    def _carried(self, x: str) -> dict[str, tuple[str, int, list[Dim]]]:
+        """What the Loop carries from step to step: first value, type and shape."""
+        g, config = self.g, self.config
+        cells: list[Dim] = [None if isinstance(size, str) else size for size in self.cells]
+        with g.scope("start"):
+            shape = g.op("Shape", x, name="shape")
+            y = g.op("Expand", self._initial(g, "y"), shape, name="y")
+            z = g.op("Expand", self._initial(g, "z"), shape, name="z")
+            zero = g.constant("zero", np.int32(0))
+            row = g.op("Gather", self.tokens, zero, name="row", axis=1)
+            if len(cells) > 1:
+                row = g.op("Gather", row, zero, name="first_cell", axis=1)
+            steps = g.op("Mul", row, zero, name="steps")
+            active = g.op("Equal", steps, zero, name="active")
+            halt = g.op("Cast", steps, name="halt_logit", to=FLOAT)
+            blank = g.op("Unsqueeze", halt, self._cell_axes(g), name="cells")
+            logits = {
+                name: g.op("Expand", blank, self.network.cells_shape(g, width), name=name)
+                for name, width in {"logits": config.outputs, **self.heads}.items()
+            }
+        return {
+            "y": (y, FLOAT, [None, *self.network.shape]),
+            "z": (z, FLOAT, [None, *self.network.shape]),
+            "logits": (logits.pop("logits"), FLOAT, [None, *cells, config.outputs]),
+            **{
+                name: (value, FLOAT, [None, *cells, self.heads[name]])
+                for name, value in logits.items()
+            },
+            "halt_logit": (halt, FLOAT, [None]),
+            "steps": (steps, INT32, [None]),
+            "active": (active, BOOL, [None]),
+        }
+
+    def _loop_body(
+        self, body: GraphBuilder, x: str, was: dict[str, str], threshold: str, *, nested: bool
+    ) -> dict[str, str]:
+        """One step of the Loop: what is carried on, and whether there is a next one."""
+        y, z = self._step(body, x, was["y"], was["z"], nested=nested)
+        read = self._readout(body, y)
+        new_halt = read.pop("halt_logit")
+        # A halted example's state runs on, unseen: freezing what is read of it is cheaper.
+        still = was["active"]
+        still_cells = body.op("Unsqueeze", still, self._cell_axes(body), name="active_cells")
+        now = {
+            "y": y,
+            "z": z,
+            **{
+                name: body.op("Where", still_cells, value, was[name], name=f"{name}_kept")
+                for name, value in read.items()
+            },
+            "halt_logit": body.op("Where", still, new_halt, was["halt_logit"], name="halt_kept"),
+        }
+        counted = body.op("Cast", still, name="active_count", to=INT32)
+        now["steps"] = body.op("Add", was["steps"], counted, name="steps_after")
+        probability = body.op("Sigmoid", new_halt, name="halt_probability")
+        halts = body.op("Greater", probability, threshold, name="halts")
+        goes_on = body.op("Not", halts, name="goes_on")
+        now["active"] = body.op("And", still, goes_on, name="active_after")
+        left = body.op("Cast", now["active"], name="active_left", to=INT32)
+        most = body.reduce("ReduceMax", left, [0], keepdims=False, name="any_left")
+        body.output(body.op("Cast", most, name="go_on_after", to=BOOL), BOOL, [])
+        return now
+
+    def _cell_axes(self, g: GraphBuilder) -> str:
+        """Axes of the cells and of what is said of each."""
+        return g.ints("cell_axes", *range(1, len(self.cells) + 2))
 
     # --- their parts ------------------------------------------------------------------------
 
@@ -319,12 +310,6 @@ class _ModelGraph:
         if len(self.weights[f"{name}_init"].shape) != 1:
             raise ExportError(f"{name}_init must be a vector")
         return stored
-
-    def _inside(self, g: GraphBuilder, state: str) -> str:
-        """A state from outside in the network's own shape."""
-        if self.network.shape == self.config.state_shape:
-            return state
-        return g.reshape(state, -1, *self.network.shape, name=f"{state}_shaped")
 
     def _step(
         self, g: GraphBuilder, x: str, y: str, z: str, *, nested: bool = False
@@ -350,7 +335,7 @@ class _ModelGraph:
 
     def _nested_step(self, g: GraphBuilder, x: str, y: str, z: str) -> tuple[str, str]:
         """The same as a Loop over T whose body holds a Loop over n."""
-        shape: list[int | str | None] = [None, *self.network.shape]
+        shape: list[Dim] = [None, *self.network.shape]
         true = g.constant("true", np.array(True))
 
         def body_of(parent: GraphBuilder, name: str, states: tuple[str, ...]) -> list[str]:
@@ -380,9 +365,12 @@ class _ModelGraph:
         y_last, z_last = g.loop(trips, true, [y, z], high, ["y", "z"])
         return y_last, z_last
 
-    def _readout(self, g: GraphBuilder, y: str) -> tuple[str, str]:
+    def _readout(self, g: GraphBuilder, y: str) -> dict[str, str]:
+        """Logits, those of further heads, and the halting logit, by the names of the outputs."""
         with g.scope("readout"):
-            return self.network.readout(g, y)
+            logits, halt = self.network.readout(g, y)
+            heads = self.network.auxiliary(g, y, list(self.heads))
+        return {"logits": logits, **heads, "halt_logit": halt}
 
     def _answer(self, logits: str) -> None:
         """Add the output ``answer``: the best token a cell, with givens kept."""
@@ -398,29 +386,44 @@ class _ModelGraph:
                 table = g.constant("is_given", is_given)
                 given = g.op("Gather", table, self.tokens, name="given", axis=0)
                 best = g.op("Where", given, self.tokens, best, name="with_givens")
-        g.output(best, INT32, [self.batch, config.seq_len], name="answer")
+        g.output(best, INT32, [self.batch, *self.cells], name="answer")
 
-    def _outputs(self, logits: str, halt: str) -> None:
-        shape = [self.batch, self.config.seq_len, self.config.outputs]
-        self.g.output(logits, FLOAT, shape, name="logits")
-        self.g.output(halt, FLOAT, [self.batch], name="halt_logit")
+    def _outputs(self, read: Mapping[str, str]) -> None:
+        cells = [self.batch, *self.cells]
+        self.g.output(read["logits"], FLOAT, [*cells, self.config.outputs], name="logits")
+        self.g.output(read["halt_logit"], FLOAT, [self.batch], name="halt_logit")
+        for name, width in self.heads.items():
+            self.g.output(read[name], FLOAT, [*cells, width], name=name)
 
 
-def weights_sha256(weights: Mapping[str, Array]) -> str:
-    """Checksum of a state dict: names and float32 bytes, in sorted order of names."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(weights[name], np.float32).tobytes())
-    return digest.hexdigest()
+#: Names of inputs, outputs and values that no head may have.
+_INPUTS = ("tokens", "puzzle_identifiers", "y", "z", "max_steps", "halt_threshold")
+_OUTPUTS = ("next_y", "next_z", "logits", "halt_logit", "answer", "steps", "active")
+
+
+def _checked_heads(config: ModelConfig, names: tuple[str, ...]) -> dict[str, int]:
+    """The widths of the heads that are asked for.
+
+    Raises
+    ------
+    ExportError
+        If the model has no such head, or one is called as an input or output is.
+    """
+    for name in names:
+        if name not in config.heads:
+            there = ", ".join(config.heads) or "none"
+            raise ExportError(f"the model has no head named {name!r} (there are: {there})")
+        if name in (*_INPUTS, *_OUTPUTS):
+            raise ExportError(f"a head named {name!r} can't be an output beside the graph's own")
+    return {name: config.heads[name] for name in names}
 
 
 def _metadata(
-    spec: ModelSpec, weights: Mapping[str, Array], mode: Mode, precision: Precision
+    spec: ModelSpec, weights: Mapping[str, Array], options: ExportOptions
 ) -> dict[str, str]:
-    return {
+    metadata = {
         "trm_format": GRAPH_FORMAT,
-        "trm_mode": mode,
+        "trm_mode": options.mode,
         "trm_spec": spec.to_json(),
         "trm_sdk_version": sdk_version(),
         "domain": spec.domain,
@@ -430,5 +433,22 @@ def _metadata(
         "L_cycles": str(spec.model.L_cycles),
         "L_layers": str(spec.model.L_layers),
         "weights_sha256": weights_sha256(weights),
-        "precision": precision,
+        "precision": options.precision,
     }
+    description = domain_description(spec)
+    if description is not None:
+        metadata["domain_description"] = description
+    return metadata
+
+
+def domain_description(spec: ModelSpec) -> str | None:
+    """Return what a host in another language needs of the domain, as JSON.
+
+    None where no domain of that name is registered: a graph does without it.
+    """
+    try:
+        domain = get_domain(spec.domain)
+    except InvalidInputError:
+        return None
+    text: str = json.dumps(domain.describe(), ensure_ascii=False, separators=(",", ":"))
+    return text

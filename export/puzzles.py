@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from export.builder import Array
 from export.errors import ExportError
 from trm_sdk.domains import Domain, get_domain
-from trm_sdk.domains.data import HELD_OUT_SEED, Examples
+from trm_sdk.domains.data import HELD_OUT_SEED, Encoded, Examples
 from trm_sdk.files import read_tasks
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.task import Task
 
 #: Seed of the puzzles that calibrate: not that of the held-out set that judges.
 CALIBRATION_SEED = 0xCA11B
 
 
-def read_puzzles(path: str | os.PathLike[str], spec: ModelSpec, limit: int = 20) -> Array:
-    """The first puzzles of a file, encoded by the model's domain: int32 of shape (puzzles, N).
+class Puzzles(NamedTuple):
+    """Puzzles on boards of one shape, as a graph takes them.
+
+    Attributes
+    ----------
+    tokens : int32 array of shape (puzzles, N)
+        Or (puzzles, rows, columns), for models of any size.
+    identifiers : int32 array of shape (puzzles,), or None
+        Rows of the puzzle embedding; None: all 0.
+    """
+
+    tokens: Array
+    identifiers: Array | None = None
+
+    def rows_of_embedding(self) -> Array:
+        """Return `identifiers`, as an array."""
+        if self.identifiers is None:
+            return np.zeros(len(self.tokens), np.int32)
+        return self.identifiers
+
+
+def as_graph_takes(spec: ModelSpec, examples: Examples) -> Puzzles:
+    """Return the inputs of a graph for examples."""
+    shape = spec.model.token_shape_of(examples.shape)
+    tokens = examples.tokens.reshape(len(examples.tokens), *shape)
+    return Puzzles(tokens.astype(np.int32), examples.identifiers)
+
+
+def read_puzzles(path: str | os.PathLike[str], spec: ModelSpec, limit: int = 20) -> list[Puzzles]:
+    """Return the first puzzles of a file, encoded by the model's domain, by shape of board.
 
     Parameters
     ----------
@@ -32,75 +63,80 @@ def read_puzzles(path: str | os.PathLike[str], spec: ModelSpec, limit: int = 20)
     ExportError
         If the file can't be read, or has no puzzle.
     TRMError
-        If the domain is not registered, or a puzzle is none.
+        If the domain is not registered, or a puzzle is not valid.
     """
-    tokens = []
-    try:
-        domain = get_domain(spec.domain)
-        with Path(path).open(encoding="utf-8", errors="surrogateescape") as lines:
-            for task in islice(read_tasks(lines, domain, os.fspath(path)), limit):
-                if isinstance(task, Exception):
-                    raise task
-                tokens.append(domain.encode(task).tokens)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"{os.fspath(path)} can't be read: {error}") from None
-    if not tokens:
+    domain = get_domain(spec.domain)
+    encoded: dict[tuple[int, int], list[Encoded]] = {}
+    for task in islice(_tasks(path, domain), limit):
+        one = domain.encode(task)
+        encoded.setdefault(one.shape, []).append(one)
+    if not encoded:
         raise ExportError(f"{os.fspath(path)} has no puzzle")
-    return np.stack(tokens).astype(np.int32)
+    return [
+        Puzzles(
+            np.stack([one.tokens.reshape(spec.model.token_shape_of(shape)) for one in some]),
+            np.array([one.identifier for one in some], np.int32),
+        )
+        for shape, some in encoded.items()
+    ]
 
 
-def read_answered(path: str | os.PathLike[str], domain: Domain, limit: int) -> tuple[Array, Array]:
-    """Encoded puzzles and their answers, each int32 of shape (puzzles, N).
+def read_answered(path: str | os.PathLike[str], domain: Domain, limit: int) -> Examples:
+    """Return the first puzzles of a file that have answers.
 
     Raises
     ------
     ExportError
         If the file can't be read, or has no puzzle with an answer.
+    InvalidInputError
+        If a puzzle is not valid, or boards differ in shape.
+    """
+    answered = (task for task in _tasks(path, domain) if task.answers is not None)
+    tasks = list(islice(answered, limit))
+    if not tasks:
+        raise ExportError(f"{os.fspath(path)} has no puzzle with an answer")
+    return domain.encode_examples(tasks)
+
+
+def _tasks(path: str | os.PathLike[str], domain: Domain) -> Iterator[Task]:
+    """The tasks of a file.
+
+    Raises
+    ------
+    ExportError
+        If it can't be read.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        with Path(path).open(encoding="utf-8", errors="surrogateescape") as lines:
+            found: Iterable[Task | Exception] = read_tasks(lines, domain, os.fspath(path))
+            for task in found:
+                if isinstance(task, Exception):
+                    raise task
+                yield task
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{os.fspath(path)} can't be read: {error}") from None
-    tokens, answers = [], []
-    for task in read_tasks(lines, domain, os.fspath(path)):
-        if isinstance(task, Exception):
-            raise task
-        if task.answers is None:
-            continue
-        tokens.append(domain.encode(task).tokens)
-        answers.append(domain.encode_grid(task.answers[0]))
-        if len(tokens) == limit:
-            break
-    if not tokens:
-        raise ExportError(f"{os.fspath(path)} has no puzzle with an answer")
-    return np.stack(tokens).astype(np.int32), np.stack(answers).astype(np.int32)
 
 
-def held_out(spec: ModelSpec, n: int) -> tuple[Array, Array]:
-    """Return generated puzzles that no training run draws, and their answers.
-
-    Returns
-    -------
-    tokens, answers : int32 arrays of shape (n, N)
+def held_out(spec: ModelSpec, n: int) -> Examples:
+    """Return generated puzzles that no training run draws, with their answers.
 
     Raises
     ------
     ExportError
         If the domain makes no puzzles, or its generator needs a package that is not installed.
     """
-    examples = _generated(spec, n, HELD_OUT_SEED)
-    return examples.tokens, examples.answers
+    return _generated(spec, n, HELD_OUT_SEED)
 
 
-def calibration(spec: ModelSpec, n: int) -> Array:
-    """Return generated puzzles, others than the held-out ones: int32 of shape (n, N).
+def calibration(spec: ModelSpec, n: int) -> list[Puzzles]:
+    """Return generated puzzles, others than the held-out ones.
 
     Raises
     ------
     ExportError
         As `held_out`.
     """
-    return _generated(spec, n, CALIBRATION_SEED).tokens
+    return [as_graph_takes(spec, _generated(spec, n, CALIBRATION_SEED))]
 
 
 def _generated(spec: ModelSpec, n: int, seed: int) -> Examples:

@@ -166,7 +166,7 @@ def form_of(name: str, inputs: int, precision: Precision) -> Precision:
     inputs : int
         Of the layer.
     """
-    if precision == "fp32":
+    if precision == "fp32" or ".taps." in name:  # depthwise kernels: a few numbers a channel
         return "fp32"
     if precision == "fp16" or is_head(name):
         return "fp16"
@@ -194,7 +194,7 @@ def alike(
 
 def is_head(name: str) -> bool:
     """Whether a weight belongs to the readout."""
-    return name.removeprefix("network.").startswith(("lm_head.", "q_head."))
+    return name.removeprefix("network.").startswith(("lm_head.", "q_head.", "heads."))
 
 
 def rounded_weights(weights: Mapping[str, Array], precision: Precision) -> dict[str, Array]:

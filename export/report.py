@@ -25,11 +25,13 @@ from export.exporter import (
     ranges_for,
     state_arrays,
 )
-from export.graph import Mode, build_graph
-from export.puzzles import held_out, read_answered
+from export.graph import build_graph
+from export.options import Mode
+from export.puzzles import as_graph_takes, held_out, read_answered
 from export.quantize import PRECISIONS, Precision
-from export.verify import run_session, session
+from export.sessions import run_session, session
 from trm_sdk.domains import get_domain
+from trm_sdk.domains.data import Examples
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.onnx import SMALL_GRAPH
@@ -88,8 +90,8 @@ def compare(
     Parameters
     ----------
     puzzles : path, optional
-        A CSV file with the columns ``question`` and ``answer``; default generated minimal puzzles
-        that no training run draws, for Sudoku alone.
+        A CSV file with the columns ``question`` and ``answer``; default generated puzzles that no
+        training run draws, where the domain can make any.
     limit : int
         So many puzzles, at most.
     max_steps : int, optional
@@ -110,9 +112,9 @@ def compare(
     check_seconds(seconds)
     spec, model = load_source(source)
     if puzzles is None:
-        tokens, answers = held_out(spec, limit)
+        examples = held_out(spec, limit)
     else:
-        tokens, answers = read_answered(puzzles, get_domain(spec.domain), limit)
+        examples = read_answered(puzzles, get_domain(spec.domain), limit)
     steps = max_steps or spec.solve.max_steps
     graphs = Graphs.of(spec, model, calibration)
     sizes = graphs.sizes(steps)
@@ -124,8 +126,8 @@ def compare(
             size_ratio={
                 mode: size / graphs.parameter_bytes for mode, size in sizes[precision].items()
             },
-            solved=graphs.solved(precision, tokens, answers, steps),
-            puzzles=len(tokens),
+            solved=graphs.solved(precision, examples, steps),
+            puzzles=len(examples.tokens),
             steps=steps,
             milliseconds=times[precision],
             threads=threads,
@@ -172,7 +174,7 @@ class Graphs:
         return 4 * sum(array.size for array in self.weights.values())
 
     def build(self, precision: str, mode: Mode, max_steps: int | None = None) -> onnx.ModelProto:
-        """One of them; `max_steps` is heeded for ``unroll``."""
+        """One of them; `max_steps` is for ``unroll`` alone."""
         return build_graph(
             self.spec,
             self.weights,
@@ -191,21 +193,19 @@ class Graphs:
             for precision in PRECISIONS
         }
 
-    def solved(self, precision: str, tokens: Array, answers: Array, steps: int) -> float:
-        """Share of puzzles that a precision's ``loop`` graph answers exactly after so many steps.
-
-        Parameters
-        ----------
-        tokens, answers : int32 arrays of shape (puzzles, N)
-        """
+    def solved(self, precision: str, examples: Examples, steps: int) -> float:
+        """Return the share that a precision's ``loop`` graph answers exactly after `steps`."""
         graph = self.build(precision, "loop")
         run = session(graph)
         right = 0
-        for start in range(0, len(tokens), _BATCH):
-            part = tokens[start : start + _BATCH]
-            (found,) = run_session(run, feeds(graph, len(part), steps, part), ["answer"])
-            right += int((found == answers[start : start + _BATCH]).all(1).sum())
-        return right / len(tokens)
+        for start in range(0, len(examples.tokens), _BATCH):
+            part = examples.rows(slice(start, start + _BATCH))
+            tokens, identifiers = as_graph_takes(self.spec, part)
+            inputs = feeds(graph, len(tokens), steps, tokens, identifiers=identifiers)
+            (found,) = run_session(run, inputs, ["answer"])
+            same = found.reshape(part.answers.shape) == part.answers
+            right += int((same | ~part.mask).all(1).sum())
+        return right / len(examples.tokens)
 
     def times(
         self,

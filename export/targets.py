@@ -17,8 +17,10 @@ from onnx.inliner import inline_local_functions
 from export.bench import feeds
 from export.errors import ExportError
 from export.exporter import output_path
+from export.graph_file import fixed_batch, load_graph, metadata
 from export.quantize import ROUNDS_ACTIVATIONS
-from export.verify import TOLERANCE, fixed_batch, load_graph, metadata, run_session, session
+from export.sessions import run_session, session
+from export.verify import TOLERANCE
 from trm_sdk.errors import MissingDependencyError
 from trm_sdk.runtimes.ort import import_onnxruntime
 

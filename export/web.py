@@ -1,7 +1,10 @@
-"""export_web: a folder that runs a model in a browser: graph, ES module, for Sudoku a page."""
+"""export_web: a folder that runs a model in a browser: graph, ES module, page."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import inspect
 import json
 import os
 import re
@@ -16,7 +19,10 @@ import torch
 
 from export.errors import ExportError
 from export.exporter import export_onnx, output_path
-from export.verify import fixed_batch, load_graph, metadata
+from export.graph_file import fixed_batch, load_graph, metadata
+from trm_sdk.domains import Domain, get_domain
+from trm_sdk.domains.vocabulary import line_of
+from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec
@@ -35,8 +41,13 @@ RUNTIME_FILES = (
 )
 #: Addresses that may stand in a page's script, and have a file's name added to them.
 _ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
-_SOLVER_FILES = ("trm.js", "package.json", "README.md")
-_PAGE_FILES = ("index.html", "style.css", "app.js", "board.js")
+_SOLVER_FILES = ("trm.js", "puzzle.js", "loading.js", "package.json", "README.md")
+_PAGE_FILES = ("index.html", "style.css", "app.js", "board.js", "board.css")
+#: What a domain's own rules are called in its folder, and in the exported one.
+DOMAIN_RULES, WEB_RULES = "web.js", "domain.js"
+#: Puzzles that are generated to choose from, where the domain shows none of its own.
+_EXAMPLES = 3
+_EXAMPLES_SEED = 0xEA5E1
 
 
 @dataclass(frozen=True)
@@ -48,8 +59,6 @@ class WebReport:
     path : Path
         The folder.
     domain : str
-    page : bool
-        Whether there is a page; without one the folder holds model and module alone.
     runtime : str
         Where the page loads onnxruntime-web from.
     files : dict of str to int
@@ -58,15 +67,12 @@ class WebReport:
 
     path: Path
     domain: str
-    page: bool
     runtime: str
     files: dict[str, int]
 
     @property
     def next_steps(self) -> str:
         """What a person does with the folder now."""
-        if not self.page:
-            return f"No page: it shows Sudoku, and this model is of {self.domain}. See README.md."
         install = "" if self.runtime != DEFAULT_RUNTIME else "npm install && "
         return f"Open it: cd {self.path} && {install}python3 -m http.server 8000"
 
@@ -93,8 +99,8 @@ def export_web(
     Raises
     ------
     ExportError
-        If the folder can't be written, `runtime` lacks a file or is no plain URL, or the graph is
-        of another mode or has a fixed batch.
+        If the folder can't be written, `runtime` lacks a file or is not a plain URL, or the graph
+        is of another mode or has a fixed batch.
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
     """
@@ -120,17 +126,23 @@ def export_web(
         raise ExportError(f"{folder} can't be made: {error.strerror}") from None
     graph = _write_graph(found, ready, folder / "model.onnx")
     spec = ModelSpec.from_json(metadata(graph)["trm_spec"], folder / "model.onnx")
-    description = describe(graph, spec, (folder / "model.onnx").stat().st_size)
-    page = spec.domain.startswith("sudoku")
+    domain = _domain_of(spec)
+    rules = None if domain is None else _rules_of(domain)
+    description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
+    if rules is not None:
+        description["rules"] = WEB_RULES
+    names = [*_SOLVER_FILES, *_PAGE_FILES]
     try:
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (folder / "model.json").write_text(text, encoding="utf-8")
-        names = _SOLVER_FILES + (_PAGE_FILES if page else ())
         for name in names:
             content = (files("export") / "web_assets" / name).read_text(encoding="utf-8")
             if name == "index.html":
-                content = content.replace(DEFAULT_RUNTIME, address)
+                content = _page(content, address)
             (folder / name).write_text(content, encoding="utf-8")
+        if rules is not None:
+            shutil.copyfile(rules, folder / WEB_RULES)
+            names.append(WEB_RULES)
         if own_runtime is not None:
             (folder / "ort").mkdir(exist_ok=True)
             for name in RUNTIME_FILES:
@@ -144,20 +156,24 @@ def export_web(
     return WebReport(
         path=folder,
         domain=spec.domain,
-        page=page,
         runtime=address,
         files={name: (folder / name).stat().st_size for name in written},
     )
 
 
-def describe(graph: onnx.ModelProto, spec: ModelSpec, size: int) -> dict[str, Any]:
+def describe(
+    graph: onnx.ModelProto, spec: ModelSpec, size: int, domain: Domain | None
+) -> dict[str, Any]:
     """What ``model.json`` says: enough to run the graph without reading its metadata.
 
-    The structure is left out: it is built into the graph, and is most of the description.
+    The structure is left out: it is built into the graph.
     """
     facts = metadata(graph)
     with torch.device("meta"):  # shapes alone: a quantised graph no longer shows its parameters
         parameters = sum(weight.numel() for weight in TRM(spec.model).parameters())
+    about = facts.get("domain_description")
+    if domain is not None:  # newer than what was written into the graph
+        about = json.dumps(domain.describe())
     return {
         "format": WEB_FORMAT,
         "model": "model.onnx",
@@ -166,7 +182,68 @@ def describe(graph: onnx.ModelProto, spec: ModelSpec, size: int) -> dict[str, An
         "precision": facts["precision"],
         "weights_sha256": facts["weights_sha256"],
         "spec": json.loads(spec.model_dump_json(exclude={"model": {"structure"}, "notes": True})),
+        **({} if about is None else {"domain": json.loads(about)}),
+        "examples": [] if domain is None else _examples(domain),
     }
+
+
+def _domain_of(spec: ModelSpec) -> Domain | None:
+    """The model's domain, where it is registered: a page can do without."""
+    try:
+        return get_domain(spec.domain)
+    except InvalidInputError:
+        return None
+
+
+def _rules_of(domain: Domain) -> Path | None:
+    """The module that a domain brings for JavaScript, beside the one in Python."""
+    try:
+        path = Path(inspect.getfile(type(domain))).parent / DOMAIN_RULES
+    except (OSError, TypeError):  # made at a prompt
+        return None
+    return path if path.is_file() else None
+
+
+def _examples(domain: Domain) -> list[tuple[str, str]]:
+    """Names and texts of puzzles to choose from: those a domain shows, or generated ones."""
+    if domain.showcase:
+        return list(domain.showcase)
+    if not domain.has_generator:
+        return []
+    try:
+        made = domain.examples(_EXAMPLES, _EXAMPLES_SEED)
+    except (ImportError, TRMError):  # as without numba
+        return []
+    boards = [domain.decode(tokens, made.shape) for tokens in made.tokens]
+    texts = [
+        domain.to_line(board)
+        if board.shape == domain.shape
+        else "\n".join(line_of(domain.vocabulary.symbols, row) for row in board)
+        for board in boards
+    ]
+    return [(f"Puzzle {number}", text) for number, text in enumerate(texts, start=1)]
+
+
+def _page(html: str, address: str) -> str:
+    """The page, with onnxruntime-web's address and a policy of what may run in it."""
+    html = html.replace(DEFAULT_RUNTIME, address)
+    origin = re.match(r"https?://[^/]+", address)
+    also = f" {origin[0]}" if origin else ""
+    hashes = [
+        "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
+        for script in re.findall(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", html, re.DOTALL)
+    ]
+    policy = {
+        "default-src": "'none'",
+        "script-src": f"'self' 'wasm-unsafe-eval' {' '.join(hashes)}{also}",
+        "worker-src": "'self' blob:",
+        "connect-src": f"'self'{also}",
+        "style-src": "'self'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return html.replace("@policy@", "; ".join(f"{name} {value}" for name, value in policy.items()))
 
 
 def _check_runtime(folder: Path) -> None:

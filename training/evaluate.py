@@ -12,6 +12,7 @@ from training.distributed import World
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.model.recursion import TRM, State
+from trm_sdk.model.supervision import Puzzles
 
 #: Rows evaluated at once: small batches stay in a CPU's cache and are several times faster.
 CPU_BATCH = 8
@@ -24,7 +25,7 @@ class Accuracy(NamedTuple):
     Attributes
     ----------
     last : float array (steps,)
-        The whole answer is right at this step.
+        The whole answer is right at this step, but for cells that are padding.
     verified : float array (steps,)
         The rules confirmed an answer at this step or before: what a `Solver` gets in one attempt.
     halting : float
@@ -61,6 +62,7 @@ def evaluate(
     """
     world = world or World()
     device = next(model.parameters()).device
+    board = examples.shape if model.config.any_size else None
     size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
     exact = np.zeros((steps, len(examples.tokens)), dtype=bool)
     verified = np.zeros_like(exact)
@@ -69,19 +71,20 @@ def evaluate(
     # Batches are dealt out in turn; a process's result is zero where another one works.
     for start in range(world.rank * size, len(examples.tokens), size * world.size):
         rows = slice(start, start + size)
-        tokens = torch.from_numpy(examples.tokens[rows]).to(device)
-        x = model.network.embed(tokens, None)
-        state: State = model.initial_state(len(tokens))
+        some = examples.rows(rows)
+        puzzles = Puzzles.of(some, model.config, device=device)
+        x = model.network.embed(puzzles.tokens, puzzles.identifiers)
+        state: State = model.initial_state(len(some.tokens), board)
         for step in range(steps):
             state = model.recurse(x, state)
             logits, halt_logit = model.network.readout(state.y)
-            answers = model.answer(tokens, logits).cpu().numpy()
-            exact[step, rows] = (answers == examples.answers[rows]).all(1)
+            answers = model.answer(puzzles.tokens, logits).flatten(1).cpu().numpy()
+            exact[step, rows] = ((answers == some.answers) | ~some.mask).all(1)
             verdict = exact[step, rows]
             if domain.has_rules:
-                verdict = domain.verify_tokens(examples.tokens[rows], answers, examples.shape)
+                verdict = domain.verify_tokens(some.tokens, answers, examples.shape)
             verified[step, rows] = verdict | verified[max(step - 1, 0), rows]
-            settled = verified[step - 1, rows] if step else np.zeros(len(tokens), dtype=bool)
+            settled = verified[step - 1, rows] if step else np.zeros(len(some.tokens), dtype=bool)
             kept[rows] = np.where(settled[:, None], kept[rows], answers)
         halting[rows] = (halt_logit.cpu().numpy() > 0) == exact[-1, rows]
     exact, verified, halting, kept = (
@@ -91,3 +94,13 @@ def evaluate(
     return Accuracy(
         exact.mean(1), verified.mean(1), float(halting.mean()), kept, verified[-1].astype(bool)
     )
+
+
+def summary(accuracies: dict[str, Accuracy]) -> dict[str, float]:
+    """Three figures a set."""
+    result: dict[str, float] = {}
+    for name, accuracy in accuracies.items():
+        result[f"{name}/last"] = round(float(accuracy.last[-1]), 4)
+        result[f"{name}/verified"] = round(float(accuracy.verified[-1]), 4)
+        result[f"{name}/halting"] = round(accuracy.halting, 4)
+    return result

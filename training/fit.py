@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -12,114 +11,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from training import cost, machine, report, state
 from training.distributed import World
-from training.evaluate import Accuracy, evaluate
-from training.objective import Outcome
-from training.optim import rate, set_rate
+from training.evaluate import Accuracy, evaluate, summary
+from training.journal import Journal
+from training.meter import Meter
 from training.recipe import Recipe, load_recipe
 from training.run import Run, open_run
+from training.step import StepFigures, train_step
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains import get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.cost import work
-from trm_sdk.model.recursion import TRM, State
+from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import save_model
 from trm_sdk.runtimes.torch import choose_device
 
-#: A line of JSON an evaluation, in the folder of a run.
-LOG = "log.jsonl"
-
-__all__ = ["Run", "fit", "main", "measure", "open_run", "seconds", "train_step"]
-
-
-def train_step(run: Run) -> tuple[float, float, float]:
-    """One optimiser step.
-
-    ``deep``: every slot moves on by `grad_steps` supervision steps. ``last-step``: every slot runs
-    its new puzzle from the first state on, and only the last `grad_steps` are differentiated.
-
-    Returns
-    -------
-    loss : float
-        Mean over the slots.
-    cells : float
-        Share of supervised cells that are right.
-    norm : float
-        Gradient norm before clipping.
-    """
-    recipe, carry, world, supervision = run.recipe, run.carry, run.world, run.supervision
-    objective = recipe.objective
-    run.set_depth()
-    set_rate(run.optimizers, rate(recipe.optimizer, run.step, recipe.steps))
-    history = carry.history()
-    supervision.grad_cycles = objective.grad_cycles + carry.extra_cycle()
-    device = carry.y.device
-    noise = torch.empty(0, device=device)
-    if objective.noise:
-        shape = (objective.grad_steps, recipe.batch_size, *carry.y.shape[1:])
-        noise = torch.randn(shape, generator=run.noise, device=device) * objective.noise
-        noise = noise[:, carry.mine]
-    tokens, answers, fresh = (
-        rows[carry.mine] for rows in (carry.tokens, carry.answers, carry.fresh)
-    )
-    size = min(recipe.micro_batch or recipe.batch_size, len(tokens))
-    outcomes: list[Outcome] = []
-    for start in range(0, len(tokens), size):
-        rows = slice(start, start + size)
-        started, at = fresh[rows], State(carry.y[rows], carry.z[rows])
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            for _ in range(history):
-                at = supervision.settle(tokens[rows], *at, started)
-                started = torch.zeros_like(started)
-            some = noise[:, rows] if objective.noise else noise
-            outcome: Outcome = supervision(tokens[rows], answers[rows], *at, started, some)
-        torch.autograd.backward(outcome.loss / recipe.batch_size)
-        outcomes.append(outcome._replace(loss=outcome.loss.detach()))
-    parameters = list(run.model.parameters())
-    world.sum_gradients(parameters)
-    # Without a bound the norm is still worth knowing.
-    clip = math.inf if recipe.optimizer.clip is None else recipe.optimizer.clip
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
-    for optimizer in run.optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    run.ema.update(run.model, run.step)
-    whole = _join(outcomes)
-    carry.advance(whole, run.step / recipe.steps)
-    run.step += 1
-    sums = world.sum(torch.stack((whole.loss.float(), whole.cells_right.sum()))).tolist()
-    return sums[0] / recipe.batch_size, sums[1] / recipe.batch_size, float(norm)
-
-
-def _join(outcomes: list[Outcome]) -> Outcome:
-    if len(outcomes) == 1:
-        return outcomes[0]
-    return Outcome(
-        torch.stack([one.loss for one in outcomes]).sum(),
-        type(outcomes[0].state)(
-            torch.cat([one.state.y for one in outcomes]),
-            torch.cat([one.state.z for one in outcomes]),
-        ),
-        torch.cat([one.solved for one in outcomes]),
-        torch.cat([one.halt_logit for one in outcomes]),
-        torch.cat([one.cells_right for one in outcomes]),
-    )
+__all__ = ["fit", "main", "measure", "measure_sets", "seconds"]
 
 
 def fit(run: Run, out: Path, console: Console, time_budget: float | None = None) -> bool:
@@ -139,142 +52,90 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
     bool
         True where the run is complete.
     """
-    recipe, world = run.recipe, run.world
+    recipe = run.recipe
     meter = Meter(run)
     if recipe.compile:
         machine.check_compiler(next(run.model.parameters()).device)
         run.supervision.compiled()
-    started = time.monotonic()
-    last_saved = last_evaluated = 0.0
-    before = run.seconds
-    if world.first:  # a killed run may have logged more than it saved
-        lines = [json.dumps(line) + "\n" for line in run.history]
-        (out / LOG).write_text("".join(lines), encoding="utf-8")
-    with (
-        _stopping() as stopped,
-        _progress(console) as progress,
-        report.Scalars(out if world.first else None, run.step) as scalars,
-    ):
-        task = progress.add_task(recipe.name, total=recipe.steps, completed=run.step, note="")
+    clock = _Clock(run)
+    with _stopping() as stopped, Journal(run, out, console) as journal:
         while run.step < recipe.steps:
-            new = train_step(run)
-            # One clock for all processes, so that all evaluate, save and stop at the same step.
-            elapsed, stop = world.agree(time.monotonic() - started, stopped())
-            # The weights are what this step's gradient has made of them: before they are saved.
-            if not all(map(math.isfinite, new)):
-                raise ConfigError(
-                    f"loss {new[0]}, gradient norm {new[2]} at step {run.step}: the run diverges; "
-                    f"lower optimizer.lr (now {recipe.optimizer.lr})"
-                )
-            run.averages = loss, cells, norm = _averaged(run.averages, new)
-            meter.count(elapsed)
-            run.seconds = before + elapsed
-            if run.step % 10 == 0:
-                solved = run.carry.finished_solved / max(run.carry.finished, 1)
-                progress.update(
-                    task,
-                    completed=run.step,
-                    note=f"loss {loss:.3f}  cells {cells:.0%}  solved {solved:.0%}  "
-                    f"{meter.rate:.0f}/s  {meter.utilisation:.0%} of peak",
-                )
-            over = stop or (time_budget is not None and elapsed > time_budget)
+            figures = train_step(run)
+            stop = clock.read(stopped())
+            _take_in(run, figures)
+            meter.count(clock.elapsed)
+            journal.tick(meter)
+            over = stop or (time_budget is not None and clock.elapsed > time_budget)
             ending = over or run.step == recipe.steps
-            if ending or elapsed - last_evaluated > recipe.evaluation.every:
-                solved = run.carry.finished_solved / max(run.carry.finished, 1)
-                run.carry.finished = run.carry.finished_solved = 0
-                line = {
-                    "step": run.step,
-                    "seconds": round(run.seconds, 1),
-                    "loss": round(loss, 4),
-                    "cells": round(cells, 4),
-                    "solved_in_training": round(solved, 4),
-                    "grad_norm": round(norm, 3),
-                    "learning_rate": run.optimizers[0].param_groups[0]["lr"],
-                    **meter.figures(),
-                    **measure(run, run.held_out),
-                }
-                run.history.append(line)
-                if world.first:
-                    with (out / LOG).open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(line) + "\n")
-                    scalars.add(line)
-                progress.console.print(_sentence(line), highlight=False, soft_wrap=True)
-                # Evaluation is no training: keep it out of the throughput.
-                last_evaluated, _ = world.agree(time.monotonic() - started, False)
-                meter.pause(last_evaluated)
-            if ending or elapsed - last_saved > recipe.checkpoint_every:
+            if ending or clock.evaluated.due(clock.elapsed, recipe.evaluation.every):
+                journal.add(measure(run, run.held_out), meter)
+                clock.read(False)  # evaluation is not training: keep it out of the throughput
+                meter.pause(clock.elapsed)
+                clock.evaluated.done(clock.elapsed)
+            if ending or clock.saved.due(clock.elapsed, recipe.checkpoint_every):
+                clock.saved.done(clock.elapsed)
                 run.save(out / state.LATEST)
-                last_saved = elapsed
             if over:
                 break
     return run.step >= recipe.steps
 
 
-def _averaged(
-    old: tuple[float, float, float] | None, new: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """Running averages over about fifty steps."""
-    if old is None:
-        return new
-    loss, cells, norm = (was + 0.02 * (value - was) for was, value in zip(old, new, strict=True))
-    return loss, cells, norm
+class _Clock:
+    """The run's time, the same in all processes, so that all evaluate, save and stop at one step.
 
-
-class Meter:
-    """Throughput, and the share of the machine's matrix-product peak that it stands for.
-
-    The peak is measured when made, on the device and in the precision of the run, with the number
-    of threads that it has; work is counted by `cost`. Steps that compile are left out.
+    Attributes
+    ----------
+    elapsed : float
+        Seconds since this process began to train.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        device = next(run.model.parameters()).device
-        self.peak = machine.matmul_peak(device, run.supervision.dtype, 0.1) * run.world.size
-        self.one = work(run.model.config)
-        self.skip = 3
-        self.puzzle_steps = self.work = 0.0
-        self.since = self.elapsed = 0.0
+        self.started, self.before = time.monotonic(), run.seconds
+        self.elapsed = 0.0
+        self.evaluated, self.saved = _Interval(), _Interval()
 
-    def count(self, elapsed: float) -> None:
-        """A step has ended at this time."""
-        self.elapsed = elapsed
-        if self.skip:
-            self.skip -= 1
-            self.since = elapsed
-            return
-        recipe, supervision = self.run.recipe, self.run.supervision
-        objective = recipe.objective
-        history = 0.0
-        if objective.scheme == "last-step":  # on average: the draws are not kept
-            history = (objective.min_steps + self.run.carry.max_steps) / 2 - objective.grad_steps
-        depth = (supervision.H_cycles, supervision.L_cycles)
-        self.work += cost.optimiser_step(recipe, self.one, depth, history)
-        self.puzzle_steps += recipe.batch_size * (objective.grad_steps + history)
+    def read(self, stop: bool) -> bool:
+        """Note the time, also in the run, and return whether any process was asked to stop."""
+        now = time.monotonic() - self.started
+        self.elapsed, stop = self.run.world.agree(now, stop)
+        self.run.seconds = self.before + self.elapsed
+        return stop
 
-    def pause(self, elapsed: float) -> None:
-        """Begin anew: what was done up to this time was no training."""
-        self.since = self.elapsed = elapsed
-        self.puzzle_steps = self.work = 0.0
 
-    @property
-    def rate(self) -> float:
-        """Supervision steps a second, counted a puzzle."""
-        return self.puzzle_steps / (self.elapsed - self.since) if self.puzzle_steps else math.nan
+class _Interval:
+    """Something that is done every so many seconds."""
 
-    @property
-    def utilisation(self) -> float:
-        """Model FLOPs over the measured peak, 0..1."""
-        return self.work / (self.elapsed - self.since) / self.peak if self.work else math.nan
+    def __init__(self) -> None:
+        self.last = 0.0
 
-    def figures(self) -> dict[str, float]:
-        """Both for the log; nothing before a step has been timed."""
-        if not self.puzzle_steps:
-            return {}
-        return {
-            "puzzle_steps_per_second": round(self.rate, 1),
-            "utilisation": round(self.utilisation, 4),
-        }
+    def due(self, elapsed: float, every: float) -> bool:
+        return elapsed - self.last > every
+
+    def done(self, elapsed: float) -> None:
+        self.last = elapsed
+
+
+def _take_in(run: Run, new: StepFigures) -> None:
+    """Update the running averages, over about fifty steps.
+
+    Raises
+    ------
+    ConfigError
+        If the run diverges: before what this step's gradient has made of the weights is saved.
+    """
+    if not all(map(math.isfinite, new)):
+        raise ConfigError(
+            f"loss {new.loss}, gradient norm {new.norm} at step {run.step}: the run diverges; "
+            f"lower optimizer.lr (now {run.recipe.optimizer.lr})"
+        )
+    if run.averages is None:
+        run.averages = (new.loss, new.cells, new.norm)
+    else:
+        loss, cells, norm = (
+            was + 0.02 * (value - was) for was, value in zip(run.averages, new, strict=True)
+        )
+        run.averages = loss, cells, norm
 
 
 def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
@@ -284,50 +145,11 @@ def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
 
 def measure_sets(run: Run, sets: dict[str, Examples]) -> dict[str, Accuracy]:
     """The same in full, a set at a time; the processes of a run share the work."""
-    model, domain = run.averaged_model(), get_domain(run.recipe.domain)
+    model, domain = run.averaged_model(), run.domain
     steps = run.recipe.evaluation.steps
     return {
         name: evaluate(model, examples, domain, steps, run.world) for name, examples in sets.items()
     }
-
-
-def summary(accuracies: dict[str, Accuracy]) -> dict[str, float]:
-    """Three figures a set."""
-    result: dict[str, float] = {}
-    for name, accuracy in accuracies.items():
-        result[f"{name}/last"] = round(float(accuracy.last[-1]), 4)
-        result[f"{name}/verified"] = round(float(accuracy.verified[-1]), 4)
-        result[f"{name}/halting"] = round(accuracy.halting, 4)
-    return result
-
-
-def _sentence(line: dict[str, Any]) -> str:
-    parts = [f"step {line['step']:>7,}  {line['seconds'] / 60:6.1f} min  loss {line['loss']:.4f}"]
-    for key, value in line.items():
-        if key.endswith("/last"):
-            name = key.removesuffix("/last")
-            on_the_way = line[name + "/verified"]
-            lost = "" if on_the_way == value else f" ({on_the_way:.1%} on the way)"
-            parts.append(f"{name} {value:.1%}{lost}")
-    if "puzzle_steps_per_second" in line:  # not after the first step, which compiles
-        parts.append(f"{line['puzzle_steps_per_second']:.0f} puzzle-steps/s")
-    return "  ".join(parts)
-
-
-def _progress(console: Console) -> Progress:
-    """A line that fits into 80 columns; a log that is no terminal gets the evaluations alone."""
-    wide = console.width >= 110
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        *((BarColumn(bar_width=20),) if wide else ()),
-        TaskProgressColumn(),
-        *((TimeElapsedColumn(),) if wide else ()),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}"),
-    )
-    return Progress(
-        *columns, console=console, refresh_per_second=2, disable=not console.is_terminal
-    )
 
 
 @contextmanager
@@ -444,18 +266,17 @@ def _train(
             highlight=False,
         )
         return
-    domain = get_domain(recipe.domain)
     accuracies = measure_sets(run, run.final_sets)
     if not world.first:
         return
     final = summary(accuracies)
-    spec = recipe.spec(domain)
+    spec = recipe.spec(run.domain)
     notes = {**spec.notes, "steps": run.step, "seconds": round(run.seconds), "accuracy": final}
     folder = save_model(out / "model", spec.model_copy(update={"notes": notes}), run.ema.weights)
     for name, value in final.items():
         console.print(f"{name:<24}{value:7.2%}", highlight=False)
     console.print(f"model in {folder}", highlight=False)
-    page = report.write(out, recipe, run.history, run.final_sets, accuracies, domain)
+    page = report.write(out, recipe, run.history, run.final_sets, accuracies, run.domain)
     console.print(f"report in {page}", highlight=False)
 
 

@@ -147,7 +147,8 @@ def write(
             _save(_boards(chosen, domain), pictures / f"{title.lower()}.png")
             lines += [f"## {title}", f"![{title.lower()} puzzles](report/{title.lower()}.png)", ""]
     lines += [
-        "Given values are black; the model's are green where right and red where wrong. "
+        "Given values are on grey; the model's are green where right and red where wrong, or "
+        "have a red dot where they fill their cell. "
         "A failed puzzle is shown with its last answer.",
         "",
     ]
@@ -227,8 +228,11 @@ def _by_givens(
 class _Board:
     """A puzzle, what was answered, and what is right, as tokens."""
 
-    def __init__(self, name: str, tokens: Any, answer: Any, right: Any) -> None:
-        self.name, self.tokens, self.answer, self.right = name, tokens, answer, right
+    def __init__(
+        self, name: str, shape: tuple[int, int], tokens: Any, answer: Any, right: Any
+    ) -> None:
+        self.name, self.shape = name, shape
+        self.tokens, self.answer, self.right = tokens, answer, right
 
 
 def _choose(
@@ -239,7 +243,12 @@ def _choose(
     for name, one in accuracies.items():
         rows: npt.NDArray[np.intp] = np.flatnonzero(one.confirmed == confirmed)[:_PICTURED]
         data = sets[name]
-        found.append([_Board(name, data.tokens[r], one.answers[r], data.answers[r]) for r in rows])
+        found.append(
+            [
+                _Board(name, data.shape, data.tokens[r], one.answers[r], data.answers[r])
+                for r in rows
+            ]
+        )
     turns = [
         board for turn in range(_PICTURED) for some in found for board in some[turn : turn + 1]
     ]
@@ -247,31 +256,21 @@ def _choose(
 
 
 def _boards(boards: Sequence[_Board], domain: Domain) -> Figure:
+    from trm_sdk.render.image import draw_picture
+
     figure, axes = _figure(len(boards), 3.6, 4.0)
-    rows, columns = domain.shape
-    box = getattr(domain, "box", None)
     for axis, board in zip(axes, boards, strict=True):
-        axis.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", xticks=[], yticks=[])
-        wrong = int((board.answer != board.right).sum())
+        right = board.answer == board.right
+        wrong = int((~right).sum())
         axis.set_title(
             f"{board.name}: {'right' if not wrong else f'{wrong} cells wrong'}", size=9, pad=6
         )
-        axis.spines[:].set_visible(True)
-        for row in range(rows + 1):
-            axis.axhline(row, color="black", lw=1.4 if box and row % box[0] == 0 else 0.3)
-        for column in range(columns + 1):
-            axis.axvline(column, color="black", lw=1.4 if box and column % box[1] == 0 else 0.3)
-        for cell in range(rows * columns):
-            given = domain.vocabulary.is_given[board.tokens[cell]]
-            right = board.answer[cell] == board.right[cell]
-            axis.text(
-                cell % columns + 0.5,
-                cell // columns + 0.53,
-                domain.vocabulary[board.answer[cell]].symbol,
-                ha="center",
-                va="center",
-                size=11,
-                color="black" if given else _GREEN if right else _RED,
-                weight="bold" if given or not right else "normal",
-            )
+        answer = domain.decode(board.answer, board.shape)
+        picture = domain.picture(
+            domain.decode_task(board.tokens, board.shape),
+            answer,
+            certainty=right.reshape(answer.shape),
+        )
+        axis.imshow(draw_picture(picture, max(8, 480 // max(answer.shape))))
+        axis.axis("off")
     return figure

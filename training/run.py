@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from training import state
 from training.data.mixture import during_the_run, make_held_out, make_stream
 from training.distributed import World
-from training.objective import Carry, Supervision
+from training.objective import Carry
 from training.optim import EMA, make_optimizers
-from training.recipe import Depth, Recipe, parse_recipe
-from trm_sdk.domains import get_domain
+from training.recipe import Recipe, parse_recipe
+from training.settings import Depth
+from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import CheckpointError, ConfigError, TRMError
 from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM
+from trm_sdk.model.supervision import Supervision
 from trm_sdk.persistence.checkpoint import build
 
 
@@ -28,6 +31,7 @@ class Run:
     """A training run in memory: everything that a checkpoint holds."""
 
     recipe: Recipe
+    domain: Domain
     model: TRM
     supervision: Supervision
     optimizers: list[torch.optim.Optimizer]
@@ -47,32 +51,34 @@ class Run:
     @classmethod
     def start(cls, recipe: Recipe, device: torch.device, world: World | None = None) -> Run:
         """A run at its first step; with a `World`, this process's part of it."""
-        run = cls._made(recipe, device, world, recipe.seed)
+        run = cls._made(recipe, device, world)
         run.carry.begin(0.0)
         return run
 
     @classmethod
     def _made(
-        cls, recipe: Recipe, device: torch.device, world: World | None, data_seed: int
+        cls, recipe: Recipe, device: torch.device, world: World | None, restarted: int = 0
     ) -> Run:
-        """A run whose slots are still empty."""
+        """A run whose slots are still empty; from step `restarted` on with new puzzles."""
         world = world or World()
         torch.manual_seed(recipe.seed)  # equal weights in every process
         domain = get_domain(recipe.domain)
         model = TRM(recipe.spec(domain).model).to(device)
         final_sets = make_held_out(recipe, domain)
-        stream = make_stream(recipe, domain, final_sets, data_seed)
-        noise = torch.Generator(device)
-        noise.manual_seed(recipe.seed)
+        slots, noises, data = np.random.SeedSequence((recipe.seed, restarted)).spawn(3)
+        stream = make_stream(recipe, domain, final_sets, data)
+        noise = _seeded(torch.Generator(device), noises)
         dtype = torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
         objective, settings = recipe.objective, recipe.optimizer
+        targets = domain.targets if objective.targets == "auto" else None
         return cls(
             recipe=recipe,
+            domain=domain,
             model=model,
-            supervision=Supervision(model, objective, dtype),
+            supervision=Supervision(model, objective.supervision(model.config.heads), dtype),
             optimizers=make_optimizers(model, settings),
             ema=EMA(model, settings.ema, warmup=settings.ema_warmup),
-            carry=Carry(model, objective, stream, recipe.batch_size, recipe.seed, world, dtype),
+            carry=Carry(model, objective, stream, recipe.batch_size, slots, world, dtype, targets),
             held_out=during_the_run(recipe, final_sets),
             final_sets=final_sets,
             noise=noise,
@@ -82,7 +88,7 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         """All of it, for `state.save`; to be called by every process together."""
         return {
-            "spec": self.recipe.spec().to_json(),
+            "spec": self.recipe.spec(self.domain).to_json(),
             "recipe": self.recipe.model_dump_json(),
             "step": self.step,
             "seconds": self.seconds,
@@ -118,7 +124,7 @@ class Run:
         if saved["noise"].shape == self.noise.get_state().shape:
             self.noise.set_state(saved["noise"])
         else:  # another kind of device, which draws in its own way
-            self.noise.manual_seed(self.recipe.seed + self.step)
+            _seeded(self.noise, np.random.SeedSequence((self.recipe.seed, self.step)))
         # Checkpoints of earlier versions have none.
         self.averages = saved.get("averages")
 
@@ -130,7 +136,7 @@ class Run:
 
     def averaged_model(self) -> TRM:
         """The model with its averaged weights, on the device of training."""
-        spec = self.recipe.spec()
+        spec = self.recipe.spec(self.domain)
         return build(spec, self.ema.weights, "the run").to(next(self.model.parameters()).device)
 
     def set_depth(self) -> None:
@@ -138,6 +144,11 @@ class Run:
         depth = depth_at(self.recipe, self.step)
         self.supervision.H_cycles, self.supervision.L_cycles = depth.H_cycles, depth.L_cycles
         self.carry.max_steps = depth.max_steps or self.recipe.objective.max_steps
+        self.carry.passes_per_step = self.supervision.passes_per_step
+
+
+def _seeded(generator: torch.Generator, seed: np.random.SeedSequence) -> torch.Generator:
+    return generator.manual_seed(int(seed.generate_state(1)[0]))
 
 
 def depth_at(recipe: Recipe, step: int) -> Depth:
@@ -194,7 +205,7 @@ def open_run(
         raise CheckpointError(f"{path} has no recipe or step that can be read: {error}") from None
     _check_same(there, recipe, path, new_data=new_data)
     # With new data other seeds than the run began with, or it would see its first puzzles again.
-    run = Run._made(recipe, device, world, recipe.seed + (step if new_data else 0))
+    run = Run._made(recipe, device, world, step if new_data else 0)
     try:
         run.load_state_dict(saved, new_data=new_data)
     except TRMError:
@@ -209,6 +220,9 @@ def open_run(
 def _check_same(there: Recipe, here: Recipe, path: Path, *, new_data: bool) -> None:
     """Refuse to go on with a recipe that the checkpoint's tensors don't fit, or mean no more."""
     before, now = _flat(there.model_dump()), _flat(here.model_dump())
+    if there.domain == here.domain:  # whether or not a recipe writes the generator's defaults out
+        domain = get_domain(here.domain)
+        before["data"], now["data"] = (one.canonical_data(domain) for one in (there, here))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) == now.get(key):
             continue
@@ -228,7 +242,7 @@ def _check_same(there: Recipe, here: Recipe, path: Path, *, new_data: bool) -> N
 
 
 #: Beside domain and model, what can't change within a run.
-_FIXED = ("objective.scheme", "objective.cells", "optimizer.name")
+_FIXED = ("objective.scheme", "objective.cells", "objective.targets", "optimizer.name")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

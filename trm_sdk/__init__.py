@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trm_sdk.options import SolveOptions
     from trm_sdk.persistence.hub import list_pretrained
     from trm_sdk.persistence.hub_client import push_to_hub
-    from trm_sdk.solution import Failure, Solution, Step
+    from trm_sdk.solution import Candidate, Failure, Solution, Step
     from trm_sdk.solver import Solver
     from trm_sdk.task import Task
 
@@ -40,6 +40,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AsyncSolver": "aio",
+    "Candidate": "solution",
     "CheckpointError": "errors",
     "ConfigError": "errors",
     "Domain": "domains.base",
@@ -68,6 +69,7 @@ _HOMES = {
 __all__ = [
     "AsyncSolver",
     "BoardDomain",
+    "Candidate",
     "CheckpointError",
     "ConfigError",
     "Domain",

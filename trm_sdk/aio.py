@@ -18,7 +18,8 @@ from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.search.attempts import check_options
-from trm_sdk.search.scheduler import Job, Search
+from trm_sdk.search.requests import Submission
+from trm_sdk.search.tasks import Search
 from trm_sdk.solution import Failure, Solution
 from trm_sdk.solver import Solver, check_puzzles
 from trm_sdk.task import Task
@@ -28,21 +29,20 @@ from trm_sdk.validation import checked_count
 _MAX_GATHER_SECONDS = 60.0
 
 
-class _Request:
-    """A puzzle on its way through the worker thread."""
+class _Call:
+    """A coroutine's puzzle on its way through the worker thread."""
 
-    __slots__ = ("cancelled", "future", "job", "loop", "options", "task")
+    __slots__ = ("cancelled", "future", "loop", "options", "task")
 
     def __init__(self, task: Task, options: SolveOptions) -> None:
         self.task = task
         self.options = options
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Solution] = self.loop.create_future()
-        self.job: Job | None = None
         self.cancelled = False
 
     def finish(self, solution: Solution | None, error: BaseException | None) -> None:
-        """Tell the waiting coroutine, from any thread."""
+        """Give the waiting coroutine its result, from any thread."""
         if isinstance(error, StopIteration):  # which no future takes
             error = RuntimeError(f"a domain or runtime raised {error!r}")
         with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
@@ -61,16 +61,17 @@ class _Request:
 class AsyncSolver:
     """Solves for many coroutines at once; requests share one continuously refilled batch.
 
-    A request joins the batch at the next step of the model, so none waits for another's puzzle to
-    be finished: the wait is at most one step (plus `gather_seconds` when the solver was idle), as
-    long as there is a free row. One thread runs the model; the event loop never blocks.
+    A request is admitted to the batch at the next step of the model, so none waits until another's
+    puzzle is finished: as long as there is a free slot, the wait is at most one step (plus
+    `gather_seconds` when the solver was idle). One thread runs the model; the event loop never
+    blocks. Boards of different shapes share the batch size.
 
     Parameters
     ----------
     solver : Solver
     batch_size : int, optional
-        Attempts that run at the same time. Default: twice what suits the model and the device
-        (`Runtime.batch_size`), so that requests seldom wait for a row.
+        Attempts in flight at a time. Default: twice what suits the model and the device
+        (`Runtime.batch_size`), so that requests seldom wait for a slot.
     gather_seconds : float
         How long an idle solver waits for further requests before it takes the first step.
         Default 0, at most 60.
@@ -101,7 +102,7 @@ class AsyncSolver:
         self._owns_solver = False
         self._batch_size = checked_count("batch_size", batch_size, MAX_BATCH)
         self._gather_seconds = gather_seconds
-        self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -120,8 +121,10 @@ class AsyncSolver:
         precision: Literal["float32", "bfloat16"] = "float32",
         compile: bool = False,
     ) -> AsyncSolver:
-        """An `AsyncSolver` over `Solver.from_pretrained`, whose parameters and errors it shares;
-        `batch_size` and `gather_seconds` are this class's own. Closing it closes that solver."""
+        """Return an `AsyncSolver` of a model; parameters and errors as in `Solver.from_pretrained`.
+
+        `batch_size` and `gather_seconds` are this class's own. Closing it closes that solver.
+        """
         solver = Solver.from_pretrained(
             name_or_path, runtime, device, threads, domain, precision=precision, compile=compile
         )
@@ -132,7 +135,7 @@ class AsyncSolver:
     async def solve(self, puzzle: object, options: SolveOptions | None = None) -> Solution:
         """Solve one puzzle; parameters and errors as in `Solver.solve`.
 
-        Cancelling the waiting task takes its puzzle out of the batch at the next step.
+        Cancelling the waiting task evicts its puzzle from the batch at the next step.
 
         Raises
         ------
@@ -140,12 +143,12 @@ class AsyncSolver:
             If this solver is closed.
         """
         complete = self._complete(options)
-        request = _Request(self.solver.parse(puzzle), complete)
-        self._send(request)
+        call = _Call(self.solver.parse(puzzle), complete)
+        self._send(call)
         try:
-            return await request.future
+            return await call.future
         except asyncio.CancelledError:
-            request.cancelled = True
+            call.cancelled = True
             raise
 
     def solve_many(
@@ -156,7 +159,7 @@ class AsyncSolver:
     ) -> AsyncIterator[Solution | Failure]:
         """Solve puzzles as they come, and yield solutions in order; see `Solver.solve_many`.
 
-        At most four batches of puzzles are under way at a time.
+        At most four batches of puzzles are in flight at a time.
         """
         check_puzzles(puzzles, (Iterable, AsyncIterable))
         check_on_error(on_error)
@@ -169,11 +172,11 @@ class AsyncSolver:
         on_error: str,
     ) -> AsyncIterator[Solution | Failure]:
         source = aiter(puzzles) if isinstance(puzzles, AsyncIterable) else _as_async(puzzles)
-        under_way: list[asyncio.Task[Solution]] = []
+        in_flight: list[asyncio.Task[Solution]] = []
         index, exhausted, broken = 0, False, None
         try:
             while True:
-                while not exhausted and len(under_way) < 4 * self._batch_size:
+                while not exhausted and len(in_flight) < 4 * self._batch_size:
                     try:
                         puzzle = await anext(source, _NO_MORE)
                     except Exception as error:  # the source's own; what it gave is solved first
@@ -181,23 +184,23 @@ class AsyncSolver:
                     if puzzle is _NO_MORE:
                         exhausted = True
                     else:
-                        under_way.append(asyncio.create_task(self._answer(puzzle, options)))
-                if not under_way:
+                        in_flight.append(asyncio.create_task(self._answer(puzzle, options)))
+                if not in_flight:
                     if broken is not None:
                         raise broken
                     return
-                first = under_way.pop(0)
+                first = in_flight.pop(0)
                 try:
                     yield await first
-                except TRMError as error:
+                except Exception as error:  # a domain's own, too: it is this puzzle's alone
                     if on_error == "raise":
                         raise
                     yield Failure(index, error)
                 index += 1
         finally:
-            for task in under_way:
+            for task in in_flight:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*in_flight, return_exceptions=True)
 
     async def _answer(self, puzzle: object, options: SolveOptions) -> Solution:
         if isinstance(puzzle, TRMError):  # what a reader could not read
@@ -210,7 +213,7 @@ class AsyncSolver:
         return complete
 
     async def close(self) -> None:
-        """Finish what is under way and stop the thread; no request may follow.
+        """Finish what is in flight and stop the thread; no request may follow.
 
         A `Solver` that `from_pretrained` made is closed as well.
         """
@@ -236,7 +239,7 @@ class AsyncSolver:
 
     # --- the worker -------------------------------------------------------------------------
 
-    def _send(self, request: _Request) -> None:
+    def _send(self, call: _Call) -> None:
         with self._lock:
             if self._closed:
                 raise TRMError("this AsyncSolver is closed")
@@ -248,88 +251,88 @@ class AsyncSolver:
                     target=self._work, name="trm-async-solver", daemon=True
                 )
                 self._thread.start()
-            self._inbox.put(request)
+            self._inbox.put(call)
 
     def _work(self) -> None:
-        waiting: list[_Request] = []
-        running: dict[Job, _Request] = {}
+        waiting: list[_Call] = []
+        running: dict[Submission, _Call] = {}
         try:
             self._serve(waiting, running)
         except BaseException as error:
             with self._lock:  # nobody asks a worker that is no more; the next request gets another
                 self._thread = None
                 self._drain(waiting)
-            for request in (*running.values(), *waiting):
-                request.finish(None, error)
+            for call in (*running.values(), *waiting):
+                call.finish(None, error)
 
-    def _serve(self, waiting: list[_Request], running: dict[Job, _Request]) -> None:
+    def _serve(self, waiting: list[_Call], running: dict[Submission, _Call]) -> None:
         search = self._new_search()
         closing = False
         while True:
             if not (waiting or running):
                 if closing:
                     return
-                request = self._inbox.get()
-                if request is None:
+                call = self._inbox.get()
+                if call is None:
                     closing = True
                     continue
-                waiting.append(request)
+                waiting.append(call)
                 if self._gather_seconds:
                     self._gather(waiting)
             closing |= self._drain(waiting)
             try:
                 self._join(search, waiting, running)
-                for job in search.turn():
-                    running.pop(job).finish(job.solution, None)
+                for submission in search.step():
+                    running.pop(submission).finish(submission.solution, submission.error)
             except Exception as error:
                 # The runtime broke: everyone in the batch must hear of it, and none wait for ever.
-                for request in running.values():
-                    request.finish(None, error)
+                for call in running.values():
+                    call.finish(None, error)
                 running.clear()
                 search = self._new_search()
 
     def _new_search(self) -> Search:
         return Search(self.solver.domain, self.solver.runtime, self._batch_size)
 
-    def _gather(self, waiting: list[_Request]) -> None:
+    def _gather(self, waiting: list[_Call]) -> None:
         """Wait for more requests, until the time is up or the batch is full."""
         end = monotonic() + self._gather_seconds
         while len(waiting) < self._batch_size:
             try:
-                request = self._inbox.get(timeout=max(end - monotonic(), 0))
+                call = self._inbox.get(timeout=max(end - monotonic(), 0))
             except queue.Empty:
                 return
-            if request is None:
+            if call is None:
                 self._inbox.put(None)  # for `_drain`
                 return
-            waiting.append(request)
+            waiting.append(call)
 
-    def _drain(self, waiting: list[_Request]) -> bool:
-        """Take in what has come meanwhile; was the end among it?"""
+    def _drain(self, waiting: list[_Call]) -> bool:
+        """Take in what has come meanwhile; return whether the end was among it."""
         closing = False
         while True:
             try:
-                request = self._inbox.get_nowait()
+                call = self._inbox.get_nowait()
             except queue.Empty:
                 return closing
-            if request is None:
+            if call is None:
                 closing = True
             else:
-                waiting.append(request)
+                waiting.append(call)
 
-    def _join(self, search: Search, waiting: list[_Request], running: dict[Job, _Request]) -> None:
-        for job, request in list(running.items()):
-            if request.cancelled:
-                search.cancel(job)
-                del running[job]
+    def _join(self, search: Search, waiting: list[_Call], running: dict[Submission, _Call]) -> None:
+        for submission, call in list(running.items()):
+            if call.cancelled:
+                search.cancel(submission)
+                del running[submission]
         while waiting and search.wants_more:
-            request = waiting.pop(0)
-            if request.cancelled:
+            call = waiting.pop(0)
+            if call.cancelled:
                 continue
             try:
-                running[search.add(request.task, request.options)] = request
-            except Exception as error:  # a domain's own, too: it is this request's alone
-                request.finish(None, error)
+                running[search.add(call.task, call.options)] = call
+            except Exception as error:  # a domain's own, too: it is this puzzle's alone
+                call.finish(None, error)
 
 
 _NO_MORE = object()

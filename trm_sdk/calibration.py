@@ -8,20 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError
+from trm_sdk.grid import Grid
+from trm_sdk.options import SolveOptions
+from trm_sdk.runtimes.base import Float32
 from trm_sdk.search.answers import Answers, confidence_of
+from trm_sdk.search.requests import Request
+from trm_sdk.search.rules import read_answer, verdict
+from trm_sdk.search.scheduler import Slot
+from trm_sdk.search.tasks import Search
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """What the halting head said after each step of each puzzle, and whether it was so.
+    """What the halting head predicted after each step of each puzzle, and whether it was right.
 
     Attributes
     ----------
     confidence : float64 array of shape (puzzles, steps)
-        Probability in 0..1 that the halting head gave the answer.
+        Probability in 0..1 that the halting head gave the answer of being right.
     correct : bool array of shape (puzzles, steps)
         Whether the answer was right.
     """
@@ -30,7 +38,7 @@ class Reliability:
     correct: npt.NDArray[np.bool_]
 
     def curve(self, bins: int = 10) -> list[tuple[float, float, int]]:
-        """Mean confidence, share of right answers, and number of answers, a bin that has any."""
+        """Return mean confidence, share of right answers and count of each bin with answers."""
         places = np.minimum((self.confidence * bins).astype(int), bins - 1)
         found = []
         for number in range(bins):
@@ -48,14 +56,14 @@ class Reliability:
         return sum(abs(mean - share) * count for mean, share, count in curve) / total
 
     def halted(self, threshold: float) -> tuple[float, float]:
-        """What halting at a threshold would do.
+        """Return what halting at a threshold would do.
 
         Returns
         -------
         accuracy : float
             Share of puzzles whose answer is right where they halt (or at the last step).
         steps : float
-            Mean steps a puzzle.
+            Mean steps per puzzle.
         """
         over = self.confidence > threshold
         last = self.confidence.shape[1] - 1
@@ -64,7 +72,10 @@ class Reliability:
         return float(right.mean()), float(at.mean() + 1)
 
     def threshold(self, loss: float = 0.0) -> float:
-        """The lowest threshold that costs at most `loss` of the last step's accuracy; 1: none."""
+        """Return the lowest threshold that costs at most `loss` of the last step's accuracy.
+
+        1, which never halts, where there is none.
+        """
         last = float(self.correct[:, -1].mean())
         candidates = np.unique(np.append(self.confidence, 0.0))
         if len(candidates) > 500:
@@ -82,7 +93,7 @@ def reliability(solver: Solver, tasks: Iterable[Task], steps: int = 16) -> Relia
     ----------
     solver : Solver
     tasks : iterable of Task
-        With answers, or of a domain with rules.
+        With answers, or of a domain with rules. Each input counts as a puzzle.
     steps : int
         Default 16.
 
@@ -92,35 +103,38 @@ def reliability(solver: Solver, tasks: Iterable[Task], steps: int = 16) -> Relia
         If there are no tasks, or one has no answer to compare with and its domain no rules.
     """
     runtime, domain = solver.runtime, solver.domain
-    reading = Answers(runtime.spec.model, domain.vocabulary)
     todo = [solver.parse(task) for task in tasks]
     if not todo:
         raise InvalidInputError("calibrating needs at least one puzzle")
-    confidence = np.zeros((len(todo), steps))
-    correct = np.zeros((len(todo), steps), bool)
-    for first in range(0, len(todo), runtime.batch_size):
-        batch = todo[first : first + runtime.batch_size]
-        encoded = [domain.encode(task) for task in batch]
-        tokens = np.stack([one.tokens for one in encoded])
-        given = np.stack([one.given for one in encoded])
-        state = runtime.start(tokens)
-        for step in range(steps):
-            state, logits, halt_logit = runtime.step(state)
-            rows = slice(first, first + len(batch))
-            confidence[rows, step] = confidence_of(halt_logit)
-            answers = reading.tokens(tokens, given, logits)
-            correct[rows, step] = [
-                _is_right(solver, task, answer) for task, answer in zip(batch, answers, strict=True)
-            ]
+    reading = Answers(runtime.spec.model, domain.vocabulary)
+
+    def observe(slot: Slot, step: int, logits: Float32, halt_logit: float) -> None:
+        place, attempt = (row[slot.request], step - 1), slot.attempt
+        answer = reading.tokens(attempt.tokens[None], attempt.given[None], logits[None])[0]
+        confidence[place] = confidence_of(halt_logit)
+        correct[place] = _is_right(domain, slot.request, read_answer(domain, slot.request, answer))
+
+    options = SolveOptions(max_steps=steps, attempts=1, verify=False, halt_threshold=1.0)
+    search = Search(domain, runtime, runtime.batch_size, observe)
+    added = [search.add(task, options) for task in todo]
+    row = {request: i for i, request in enumerate(one for each in added for one in each.requests)}
+    confidence = np.zeros((len(row), steps))
+    correct = np.zeros((len(row), steps), bool)
+    while not search.idle:
+        for submission in search.step():
+            if submission.error is not None:
+                raise submission.error
     return Reliability(confidence, correct)
 
 
-def _is_right(solver: Solver, task: Task, answer: npt.NDArray[np.intp]) -> bool:
-    grid = solver.domain.decode(answer)
-    verdict = solver.domain.verify(task, grid) if task.answer is None else grid == task.answer
-    if verdict is None:
+def _is_right(domain: Domain, request: Request, grid: Grid) -> bool:
+    answers = request.task.answers
+    if answers is not None:
+        return grid == answers[request.index]
+    found = verdict(domain, request, grid)
+    if found is None:
         raise InvalidInputError(
-            f"{task.name or 'a puzzle'} has no answer to compare with, and {solver.domain.name} "
+            f"{request.task.name or 'a puzzle'} has no answer to compare with, and {domain.name} "
             "has no rules to check by"
         )
-    return verdict
+    return found

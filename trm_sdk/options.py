@@ -10,63 +10,72 @@ from trm_sdk.errors import ConfigError, InvalidInputError
 from trm_sdk.messages import explain
 
 
-def _no_stand_in(value: object) -> object:
+def _not_converted(value: object) -> object:
     if isinstance(value, (bool, str)):
         raise ValueError("Input should be an integer")
     return value
 
 
-#: Pydantic's, less the booleans and texts that it would turn into numbers.
-_Int = Annotated[int, BeforeValidator(_no_stand_in)]
+#: An int, without the booleans and strings that pydantic would convert.
+_Int = Annotated[int, BeforeValidator(_not_converted)]
 
 
 class SolveOptions(BaseModel):
-    """Test-time compute. Every field left out takes the model's own default (see its card).
+    """How much test-time compute a solve may spend, and on what.
 
-    Options can't be changed once made; ``options.model_copy(update={...})`` makes others, and
-    checks nothing.
+    Every field left out takes the model's own default (see its card). Options are immutable;
+    ``options.model_copy(update={...})`` makes changed copies, unchecked.
 
     Attributes
     ----------
     max_steps : int
-        Supervision steps an attempt may take.
+        Supervision steps per attempt. Default 16.
     attempts : int
-        Attempts a puzzle may take; the first is always the plain one.
+        Attempts per input; the first is always the plain one. Default 1.
     explore : {"none", "noise", "symmetry", "guess"}
-        How later attempts differ. ``noise``: Gaussian noise added to the latent z at every step
-        (PTRM, arXiv 2605.19943). ``symmetry``: the puzzle under a random symmetry of its domain.
-        ``guess``: one empty cell is filled in, a different way in each attempt: a cell that the
-        plain attempt was unsure of when its `patience` ended (or it itself), with a value that it
-        held likely there. The rules judge the answer by the puzzle as it was given; a wrong guess
-        costs an attempt and nothing else.
+        How later attempts differ. Default "none".
+
+        - ``noise``: Gaussian noise is added to the latent z before every step (PTRM, arXiv
+          2605.19943).
+        - ``symmetry``: the puzzle is solved under a random symmetry of its domain.
+        - ``guess``: one empty cell is filled in, a different one or with another value in each
+          attempt. Cells that the plain attempt was unsure of at the end of its `patience`, and
+          values that it held likely there, are drawn most often. The rules judge the answer by the
+          puzzle as it was given: a wrong guess costs an attempt and nothing else.
     noise : float
-        Standard deviation of that noise, in the middle of the attempts.
+        Standard deviation of that noise, in the middle of the attempts. Default 0.1.
     noise_spread : float
-        Attempts take deviations from ``noise / noise_spread`` to ``noise * noise_spread``, evenly
-        in the logarithm: what helps one puzzle is too little or too much for another. 1: all alike.
+        Attempts take standard deviations from ``noise / noise_spread`` to ``noise * noise_spread``,
+        evenly spaced in the logarithm: what helps one puzzle is too little or too much for another.
+        1 gives all the same. Default 2.5.
     patience : int or None
-        Steps that the plain attempt runs alone before others join it. 0: they start together. None,
+        Steps that the plain attempt runs alone before others join it. 0: all start together. None,
         the default: the others wait until the plain attempt has failed.
     width : int or None
-        Attempts at one puzzle under way at a time; when one ends, the next begins. None, the
-        default: as many as make a batch that suits the model and the device (`Runtime.batch_size`).
-        On a CPU a narrow search solves in less time: most puzzles need few attempts, and a wide one
-        has begun many when the first succeeds. Where all attempts vote, all are under way.
+        Attempts per input in flight at a time; when one ends, the next begins. None, the default:
+        as many as make a batch that suits the model and the device (`Runtime.batch_size`). On a CPU
+        a narrow search takes less time: most puzzles need few attempts, and a wide search has begun
+        many by the time the first succeeds. Where all attempts vote, all are in flight.
     choose : {"auto", "confidence", "majority"}
-        How to choose among the attempts' last answers where the rules confirm none: the halting
-        head's favourite, or the most frequent one (ties: its highest confidence). ``auto`` takes
-        the majority where there are no rules to check by and attempts are symmetries.
+        How to choose among the attempts' last answers where the rules confirm none: the one that
+        the halting head gives the highest probability, or the most frequent one (ties: the highest
+        probability). "auto", the default, takes the majority where there are no rules to check by
+        and attempts are symmetries.
     halt_threshold : float
-        Stop an attempt when the halting head's probability exceeds this. 1 never stops early.
-        Where a domain has rules, an answer that they confirm stops it at once and one that they
-        refute never counts as halted.
+        Probability of the halting head above which an attempt stops; 1, the default, never stops
+        early. Where a domain has rules, an answer that they confirm always stops the solve, and one
+        that they refute never counts as halted.
     verify : bool
-        Use the domain's rules to stop and to choose. Without them the halting head decides alone,
-        as in the paper.
+        Use the domain's rules to stop and to choose. If False, the halting head decides alone, as
+        in the paper. Default True.
     seconds : float or None
-        Stop after so many seconds of wall-clock time and give the best answer so far.
+        Wall-clock time after which a solve stops and gives the best answer so far. Default None:
+        no limit.
+    candidates : int
+        Most distinct answers per input that `Solution.candidates` keeps. Default 16.
     seed : int
-        Of noise, symmetries and guesses. Equal seeds give equal answers, in whatever batch.
+        Seed of noise, symmetries and guesses. Equal seeds give equal attempts, in whatever batch.
+        Default 0.
 
     Raises
     ------
@@ -87,6 +96,7 @@ class SolveOptions(BaseModel):
     halt_threshold: float = Field(default=1.0, ge=0, le=1)
     verify: bool = Field(default=True, strict=True)
     seconds: float | None = Field(default=None, gt=0)
+    candidates: _Int = Field(default=16, ge=1, le=100_000)
     seed: _Int = Field(default=0, ge=0)
 
     def __init__(self, **fields: Any) -> None:
@@ -97,20 +107,20 @@ class SolveOptions(BaseModel):
 
     @classmethod
     def model_validate(cls, obj: Any, **settings: Any) -> SolveOptions:
-        """Options of a mapping, refused as by the constructor."""
+        """Return options from a mapping; errors as in the constructor."""
         try:
             return super().model_validate(obj, **settings)
         except ValidationError as error:
             raise ConfigError(explain(error, "SolveOptions", cls.model_fields)) from None
 
     def over(self, defaults: SolveOptions) -> SolveOptions:
-        """These options, with `defaults` for every field that was not given."""
+        """Return these options with `defaults` for every field that was not given."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return defaults.model_copy(update=given)
 
 
 def check_on_error(on_error: str) -> None:
-    """What to do about a puzzle that can't be taken on; see `Solver.solve_many`.
+    """Refuse an unknown way of treating puzzles that fail; see `Solver.solve_many`.
 
     Raises
     ------

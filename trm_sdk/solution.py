@@ -1,18 +1,18 @@
-"""What a solve returns (`Solution`, `Failure`) and what a stream yields (`Step`)."""
+"""What a solve returns (`Solution`, `Candidate`, `Failure`) and what a stream yields (`Step`)."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain
-from trm_sdk.errors import TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.task import Task
 
@@ -25,32 +25,61 @@ StoppedBy = Literal["verified", "halted", "max_steps", "seconds"]
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
-    """The answer to one task.
+class Candidate:
+    """One of the answers that the attempts at an input ended with.
 
     Attributes
     ----------
     grid : Grid
-        The answer; the best one where none was confirmed.
+    votes : int
+        Attempts that ended with it.
+    confidence : float
+        Highest probability in 0..1 that the halting head gave it.
     verified : bool or None
         Whether it obeys the domain's rules and the givens; None where the domain has no rules.
+    """
+
+    grid: Grid
+    votes: int
+    confidence: float
+    verified: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The answers to one task, one per input.
+
+    Attributes
+    ----------
+    answers : tuple of Grid
+        The answer to each input; the best one where none was confirmed.
+    candidates : tuple of tuple of Candidate
+        For each input the distinct grids that its attempts ended with, best first: the answer, then
+        the others by votes where a majority decides, by confidence elsewhere. At most
+        ``SolveOptions.candidates`` of them.
+    verified : bool or None
+        Whether all answers obey the domain's rules and the givens; None where the domain has no
+        rules.
     confidence : float
-        Probability in 0..1 that the halting head gives this answer of being right.
+        Probability in 0..1 that the halting head gives the answer of being right; with several
+        inputs, the lowest.
     steps : int
-        Supervision steps taken, over all attempts.
+        Supervision steps taken, over all inputs and attempts.
     attempts : int
-        Attempts begun.
+        Attempts begun, over all inputs.
     seconds : float
-        Wall-clock time from the first step on this puzzle to its answer. In a batch that time is
+        Wall-clock time from the first step on this task to its last answer. In a batch that time is
         shared with the batch's other puzzles.
     stopped_by : {"verified", "halted", "max_steps", "seconds"}
+        With several inputs, the last of these that holds for any of them.
     task : Task
         What was solved.
     domain : Domain
         By whose rules.
     """
 
-    grid: Grid
+    answers: tuple[Grid, ...]
+    candidates: tuple[tuple[Candidate, ...], ...] = field(repr=False)
     verified: bool | None
     confidence: float
     steps: int
@@ -61,17 +90,78 @@ class Solution:
     domain: Domain = field(repr=False, compare=False)
 
     @property
-    def correct(self) -> bool | None:
-        """Whether the grid is the known answer; None where the task came without one."""
-        return None if self.task.answer is None else self.grid == self.task.answer
+    def grid(self) -> Grid:
+        """The answer to the first input, and so to a task that has one."""
+        return self.answers[0]
 
-    def to_image(self, cell: int = 48) -> Image:
-        """The board as a Pillow image; see `trm_sdk.render.image.draw_board`.
+    @property
+    def correct(self) -> bool | None:
+        """Whether all answers are the known ones; None where the task came without."""
+        return None if self.task.answers is None else self.answers == self.task.answers
+
+    def __str__(self) -> str:
+        """Return the answers as the domain draws them, with an empty line between several."""
+        return "\n\n".join(self.domain.format(grid) for grid in self.answers)
+
+    def to_dict(self, candidates: bool = False) -> dict[str, Any]:
+        """Return the solution as plain values, for JSON.
 
         Parameters
         ----------
-        cell : int
-            Pixels a cell, 8 to 512.
+        candidates : bool
+            Include the candidates of each input. Default False.
+
+        Returns
+        -------
+        dict
+            ``name`` of the task; ``puzzle`` and ``answer``, or ``puzzles`` and ``answers`` (lists)
+            of a task with several inputs, each board a line as `Domain.to_line` writes it;
+            ``verified``, ``correct``, ``confidence``, ``steps``, ``attempts``, ``seconds``,
+            ``stopped_by``; and ``candidates``, for each input a list of dicts with ``answer``,
+            ``votes``, ``confidence`` and ``verified``.
+        """
+        line = self.domain.to_line
+        puzzles, answers = list(map(line, self.task.inputs)), list(map(line, self.answers))
+        boards: dict[str, Any] = {"puzzle": puzzles[0], "answer": answers[0]}
+        if len(answers) > 1:
+            boards = {"puzzles": puzzles, "answers": answers}
+        facts = {
+            "name": self.task.name,
+            **boards,
+            "verified": self.verified,
+            "correct": self.correct,
+            "confidence": round(self.confidence, 6),
+            "steps": self.steps,
+            "attempts": self.attempts,
+            "seconds": round(self.seconds, 6),
+            "stopped_by": self.stopped_by,
+        }
+        if candidates:
+            facts["candidates"] = [
+                [
+                    {
+                        "answer": line(one.grid),
+                        "votes": one.votes,
+                        "confidence": round(one.confidence, 6),
+                        "verified": one.verified,
+                    }
+                    for one in several
+                ]
+                for several in self.candidates
+            ]
+        return facts
+
+    def to_json(self, candidates: bool = False) -> str:
+        """Return `to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(candidates))
+
+    def to_image(self, cell: int | None = None) -> Image:
+        """Return the first answer as a Pillow image; see `trm_sdk.render.image.draw_board`.
+
+        Parameters
+        ----------
+        cell : int, optional
+            Pixels a cell, 4 to 512. Default 48, and fewer on boards of more than 25 cells a side.
 
         Raises
         ------
@@ -88,18 +178,18 @@ class Solution:
         self,
         path: str | os.PathLike[str],
         steps: Iterable[Step],
-        cell: int = 48,
+        cell: int | None = None,
         milliseconds: int = 250,
     ) -> Path:
-        """Write an animation of how the model came to it.
+        """Write an animation of how the model came to the first answer.
 
         Parameters
         ----------
         path : path
         steps : iterable of Step
             ``solver.stream(solution.task)``.
-        cell : int
-            Pixels a cell, 8 to 512.
+        cell : int, optional
+            Pixels a cell, 4 to 512. Default 48, and fewer on boards of more than 25 cells a side.
         milliseconds : int
             Between steps, 10 to 60,000.
 
@@ -135,7 +225,7 @@ class Step:
     attempt : int
         From 1, the plain one.
     guesses : tuple of (row, column, value)
-        What this attempt fills in (``explore="guess"``); rows and columns from 0.
+        What this attempt filled in (``explore="guess"``); rows and columns from 0.
     """
 
     index: int
@@ -149,15 +239,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Stands in the place of a `Solution` for a puzzle that could not be taken on.
+    """Stands in the place of a `Solution` for a puzzle that could not be solved.
 
     Attributes
     ----------
     index : int
         Place of the puzzle among those given, from 0.
-    error : TRMError
-        What was wrong with it.
+    error : Exception
+        What was wrong with it: a `TRMError`, or whatever its domain raised.
     """
 
     index: int
-    error: TRMError
+    error: Exception

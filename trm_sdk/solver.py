@@ -6,11 +6,8 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from time import perf_counter
 from types import TracebackType
 from typing import Literal, NoReturn, overload
-
-import numpy as np
 
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
@@ -20,21 +17,22 @@ from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Runtime
-from trm_sdk.search.answers import Answers, confidence_of
-from trm_sdk.search.attempts import Guess, begin, check_options, draw_guesses
-from trm_sdk.search.scheduler import Job, Search
+from trm_sdk.search.attempts import check_options
+from trm_sdk.search.requests import Submission
+from trm_sdk.search.stream import stream
+from trm_sdk.search.tasks import Search
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.task import Task
-from trm_sdk.validation import checked_count
+from trm_sdk.validation import checked_count, is_int
 
-#: Solved puzzles that may wait, in batches, for an earlier one that takes longer.
+#: Batches of solved puzzles that may wait for an earlier one that takes longer.
 _LOOKAHEAD = 64
 
 
 class Solver:
     """Solves the puzzles of one domain with one model. Safe to share between threads.
 
-    Use `Solver.from_pretrained`; the constructor is for models and runtimes made by hand.
+    Use `Solver.from_pretrained`; the constructor is for runtimes that you made yourself.
 
     Parameters
     ----------
@@ -48,14 +46,14 @@ class Solver:
     Raises
     ------
     InvalidInputError
-        If the spec names a domain that is not registered, or `domain` is none.
+        If the spec names a domain that is not registered, or `domain` is not a `Domain`.
     CheckpointError
         If the model was made for another domain.
 
     Notes
     -----
-    A solver may go on in a forked process, but for models of more than 2 MB with several threads;
-    see `OnnxRuntime`. It can't be pickled: every process that is started afresh loads its own.
+    A solver keeps working in a forked process, unless its model has more than 2 MB and runs on
+    several threads; see `OnnxRuntime`. It can't be pickled: every new process loads its own.
 
     Examples
     --------
@@ -96,7 +94,7 @@ class Solver:
         local_files_only: bool = False,
         force_download: bool = False,
     ) -> Solver:
-        """A solver from a bundled model, a local one, or one on the Hugging Face Hub.
+        """Return a solver of a bundled model, a local one, or one on the Hugging Face Hub.
 
         Parameters
         ----------
@@ -109,26 +107,26 @@ class Solver:
             it, or where the model has no graph.
         device : {"auto", "cpu", "cuda", "tensorrt"}
         threads : int, optional
-            Default: as many as this process may use cores.
+            Default: the number of cores that this process may use.
         domain : Domain, optional
             Default: the registered domain that the model names.
         precision : {"float32", "bfloat16"}
-            Of the matrix products, in PyTorch; see `TorchRuntime`.
+            Precision of the matrix products, in PyTorch. Default float32; see `TorchRuntime`.
         compile : bool
-            Fuse a step with ``torch.compile``, in PyTorch.
+            Fuse each step with ``torch.compile``, in PyTorch. Default False.
         revision, subfolder, cache_dir, token, local_files_only, force_download
-            Of a model on the Hub, as `huggingface_hub` has them; see `download_model`.
+            For a model on the Hub, as in `huggingface_hub`; see `download_model`.
 
         Raises
         ------
         ModelNotFoundError
             If there is no such model; the message names close matches.
         CheckpointError
-            If a file of the model is missing, corrupt, or made for something else.
+            If a file of the model is missing, corrupt, or made for another domain.
         MissingDependencyError
             If the runtime needs a package that is not installed.
         InvalidInputError
-            If an argument is not one of the accepted, or not to be had.
+            If an argument has an invalid value, or the device is unavailable.
         """
         from trm_sdk.persistence.hub import resolve
         from trm_sdk.runtimes.select import open_runtime
@@ -147,22 +145,22 @@ class Solver:
 
     @property
     def domain(self) -> Domain:
-        """The puzzles that this solver takes."""
+        """Kind of puzzle that this solver takes."""
         return self._domain
 
     @property
     def runtime(self) -> Runtime:
-        """What runs the model."""
+        """Runtime that steps the model."""
         return self._runtime
 
     @property
     def spec(self) -> ModelSpec:
-        """The model's description."""
+        """Description of the model."""
         return self._runtime.spec
 
     @property
     def options(self) -> SolveOptions:
-        """The model's own defaults; options given to a call go over them field by field."""
+        """The model's own defaults; options given to a call override them field by field."""
         return self._runtime.spec.solve
 
     def solve(self, puzzle: object, options: SolveOptions | None = None) -> Solution:
@@ -171,14 +169,15 @@ class Solver:
         Parameters
         ----------
         puzzle : Task, Grid, str, or array-like of shape (rows, columns) or (N,)
-            In any form that `Domain.parse` reads.
+            In any form that `Domain.parse` reads. All inputs of a task are solved together; each
+            has the steps and attempts of the options to itself.
         options : SolveOptions, optional
             Fields left out take the model's own defaults (`Solver.options`).
 
         Returns
         -------
         Solution
-            Also where no answer was confirmed: look at ``verified`` and ``stopped_by``.
+            Even where no answer was confirmed: see ``verified`` and ``stopped_by``.
 
         Raises
         ------
@@ -186,15 +185,22 @@ class Solver:
             If the puzzle can't be read or breaks the rules.
         ConfigError
             If the options contradict each other.
+        Exception
+            Whatever the domain's own code raises.
         """
         options = self.complete(options)
         task = self.parse(puzzle)
-        rows = min(options.attempts, options.width or self._runtime.batch_size)
-        search = Search(self._domain, self._runtime, rows)
-        job = search.add(task, options)
-        while job.solution is None:
-            search.turn()
-        return job.solution
+        batch_size = self._runtime.batch_size
+        slots = min(options.attempts, options.width or batch_size)
+        if len(task.inputs) > 1:
+            slots = max(slots, min(slots * len(task.inputs), batch_size))
+        search = Search(self._domain, self._runtime, slots)
+        submission = search.add(task, options)
+        while submission.solution is None:
+            search.step()
+            if submission.error is not None:
+                raise submission.error
+        return submission.solution
 
     @overload
     def solve_many(
@@ -230,27 +236,29 @@ class Solver:
         Parameters
         ----------
         puzzles : iterable
-            Of any length; read as rows of the batch become free. A `TRMError` among them, as
-            `read_tasks` yields it, is treated like a puzzle that can't be taken on.
+            Puzzles as in `solve`, any number of them; read as slots of the batch become free. A
+            `TRMError` among them, as `read_tasks` yields it, counts as a puzzle that failed.
         options : SolveOptions, optional
             As in `solve`, for every puzzle.
         batch_size : int, optional
-            Attempts that run at the same time. Default: what suits the model and the device
-            (`Runtime.batch_size`).
+            Attempts in flight at a time. Default: what suits the model and the device
+            (`Runtime.batch_size`). Boards of different shapes share it.
         progress : bool
-            Show a progress bar on standard error.
+            Show a progress bar on standard error. Default False.
         on_error : {"raise", "yield"}
-            What to do about a puzzle that can't be taken on: raise its error when its turn to be
-            yielded comes, or yield a `Failure` in its place.
+            What to do about a puzzle that fails, because it can't be read or the domain's own code
+            raises an exception: raise the error when the puzzle's turn comes, which is the default,
+            or yield a `Failure` in its place. The other puzzles are not affected.
 
         Raises
         ------
         InvalidInputError
-            If an argument is not one of the accepted (at once), or for a puzzle.
+            If an argument has an invalid value (at once), or for a puzzle.
         ConfigError
             If the options contradict each other (at once).
         Exception
-            Whatever `puzzles` raises, when all that came before it has been yielded.
+            Whatever `puzzles` raises, after everything before it has been yielded; and whatever the
+            domain's own code raises for a puzzle.
         """
         check_puzzles(puzzles)
         if batch_size is None:
@@ -273,7 +281,7 @@ class Solver:
         on_error: str,
     ) -> Iterator[Solution | Failure]:
         source = enumerate(puzzles)
-        in_order: deque[Job | Failure] = deque()
+        in_order: deque[tuple[int, Submission | Failure]] = deque()
         exhausted, broken = False, None
         while True:
             while (
@@ -289,124 +297,87 @@ class Solver:
                 try:
                     if isinstance(puzzle, TRMError):  # what a reader could not read
                         raise puzzle
-                    in_order.append(search.add(self.parse(puzzle), options))
-                except TRMError as error:
-                    in_order.append(Failure(index, error))
-            search.turn()
+                    in_order.append((index, search.add(self.parse(puzzle), options)))
+                except Exception as error:  # a domain's own, too: it is this puzzle's alone
+                    in_order.append((index, Failure(index, error)))
+            search.step()
             while in_order:
-                first = in_order[0]
-                if isinstance(first, Failure):
-                    if on_error == "raise":
-                        raise first.error
-                    yield first
-                elif first.solution is not None:
-                    yield first.solution
-                else:
-                    break
+                index, first = in_order[0]
+                if isinstance(first, Submission):
+                    if first.solution is not None:
+                        yield first.solution
+                        in_order.popleft()
+                        continue
+                    if first.error is None:
+                        break
+                    first = Failure(index, first.error)
+                if on_error == "raise":
+                    raise first.error
+                yield first
                 in_order.popleft()
             if exhausted and not in_order:
                 if broken is not None:
                     raise broken
                 return
 
-    def stream(self, puzzle: object, options: SolveOptions | None = None) -> Iterator[Step]:
-        """Yield every refinement of a puzzle, one attempt after another.
+    def stream(
+        self, puzzle: object, options: SolveOptions | None = None, index: int = 0
+    ) -> Iterator[Step]:
+        """Yield every refinement of one input of a puzzle, one attempt after another.
 
-        Ends after the step whose answer the rules confirm, at which the halting head crosses its
-        threshold (where there are no rules), or after ``max_steps`` of the last attempt.
+        This is the search of `solve`, watched. It ends after the step whose answer the rules
+        confirm, at which the halting head crosses its threshold (where the rules aren't used), or
+        after ``max_steps`` of the last attempt.
 
         Parameters
         ----------
         puzzle : as in `solve`
         options : SolveOptions, optional
-            As in `solve`, but for ``width`` and ``choose``: attempts take turns here.
+            As in `solve`, but ``width`` and ``choose`` are ignored: attempts take turns here.
             ``attempts=1`` shows the plain one alone.
+        index : int
+            Which input of a task that has several. Default 0, the first.
 
         Raises
         ------
         InvalidInputError
-            At once, if the puzzle can't be read or breaks the rules.
+            At once, if the puzzle can't be read or breaks the rules, or has no such input.
         ConfigError
             At once, if the options contradict each other.
+        Exception
+            Whatever the domain's own code raises.
         """
         complete = self.complete(options)
         check_options(complete, self._domain, self.spec.model)
-        return self._steps(self.parse(puzzle), complete)
-
-    def _steps(self, task: Task, options: SolveOptions) -> Iterator[Step]:
-        model, domain, runtime = self.spec.model, self._domain, self._runtime
-        encoded = domain.encode(task)
-        reading = Answers(model, domain.vocabulary)
-        patience = min(options.patience or options.max_steps, options.max_steps)
-        guesses: list[Guess] = []
-        started = perf_counter()
-        for number in range(options.attempts):
-            attempt = begin(number, domain, task, encoded, options, guesses)
-            tokens, back = attempt.tokens[None], None
-            if attempt.symmetry is not None:
-                back = attempt.symmetry.inverse()
-            columns = domain.shape[1]
-            first = domain.vocabulary.first
-            made = tuple((*divmod(cell, columns), token - first) for cell, token in attempt.guesses)
-            state = runtime.start(tokens)
-            for index in range(1, options.max_steps + 1):
-                if attempt.noise:
-                    scale = np.array([attempt.noise], np.float32)
-                    state = runtime.perturb(state, scale, [attempt.rng])
-                state, logits, halt_logit = runtime.step(state)
-                if number == 0 and options.explore == "guess" and index == patience:
-                    guesses = draw_guesses(model, domain, encoded, logits[0], options)
-                grid = domain.decode(reading.tokens(tokens, attempt.given[None], logits)[0])
-                board = encoded._replace(tokens=attempt.tokens, given=attempt.given)
-                probabilities = reading.probabilities(board, logits[0])
-                if back is not None:
-                    grid = back.apply(grid)
-                    values = domain.vocabulary.answer_values
-                    probabilities = back.apply_to_probabilities(probabilities, values)
-                verified = domain.verify(task, grid)
-                confidence = float(confidence_of(halt_logit[0]))
-                yield Step(
-                    index=index,
-                    grid=grid,
-                    confidence=confidence,
-                    probabilities=probabilities,
-                    verified=verified,
-                    attempt=number + 1,
-                    guesses=made,
-                )
-                judged = options.verify and verified is not None
-                if verified if judged else confidence > options.halt_threshold:
-                    return
-                if options.seconds is not None and perf_counter() - started >= options.seconds:
-                    return
+        task = self.parse(puzzle)
+        if not is_int(index) or not 0 <= index < len(task.inputs):
+            raise InvalidInputError(
+                f"index must be a whole number from 0 to {len(task.inputs) - 1}, an input of the "
+                f"task; got {index!r}"
+            )
+        return stream(self._domain, self._runtime, task, int(index), complete)
 
     def parse(self, puzzle: object) -> Task:
-        """Read a puzzle as `Domain.parse` does, and make sure that this solver can take it on.
+        """Read a puzzle as `Domain.parse` does.
 
         Raises
         ------
         InvalidInputError
-            Also if the task has several inputs: each is a puzzle of its own.
+            If it can't be read, or breaks the rules.
         TRMError
             If the solver is closed.
         """
         if self._closed:
             raise TRMError(f"{self!r} is closed")
-        task = self._domain.parse(puzzle)
-        if len(task.inputs) != 1:
-            raise InvalidInputError(
-                f"a task with {len(task.inputs)} inputs can't be solved as one puzzle; solve them "
-                "one at a time"
-            )
-        return task
+        return self._domain.parse(puzzle)
 
     def complete(self, options: SolveOptions | None) -> SolveOptions:
-        """Options with the model's defaults for every field left out.
+        """Return options with the model's defaults for every field left out.
 
         Raises
         ------
         InvalidInputError
-            If they are no `SolveOptions`.
+            If they are not `SolveOptions`.
         """
         if options is None:
             return self.options
@@ -439,7 +410,7 @@ class Solver:
         return save_runtime(self._runtime, self._source, Path(path))
 
     def close(self) -> None:
-        """Release the runtime. A solver that is no longer used needs no closing; this is sooner."""
+        """Release the runtime now, rather than when the solver is garbage-collected."""
         self._closed = True
         self._runtime.close()
 
@@ -455,7 +426,7 @@ class Solver:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        """Neither `pickle` nor `copy` can take a loaded model along."""
+        """Refuse to be pickled or copied: a loaded model can't be."""
         raise TRMError(
             f"{self!r} can't be pickled or copied: call Solver.from_pretrained in every process, "
             "and share one Solver between threads"
@@ -468,7 +439,7 @@ class Solver:
 
 
 def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> None:
-    """Refuse what is no collection of puzzles, and one puzzle in the place of many.
+    """Refuse what is not a collection of puzzles, such as a single puzzle.
 
     Raises
     ------

@@ -258,8 +258,14 @@ class Structure(BaseModel):
                     raise ValueError(f"boxes of {high}x{wide} do not tile {rows}x{columns} cells")
             elif isinstance(relation, (Groups, Neighbourhood)):
                 _check_sets(relation, self.cells)
-        if sum(isinstance(relation, Values) for relation in self.relations) > 1:
-            raise ValueError("the relation 'values' is stated twice")
+        for relation in self.over_cells:
+            if isinstance(relation, Offsets):
+                sharing = [r for r in self.over_cells if r.weights_key == relation.weights_key]
+                if len(sharing) > 1:
+                    raise ValueError(
+                        f"relation {relation.name!r} has a weight a tap, and can't share "
+                        f"{relation.weights_key!r} with another relation"
+                    )
         return self
 
     @property

@@ -24,12 +24,12 @@ class PuzzleTimes:
     Attributes
     ----------
     puzzles, solved : int
-        How many there were, and how many the rules confirmed (or, without rules, equal the known
-        answer).
+        How many there were, and how many answers the rules confirmed (without rules: how many
+        equal the known answer).
     p50, p95, p99 : float
-        Milliseconds a puzzle, solved one at a time.
+        Milliseconds per puzzle, solved one at a time.
     per_second : float
-        Puzzles a second, in batches.
+        Puzzles per second, in batches.
     unreadable : tuple of str
         Why others could not be read, one sentence each.
     """
@@ -44,9 +44,9 @@ class PuzzleTimes:
 
 
 def time_steps(runtime: Runtime, rows: int, seconds: float = 0.5) -> float:
-    """Median seconds of one supervision step over `rows` empty boards."""
-    model = runtime.spec.model
-    state = runtime.start(np.ones((rows, model.seq_len), np.int32))
+    """Return the median seconds of one supervision step over `rows` equal boards."""
+    board = runtime.spec.model.token_shape_of(runtime.spec.grid_shape)
+    state = runtime.start(np.ones((rows, *board), np.int32))
     state = runtime.step(state).state  # the first one warms up
     times: list[float] = []
     end = perf_counter() + seconds

@@ -1,22 +1,13 @@
 /** The page: a puzzle, the steps that the model has taken on it, and which of them is shown. */
 
 import { Board } from "./board.js";
+import { descriptionIn, importRules } from "./loading.js";
 import { Domain, Solver } from "./trm.js";
 
 const DESCRIPTION = "model.json";
-const EXAMPLES = {
-  9: [
-    ["An everyday one", "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"],
-    ["Against brute force", "..............3.85..1.2.......5.7.....4...1...9.......5......73..2.1........4...9"],
-    ["AI Escargot", "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."],
-    ["Inkala, 2012", "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."],
-    ["17 givens", "...8.1..........435............7.8........1...2..3....6......75..34........2..6.."],
-  ],
-  4: [["A small one", "1.....3..4.....2"]],
-};
 /** Steps a second, by position of the speed slider. */
 const SPEEDS = [1, 2, 3, 5, 8, 12, 20, 60];
-/** Attempts worth a person's wait, where the model's own default is fewer. */
+/** Attempts worth a person's wait, where the rules say which is right and the default is fewer. */
 const ATTEMPTS = 8;
 
 const at = (id) => document.getElementById(id);
@@ -40,20 +31,45 @@ async function begin() {
   const response = await fetch(DESCRIPTION).catch((error) => ({ ok: false, status: error.message }));
   if (!response.ok) return complain(`${DESCRIPTION} can't be fetched: ${response.status}`);
   state.description = await response.json();
-  const { spec } = state.description;
-  state.domain = new Domain(spec);
-  if (!state.domain.groups) return complain(`this page shows Sudoku boards; the model is of ${spec.domain}`);
-  state.board = new Board(at("board"), state.domain, fill);
+  const { examples = [], rules } = state.description;
+  const own = rules ? await importRules(DESCRIPTION, rules) : null;
+  setBoard(new Domain(descriptionIn(state.description), { rules: own }));
   makeKeypad();
-  for (const [name, text] of EXAMPLES[state.domain.rows] ?? []) {
-    at("examples").append(new Option(name, text));
-  }
+  for (const [name, text] of examples) at("examples").append(new Option(name, text));
   at("examples").append(new Option("Your own", ""));
-  const asked = decodeURIComponent(location.hash.slice(1));
-  if (!asked || !take(asked)) take(at("examples").value || ".".repeat(state.domain.cells));
+  at("text").placeholder = "Paste a puzzle here, or anywhere";
+  at("who-decides").textContent = state.domain.hasRules
+    ? "Nothing but the rules says when it is done."
+    : "This page knows no rules to check an answer by; how sure the network is of the whole, it says itself.";
+  const asked = askedFor();
+  if (!asked || !take(asked)) takeExample();
   showFacts();
   connect();
   await load(new URLSearchParams(location.search).get("backend") ?? "auto");
+}
+
+/** The puzzle in the address; an address that is not valid text counts as none. */
+function askedFor() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+function takeExample() {
+  if (at("examples").value) take(at("examples").value);
+  else setPuzzle(emptyBoard());
+}
+
+function emptyBoard() {
+  return new Int32Array(state.domain.cells).fill(state.domain.blank);
+}
+
+function setBoard(domain) {
+  state.domain = domain;
+  state.board?.close();
+  state.board = new Board(at("board"), domain, fill);
 }
 
 async function load(backend) {
@@ -91,12 +107,21 @@ function showFacts() {
 }
 
 function makeKeypad() {
-  const keys = Array.from({ length: state.domain.values }, (_, index) => index + 1);
-  for (const value of [...keys, 0]) {
+  const { domain } = state;
+  const blanks = domain.blanks.filter((value) => value !== domain.blank && !domain.isGiven(value));
+  for (const value of [...domain.givens, ...blanks, domain.blank]) {
+    const erases = value === domain.blank;
     const key = document.createElement("button");
     key.type = "button";
-    key.textContent = value ? state.domain.symbol(value) : "⌫";
-    key.setAttribute("aria-label", value ? state.domain.symbol(value) : "Empty the cell");
+    const colour = domain.colour(value);
+    if (erases) key.textContent = "⌫";
+    else if (colour) {
+      const swatch = document.createElement("span");
+      swatch.className = "swatch";
+      swatch.style.backgroundColor = colour;
+      key.append(swatch);
+    } else key.textContent = domain.symbol(value);
+    key.setAttribute("aria-label", erases ? "Empty the cell" : domain.nameOf(value));
     key.addEventListener("click", () => fill(state.board.current, value));
     at("keypad").append(key);
   }
@@ -119,9 +144,14 @@ function take(text) {
 
 function setPuzzle(puzzle) {
   forget();
-  state.puzzle = puzzle;
+  const { rows = state.domain.rows, columns = state.domain.columns } = puzzle;
+  if (rows !== state.domain.rows || columns !== state.domain.columns) {
+    setBoard(state.domain.resized(rows, columns));
+  }
+  state.puzzle = Object.assign(puzzle, { rows, columns });
   const text = state.domain.format(puzzle);
   at("text").value = text;
+  at("text").rows = Math.min(text.split("\n").length, 8);
   at("examples").value = [...at("examples").options].some(({ value }) => value === text) ? text : "";
   show();
 }
@@ -151,7 +181,8 @@ async function advance() {
   if (state.ended) return false;
   if (!state.run) {
     state.controller = new AbortController();
-    const attempts = Math.max(ATTEMPTS, state.solver.options.attempts);
+    const own = state.solver.options.attempts;
+    const attempts = state.domain.hasRules ? Math.max(ATTEMPTS, own) : own;
     state.run = state.solver.refine(state.puzzle, { attempts, signal: state.controller.signal });
   }
   const { run } = state;
@@ -243,24 +274,21 @@ function show() {
   at("speed-value").textContent = `${SPEEDS[at("speed").value]} / s`;
   at("speed").setAttribute("aria-valuetext", `${SPEEDS[at("speed").value]} steps a second`);
 
-  const open = puzzle.reduce((count, value) => count + (value === 0), 0);
+  const open = puzzle.reduce((count, value) => count + !domain.isGiven(value), 0);
   const certainty = step ? certaintyOf(step, puzzle) : null;
   at("steps").textContent = step ? step.total : "–";
   at("time").textContent = step ? milliseconds(history.slice(0, shown)) : "–";
   at("attempt").textContent = step ? step.attempt : "–";
   at("certainty").textContent = percent(certainty);
   at("confidence").textContent = percent(step?.confidence ?? null);
-  at("rules").textContent = step ? (step.verified ? "verified ✓" : clashes(step)) : "–";
+  at("rules").textContent = step ? verdict(step) : "–";
   at("rules").classList.toggle("good", Boolean(step?.verified));
   drawChart();
 
   const [first] = domain.conflicts(puzzle);
   if (first) {
     say("");
-    complain(
-      `Contradicting givens: ${domain.symbol(first.value)} stands ${first.cells.length} times in ` +
-        `${first.kind} ${first.number}.`,
-    );
+    complain(sentence(domain.describeConflict(first)));
   } else if (state.solver) say(statusOf(step, over, open), step?.verified);
 }
 
@@ -270,6 +298,9 @@ function statusOf(step, over, open) {
   if (step.verified) {
     return `Solved in ${steps} and ${milliseconds(state.history)}, verified by the rules.`;
   }
+  if (over && step.verified === null) {
+    return `Answered in ${steps} and ${milliseconds(state.history)}; there are no rules here to check it by.`;
+  }
   if (over) return `Not solved in ${step.attempt} attempts, ${steps} in all.`;
   if (!state.playing) return `Paused after ${steps}.`;
   if (step.attempt === 1) return "Thinking …";
@@ -278,13 +309,19 @@ function statusOf(step, over, open) {
   const [row, column] = [Math.floor(cell / state.domain.columns), cell % state.domain.columns];
   return (
     `Attempt ${step.attempt}: what if row ${row + 1}, column ${column + 1} ` +
-    `is ${state.domain.symbol(value)}?`
+    `is ${state.domain.nameOf(value)}?`
   );
 }
 
-function clashes({ values }) {
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+}
+
+function verdict({ values, verified }) {
+  if (verified) return "verified ✓";
+  if (verified === null) return "none here";
   const cells = new Set(state.domain.conflicts(values).flatMap((found) => found.cells));
-  return cells.size ? `${cells.size} cells clash` : "a given is lost";
+  return cells.size ? `${cells.size} cells clash` : "not yet kept";
 }
 
 /** How sure the model is of the cells that it fills, on average. */
@@ -292,9 +329,10 @@ function certaintyOf({ values, probabilities }, puzzle) {
   let sum = 0;
   let open = 0;
   values.forEach((value, cell) => {
-    if (puzzle[cell]) return;
+    const { answers } = state.domain;
+    if (state.domain.isGiven(puzzle[cell])) return;
     open += 1;
-    sum += value ? probabilities[cell * state.domain.values + value - 1] : 0;
+    sum += probabilities[cell * answers.length + answers.indexOf(value)] ?? 0;
   });
   return open ? sum / open : 1;
 }
@@ -369,14 +407,19 @@ function connect() {
   });
   at("speed").addEventListener("input", show);
   at("examples").addEventListener("change", () => {
-    take(at("examples").value || ".".repeat(state.domain.cells));
+    takeExample();
   });
   at("puzzle-form").addEventListener("submit", (event) => {
     event.preventDefault();
     take(at("text").value);
   });
+  at("text").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    at("puzzle-form").requestSubmit();
+  });
   at("clear").addEventListener("click", () => {
-    setPuzzle(new Int32Array(state.domain.cells));
+    setPuzzle(emptyBoard());
     state.board.select(0);
   });
   at("copy").addEventListener("click", async () => {
@@ -408,7 +451,7 @@ function connect() {
     const text = event.clipboardData.getData("text");
     if (text) take(text);
   });
-  addEventListener("hashchange", () => take(decodeURIComponent(location.hash.slice(1))));
+  addEventListener("hashchange", () => askedFor() && take(askedFor()));
 }
 
 begin().catch((error) => complain(error.message));

@@ -1,7 +1,9 @@
-/** The board: 81 cells (or however many), each a stack of pencil marks and a digit over them. */
+/** The board: cells, each a stack of pencil marks and its symbol or colour over them. */
 
 /** Below the first probability a cell shows pencil marks, above the second its digit. */
 const [PENCIL, DIGIT] = [0.6, 0.68];
+/** More values a cell, or cells a side, and there is no room for pencil marks. */
+const [MOST_MARKS, LARGEST_MARKED] = [25, 16];
 
 export class Board {
   #cells = [];
@@ -10,6 +12,8 @@ export class Board {
   #current = 0;
   #root;
   #domain;
+  #marked;
+  #listening = new AbortController();
 
   /**
    * @param {HTMLElement} root an element of role grid
@@ -20,30 +24,35 @@ export class Board {
     this.#root = root;
     this.#domain = domain;
     this.onFill = onFill;
-    const size = domain.rows;
-    const box = domain.groups.find(({ kind }) => kind === "box").cells;
-    const wide = box.filter((cell) => cell < size).length; // of the first row
-    const high = size / wide;
-    root.style.setProperty("--size", size);
-    root.style.setProperty("--box-columns", wide);
-    root.style.gridTemplate = `repeat(${size}, minmax(0, 1fr)) / repeat(${size}, minmax(0, 1fr))`;
-    root.setAttribute("aria-rowcount", size);
-    root.setAttribute("aria-colcount", size);
+    const { rows, columns, answers } = domain;
+    this.#marked = answers.length <= MOST_MARKS && Math.max(rows, columns) <= LARGEST_MARKED;
+    const [right, bottom] = thickEdges(domain);
+    root.style.setProperty("--size", Math.max(rows, columns));
+    root.style.setProperty("--mark-columns", Math.ceil(Math.sqrt(answers.length)));
+    root.style.aspectRatio = `${columns} / ${rows}`;
+    root.style.gridTemplate = `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))`;
+    root.setAttribute("aria-rowcount", rows);
+    root.setAttribute("aria-colcount", columns);
+    root.setAttribute("aria-label", `Board of ${domain.name}`);
+    root.classList.toggle("dense", Math.max(rows, columns) > LARGEST_MARKED);
     root.replaceChildren();
-    for (let row = 0; row < size; row += 1) {
+    for (let row = 0; row < rows; row += 1) {
       const line = element("div", { role: "row" });
-      for (let column = 0; column < size; column += 1) {
+      for (let column = 0; column < columns; column += 1) {
+        const place = row * columns + column;
         const names = ["cell"];
-        if (column === size - 1) names.push("last-column");
-        else if ((column + 1) % wide === 0) names.push("box-right");
-        if (row === size - 1) names.push("last-row");
-        else if ((row + 1) % high === 0) names.push("box-bottom");
+        if (column === columns - 1) names.push("last-column");
+        else if (right.has(place)) names.push("border-right");
+        if (row === rows - 1) names.push("last-row");
+        else if (bottom.has(place)) names.push("border-bottom");
         const cell = element("div", { role: "gridcell", class: names.join(" "), tabindex: "-1" });
         cell.style.setProperty("--wave", row + column);
         const pencil = element("span", { class: "pencil", "aria-hidden": "true" });
-        for (let value = 1; value <= domain.values; value += 1) {
+        for (const value of this.#marked ? answers : []) {
           const mark = element("i", {});
-          mark.textContent = domain.symbol(value);
+          const colour = domain.colour(value);
+          if (colour) mark.style.backgroundColor = colour;
+          else mark.textContent = domain.symbol(value);
           pencil.append(mark);
         }
         const digit = element("span", { class: "digit", "aria-hidden": "true" });
@@ -56,9 +65,15 @@ export class Board {
       root.append(line);
     }
     this.#cells[0].tabIndex = 0;
-    root.addEventListener("pointerdown", (event) => this.#pointed(event));
-    root.addEventListener("focusin", (event) => this.#focused(event));
-    root.addEventListener("keydown", (event) => this.#pressed(event));
+    const { signal } = this.#listening;
+    root.addEventListener("pointerdown", (event) => this.#pointed(event), { signal });
+    root.addEventListener("focusin", (event) => this.#focused(event), { signal });
+    root.addEventListener("keydown", (event) => this.#pressed(event), { signal });
+  }
+
+  /** Stop listening: another board takes the same element. */
+  close() {
+    this.#listening.abort();
   }
 
   /** The cell that keys and the keypad act on. */
@@ -73,35 +88,44 @@ export class Board {
    * @param {import("./trm.js").Step | null} step
    */
   show(puzzle, step) {
-    const { values: count } = this.#domain;
+    const domain = this.#domain;
+    const { answers } = domain;
+    const count = answers.length;
     const shown = step ? step.values : puzzle;
-    const sureOf = (index) => step.probabilities[index * count + shown[index] - 1] ?? 0;
+    const sureOf = (index) => step.probabilities[index * count + answers.indexOf(shown[index])] ?? 0;
     // Pencil marks clash all the time; what is worth a mark is a clash of digits.
-    const written = shown.map((value, index) => (step && sureOf(index) < DIGIT ? 0 : value));
-    const clashing = new Set(this.#domain.conflicts(written).flatMap(({ cells }) => cells));
+    const written = Int32Array.from(shown, (value, index) =>
+      step && !domain.isGiven(puzzle[index]) && sureOf(index) < DIGIT ? domain.blank : value,
+    );
+    const clashing = new Set(domain.conflicts(written).flatMap(({ cells }) => cells));
     const guessed = step?.guess && !step.verified ? step.guess.cell : -1;
     this.#cells.forEach((cell, index) => {
-      const given = puzzle[index] > 0;
+      const given = domain.isGiven(puzzle[index]);
       const value = shown[index];
+      const empty = !step && !given;
       const thought = step && !given;
-      const row = thought ? step.probabilities.subarray(index * count, (index + 1) * count) : null;
       const sure = thought ? sureOf(index) : 0;
       const confirmed = thought && step.verified; // no doubt is left, whatever the network says
-      const asDigit =
-        thought && !confirmed ? smooth((sure - PENCIL) / (DIGIT - PENCIL)) : Number(given || confirmed);
+      const unmarked = thought && !this.#marked ? 1 : smooth((sure - PENCIL) / (DIGIT - PENCIL));
+      const asDigit = thought && !confirmed ? unmarked : Number(given || confirmed);
       const opacity = confirmed ? 1 : asDigit * (given ? 1 : sure ** 2);
+      const colour = empty ? null : domain.colour(value);
       cell.classList.toggle("given", given);
+      cell.classList.toggle("coloured", colour !== null);
       cell.classList.toggle("clash", clashing.has(index));
       cell.classList.toggle("guess", index === guessed);
       cell.style.setProperty("--sure", sure.toFixed(3));
       cell.style.setProperty("--digit", opacity.toFixed(3));
       cell.style.setProperty("--pencil", (1 - asDigit).toFixed(3));
-      this.#digits[index].textContent = value ? this.#domain.symbol(value) : "";
-      for (let mark = 0; mark < count; mark += 1) {
+      cell.style.setProperty("--fill", colour ?? "transparent");
+      this.#digits[index].textContent = empty || colour ? "" : domain.symbol(value);
+      [...this.#pencils[index]].forEach((mark, place) => {
         // The square root keeps a faint second thought visible.
-        this.#pencils[index][mark].style.opacity = thought ? Math.sqrt(row[mark]).toFixed(2) : "0";
-      }
-      cell.setAttribute("aria-label", this.#describe(index, given, value, index === guessed ? null : sure, clashing));
+        const share = thought ? step.probabilities[index * count + place] : 0;
+        mark.style.opacity = thought ? Math.sqrt(share).toFixed(2) : "0";
+      });
+      const told = index === guessed ? null : sure;
+      cell.setAttribute("aria-label", this.#describe(index, given, empty ? null : value, told, clashing));
     });
     this.#root.classList.toggle("verified", Boolean(step?.verified));
   }
@@ -118,8 +142,8 @@ export class Board {
     const size = this.#domain.columns;
     const place = `row ${Math.floor(index / size) + 1}, column ${(index % size) + 1}`;
     const clash = clashing.has(index) ? ", clashes" : "";
-    if (!value) return `${place}: empty`;
-    const symbol = this.#domain.symbol(value);
+    if (value === null) return `${place}: empty`;
+    const symbol = this.#domain.nameOf(value);
     if (given) return `${place}: ${symbol}, given${clash}`;
     if (sure === null) return `${place}: ${symbol}, tried out${clash}`;
     return `${place}: ${symbol}, ${Math.round(100 * sure)} percent sure${clash}`;
@@ -151,15 +175,26 @@ export class Board {
       ArrowRight: () => goTo(row, column + 1),
       Home: () => goTo(row, 0),
       End: () => goTo(row, columns - 1),
-      Backspace: () => this.onFill(this.#current, 0),
-      Delete: () => this.onFill(this.#current, 0),
+      Backspace: () => this.onFill(this.#current, this.#domain.blank),
+      Delete: () => this.onFill(this.#current, this.#domain.blank),
     };
     const value = event.key.length === 1 ? this.#domain.valueOf(event.key) : -1;
     if (moves[event.key]) moves[event.key]();
-    else if (value >= 0) this.onFill(this.#current, value);
-    else return;
+    else if (this.#domain.isGiven(value) || this.#domain.blanks.includes(value)) {
+      this.onFill(this.#current, value);
+    } else return;
     event.preventDefault();
   }
+}
+
+/** Cells whose right, and whose lower edge is part of a thick line. */
+function thickEdges({ borders, columns }) {
+  const [right, bottom] = [new Set(), new Set()];
+  for (const [left, top, end, low] of borders) {
+    if (left === end) for (let row = top; row < low; row += 1) right.add(row * columns + left - 1);
+    else for (let column = left; column < end; column += 1) bottom.add((top - 1) * columns + column);
+  }
+  return [right, bottom];
 }
 
 function smooth(x) {

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from own_domains import Latin, Walls
 from programs import EXAMPLES, PUZZLES, ROOT, run
 
 from export.exporter import export_onnx
 from export.web import export_web
 from trm_sdk import InvalidInputError, SolveOptions, Solver
-from trm_sdk.domains import get_domain
-from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.domains import get_domain, registry
+from trm_sdk.domains.base import Domain
+from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.text import line_of, read_numbers
+from trm_sdk.grid import Grid
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.structure import Structure, board, offsets, rows
 
 #: Twenty-three givens, and nothing to go by at first: takes more than a step or two.
 HARD = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."
@@ -28,9 +39,13 @@ def ask(node: str, question: str, *arguments: str | Path) -> Any:
     return json.loads(result.stdout)
 
 
-def spec_of(name: str) -> str:
-    domain = get_domain(name)
-    return json.dumps({"domain": name, "vocabulary": domain.vocabulary, "grid_shape": domain.shape})
+def about(domain: Domain, folder: Path, **questions: Any) -> Any:
+    """What puzzle.js says of a domain, asked in one go."""
+    file = folder / "questions.json"
+    file.write_text(json.dumps({"description": domain.describe(), **questions}))
+    program = shutil.which("node")
+    assert program is not None  # the fixture `node` skips without it
+    return ask(program, "domain", file)
 
 
 # --- the model --------------------------------------------------------------------------------
@@ -141,8 +156,8 @@ def test_what_is_no_model_is_named(node: str, model: Path, tmp_path: Path) -> No
     cut.write_bytes(whole[: len(whole) // 2])
     missing = tmp_path / "missing.onnx"
     for path, message in (
-        (broken, "no ONNX file"),
-        (cut, "no ONNX file"),
+        (broken, "not an ONNX file"),
+        (cut, "not an ONNX file"),
         (loop, 'mode "loop"'),
         (missing, "ENOENT"),
     ):
@@ -155,11 +170,13 @@ def test_what_is_no_model_is_named(node: str, model: Path, tmp_path: Path) -> No
 # --- the rules --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sudoku-4x4", "sudoku-6x6", "sudoku", "sudoku-16x16"])
-def test_groups_are_python_s(node: str, name: str) -> None:
-    domain = get_domain(name)
-    assert isinstance(domain, Sudoku)
-    assert ask(node, "groups", spec_of(name)) == domain.groups.tolist()
+DOMAINS = [get_domain("sudoku-4x4"), get_domain("sudoku-6x6"), get_domain("sudoku"), Latin()]
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
+def test_groups_are_python_s(node: str, domain: BoardDomain) -> None:
+    expected = [list(group) for one in domain.distinct for group in one.groups_on(domain.shape)]
+    assert ask(node, "groups", json.dumps(domain.describe())) == expected
 
 
 @pytest.mark.parametrize(
@@ -172,9 +189,10 @@ def test_groups_are_python_s(node: str, name: str) -> None:
         get_domain("sudoku").format(read_numbers(PUZZLES[0])),
     ],
 )
-def test_reads_what_python_reads(node: str, text: str) -> None:
+def test_reads_what_python_reads(node: str, tmp_path: Path, text: str) -> None:
     expected = read_numbers(text, (9, 9)).cells.reshape(-1).tolist()
-    assert ask(node, "parse", spec_of("sudoku"), text) == {"result": expected}
+    (read,) = about(get_domain("sudoku"), tmp_path, puzzles=[text])["parsed"]
+    assert read == {"values": expected, "rows": 9, "columns": 9, "text": PUZZLES[0]}
 
 
 @pytest.mark.parametrize(
@@ -187,23 +205,230 @@ def test_reads_what_python_reads(node: str, text: str) -> None:
         ("5.........5" + "." * 70, "contradicting givens: 5 stands 2 times in box 1"),
     ],
 )
-def test_refuses_what_python_refuses(node: str, text: str, message: str) -> None:
-    answer = ask(node, "parse", spec_of("sudoku"), text)
+def test_refuses_what_python_refuses(node: str, tmp_path: Path, text: str, message: str) -> None:
+    (answer,) = about(get_domain("sudoku"), tmp_path, puzzles=[text])["parsed"]
     assert answer["error"] == "PuzzleError"
     assert message in answer["message"]
     with pytest.raises(InvalidInputError):
         get_domain("sudoku").parse(text)
 
 
-def test_verifies_as_python_does(node: str) -> None:
-    puzzle = "1..." + "." * 12
-    answers = ["1234341221434321", "1234341221434312", "2143341212344321", "123434122143432."]
-    assert ask(node, "verify", spec_of("sudoku-4x4"), puzzle, *answers) == [
-        True,
-        False,
-        False,
-        False,
+#: What JSON can't say.
+_NUMBERS = {"NaN": math.nan, "Infinity": math.inf}
+
+
+def _spoilt_puzzles(domain: Domain, rng: np.random.Generator) -> list[list[Any]]:
+    """Arrays that are puzzles, or nearly."""
+    board = [0] * domain.seq_len
+    for cell in rng.choice(domain.seq_len, 3, replace=False):
+        board[cell] = int(rng.integers(1, domain.vocabulary.values))
+    found: list[list[Any]] = [board, board[:-1], [*board, 0], []]
+    odd = (-1, 1.5, domain.vocabulary.values, 2**33 + 1, "NaN", "Infinity", "1", None, True)
+    return found + [[value, *board[1:]] for value in odd]
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
+def test_takes_the_arrays_that_python_takes(node: str, tmp_path: Path, domain: Domain) -> None:
+    rng = np.random.default_rng(3)
+    puzzles = [puzzle for _ in range(40) for puzzle in _spoilt_puzzles(domain, rng)]
+    parsed = about(domain, tmp_path, puzzles=puzzles)["parsed"]
+    taken = 0
+    for puzzle, read in zip(puzzles, parsed, strict=True):
+        real = [
+            {"NaN": math.nan, "Infinity": math.inf}.get(v, v) if type(v) is str else v
+            for v in puzzle
+        ]
+        try:
+            task = domain.parse(real)
+        except InvalidInputError:
+            assert read.get("error") == "PuzzleError", puzzle
+        else:
+            taken += 1
+            assert read["values"] == task.inputs[0].cells.reshape(-1).tolist()
+            assert read["text"] == domain.to_line(task.inputs[0])
+    assert 0 < taken < len(puzzles) / 5
+
+
+def _solution(domain: BoardDomain, rng: np.random.Generator) -> np.ndarray:
+    """A board that obeys the rules: a pattern, renamed."""
+    size = domain.shape[0]
+    high = next((one.size[0] for one in domain.distinct if one.kind == "boxes"), 1)
+    wide = size // high
+    r, c = np.indices(domain.shape)
+    pattern = (wide * (r % high) + r // high + c) % size
+    return (rng.permutation(size) + 1)[pattern].reshape(-1)
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
+def test_verifies_as_python_does(node: str, tmp_path: Path, domain: BoardDomain) -> None:
+    """Right answers, and answers that are right but for a little."""
+    rng = np.random.default_rng(7)
+    right = _solution(domain, rng)
+    puzzle = np.where(rng.random(right.size) < 0.3, right, 0)
+    other = _solution(domain, rng)
+    answers: list[list[Any]] = [right.tolist(), other.tolist()]
+    for _ in range(200):
+        spoilt = right.copy()
+        cells = rng.choice(right.size, 2, replace=False)
+        spoilt[cells] = spoilt[cells[::-1]] if rng.random() < 0.5 else rng.integers(-1, 12, 2)
+        answers.append(spoilt.tolist())
+    shape = domain.shape
+    task = domain.parse(puzzle.tolist())
+    expected = [domain.verify(task, Grid(np.reshape(answer, shape))) for answer in answers]
+    assert expected[0] is True
+    assert 1 <= sum(expected) < len(expected) / 5
+    whole = right.tolist()
+    broken: list[Any] = [
+        [],
+        whole[: shape[0]],
+        [*whole, 1],
+        [value + 100 for value in whole],
+        [-value for value in whole],
+        [value + 0.5 for value in whole],
+        [str(value) for value in whole],
+        ["NaN", *whole[1:]],
+        [None, *whole[1:]],
+        domain.to_line(Grid(right.reshape(shape))),
     ]
+    asked = about(domain, tmp_path, puzzle=puzzle.tolist(), answers=answers + broken)
+    assert asked["verdicts"] == [*expected, *[False] * len(broken)]
+
+
+def test_text_is_by_symbols_and_aliases(node: str, tmp_path: Path) -> None:
+    domain = Latin()
+    texts = ["r" + "~" * 15, "r   \n    \n  b \n    ", "r  b"]
+    parsed = about(domain, tmp_path, puzzles=texts)["parsed"]
+    for text, read in zip(texts[:2], parsed[:2], strict=True):
+        assert read["values"] == domain.parse(text).inputs[0].cells.reshape(-1).tolist()
+    assert parsed[2]["error"] == "PuzzleError"
+
+
+def test_boards_of_any_size_are_read_and_written(node: str, tmp_path: Path) -> None:
+    domain = Walls()
+    texts = ["....##......", "..#\n#..", ".#.#.", "..\n.", "o...........", [[0, 1], [0, 0]]]
+    usual, small, line, ragged, answered, array = about(domain, tmp_path, puzzles=texts)["parsed"]
+    assert (usual["rows"], usual["columns"], usual["text"]) == (3, 4, texts[0])
+    assert (small["rows"], small["columns"], small["text"]) == (2, 3, texts[1])
+    assert (line["rows"], line["columns"], line["text"]) == (1, 5, texts[2])
+    assert ragged["message"] == "rows must be of equal length; got 2 and 1"
+    assert "holds 0 (floor), 1 (wall); got 2" in answered["message"]
+    assert (array["rows"], array["columns"]) == (2, 2)
+    for text, read in zip(texts[:3], (usual, small, line), strict=True):
+        expected = domain.parse(text).inputs[0]
+        assert (read["rows"], read["columns"]) == expected.shape
+        assert read["values"] == expected.cells.reshape(-1).tolist()
+
+
+def test_rules_that_javascript_does_not_know_give_no_verdict(node: str, tmp_path: Path) -> None:
+    asked = about(Walls(), tmp_path, puzzle="............", answers=[[0] * 12, [2] * 11])
+    assert asked["verdicts"] == [None, None]
+
+
+def test_rules_may_be_brought_along(node: str, model: Path) -> None:
+    found = ask(node, "rules", model / "model.onnx", PUZZLES[0])
+    expected = "".join(cell if cell != "." else "1" for cell in PUZZLES[0])
+    assert found == {"text": expected, "verified": True, "steps": 1}
+
+
+def test_logits_of_another_length_are_refused(node: str, model: Path) -> None:
+    answer = ask(node, "logits", model / "model.onnx", PUZZLES[0])
+    assert answer["error"] == "ModelError"
+    assert "gives 728 logits; 81 cells of 9 tokens have 729" in answer["message"]
+
+
+def test_older_graphs_are_run_without_rules(node: str, model: Path, tmp_path: Path) -> None:
+    """They have no description of the domain, and say by offsets what tokens are for."""
+    graph = onnx.load(model / "model.onnx")
+    facts = {item.key: item.value for item in graph.metadata_props}
+    del facts["domain_description"]
+    spec = json.loads(facts["trm_spec"])
+    spec["model"] = {
+        name: value
+        for name, value in spec["model"].items()
+        if name not in ("answer_tokens", "given_tokens")
+    } | {"output_offset": 2, "givens_from": 2}
+    facts["trm_spec"] = json.dumps(spec)
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, facts)
+    old = tmp_path / "old.onnx"
+    onnx.save(graph, old)
+    limit = json.dumps({"maxSteps": 3, "attempts": 1})
+    found = ask(node, "steps", old, PUZZLES[0], limit)["steps"]
+    expected = ask(node, "steps", model / "model.onnx", PUZZLES[0], limit)["steps"]
+    assert [step["verified"] for step in found] == [None] * 3
+    for ours, theirs in zip(found, expected, strict=False):
+        assert ours["text"] == theirs["text"]
+        assert ours["probabilities"] == theirs["probabilities"]
+
+
+def test_boards_of_any_size_are_solved_with_heads_and_identifiers(
+    node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._registered, "walls-3x4", Walls)
+    monkeypatch.setattr(registry, "_made", {})
+    config = ModelConfig(
+        vocab_size=3,
+        seq_len=12,
+        mixer="structured",
+        structure=Structure(shape=(3, 4), relations=(rows(), board(), offsets())),
+        hidden_size=8,
+        ffn_size=16,
+        L_layers=1,
+        H_cycles=1,
+        L_cycles=2,
+        heads={"direction": 5},
+        given_tokens=(1,),
+        answer_tokens=(0, 2),
+        num_puzzle_identifiers=3,
+    )
+    torch.manual_seed(0)
+    network = TRM(config).eval()
+    spec = ModelSpec.for_domain(Walls(), config, SolveOptions(max_steps=2))
+    file = tmp_path / "walls.onnx"
+    export_onnx((spec, network), file, heads=("direction",))
+    found = ask(node, "steps", file, "..#..\n#...#", json.dumps({"identifier": 2}))["steps"]
+    tokens = torch.tensor([[[0, 0, 1, 0, 0], [1, 0, 0, 0, 1]]], dtype=torch.int32)
+    state = network.initial_state(1, (2, 5))
+    with torch.inference_mode():
+        for step in found:
+            state, logits, _ = network(tokens, state)
+            shares = logits.softmax(-1).reshape(-1, 2).numpy()
+            shares[tokens.reshape(-1) == 1] = 0
+            np.testing.assert_allclose(step["probabilities"], shares.reshape(-1), atol=1e-4)
+            direction = network.network.auxiliary(state.y)["direction"].reshape(-1).numpy()
+            np.testing.assert_allclose(step["heads"]["direction"], direction, atol=1e-4)
+    assert len(found) == 2
+
+
+def test_mazes_are_judged_as_python_does(node: str, tmp_path: Path) -> None:
+    """By the module in the domain's folder: right paths, and paths that are nearly right."""
+    maze = pytest.importorskip("trm_sdk.domains.maze.rules")
+    pytest.importorskip("numba")
+    domain = get_domain("maze-9x9")
+    made = domain.examples(12, 5)
+    rng = np.random.default_rng(0)
+    rules = Path(maze.__file__).with_name("web.js")
+    right = 0
+    for tokens, solved in zip(made.tokens, made.answers, strict=True):
+        task = domain.decode_task(tokens, made.shape)
+        answers = [domain.decode(solved, made.shape).cells.reshape(-1)]
+        open_cells = np.flatnonzero(task.inputs[0].cells.reshape(-1) == 1)
+        for _ in range(12):
+            other = answers[0].copy()
+            cells = rng.choice(open_cells, int(rng.integers(1, 3)))
+            other[cells] = np.where(other[cells] == 4, 1, 4)
+            answers.append(other)
+        answers.append(task.inputs[0].cells.reshape(-1))
+        verdicts = [domain.verify(task, Grid(one.reshape(made.shape))) for one in answers]
+        assert verdicts[0]
+        right += sum(verdicts)
+        questions = {
+            "rules": str(rules),
+            "puzzle": task.inputs[0].cells.tolist(),
+            "answers": [*(one.tolist() for one in answers), answers[0].tolist()[1:]],
+        }
+        assert about(domain, tmp_path, **questions)["verdicts"] == [*verdicts, False]
+    assert right < 40, "most of what is nearly right is wrong"
 
 
 # --- the example ------------------------------------------------------------------------------

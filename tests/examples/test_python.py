@@ -6,7 +6,6 @@ import asyncio
 import csv
 import importlib.util
 import json
-import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,39 +25,6 @@ def load(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_own_domain_learns_to_solve(tmp_path: Path) -> None:
-    result = run_example("own_domain.py", "--size", "4", "--steps", "40", "--save", tmp_path)
-    assert result.returncode == 0, result.stderr
-    match = re.search(r"(\d+) of 100 new puzzles solved", result.stdout)
-    assert match, result.stdout
-    assert int(match[1]) >= 90  # 100 where it was written; an untrained model solves none
-    assert (tmp_path / "model.safetensors").is_file()
-
-
-def test_own_domain_states_its_rules() -> None:
-    module = load("own_domain")
-    domain = module.LatinSquare(4)
-    assert len(module.all_squares(4)) == 576  # OEIS A002860
-    task = domain.parse("1... .2.. ..3. ...4")
-    assert domain.verify(task, domain.parse("1342 4213 2431 3124").grid)
-    assert not domain.verify(task, domain.parse("1342 4213 2431 0124").grid)
-    assert not domain.verify(task, domain.parse("2431 1342 4213 3124").grid), "givens are kept"
-    with pytest.raises(ValueError, match="column 2"):
-        domain.parse(".1.. .... .1.. ....")
-
-
-def test_own_domain_makes_puzzles_with_one_solution() -> None:
-    module = load("own_domain")
-    squares = module.all_squares(4)
-    questions, answers = module.puzzles(squares, 20, (4, 8), seed=3)
-    for question, answer in zip(questions, answers, strict=True):
-        given = question > 1
-        assert 4 <= given.sum() <= 8
-        fitting = squares[(squares[:, given] + 1 == question[given]).all(1)]
-        assert (fitting + 1 == answer).all()
-        assert len(fitting) == 1
 
 
 def test_batch_solves_a_file(model: Path, solver: Solver, tmp_path: Path) -> None:

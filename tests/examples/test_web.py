@@ -5,7 +5,10 @@ One run of `page.mjs` does all that needs a browser; the tests below judge what 
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
+import importlib
 import json
 import re
 import shutil
@@ -17,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from own_domains import Latin, Walls
 from programs import PACKAGES, PUZZLES, run
 
 from export.errors import ExportError
 from export.exporter import export_onnx
 from export.web import DEFAULT_RUNTIME, RUNTIME_FILES, export_web
-from trm_sdk import Solver
+from trm_sdk import SolveOptions, Solver
+from trm_sdk.domains import get_domain, registry
 from trm_sdk.domains.text import line_of
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
@@ -40,13 +46,55 @@ def site(model: Path, node: str, tmp_path_factory: pytest.TempPathFactory) -> It
     """The exported folder, served."""
     folder = tmp_path_factory.mktemp("web")
     export_web(model, folder, runtime=PACKAGES / "onnxruntime-web" / "dist")
-    handler = functools.partial(_Quiet, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
+    address, server = serve(folder)
+    yield address
     server.shutdown()
     server.server_close()
+
+
+def serve(folder: Path) -> tuple[str, ThreadingHTTPServer]:
+    """Serve a folder, and return its address."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/", server
+
+
+@pytest.fixture(scope="session")
+def other_sites(node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Exported folders of other domains, served: the last two with random weights."""
+    folder = tmp_path_factory.mktemp("others")
+    runtime = PACKAGES / "onnxruntime-web" / "dist"
+    sources: dict[str, Path | str] = {"small": "sudoku-4x4"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_made", {})
+        for domain in (Latin(), Walls()):
+            patch.setitem(registry._registered, domain.name, type(domain))
+            vocabulary = domain.vocabulary
+            config = ModelConfig(
+                vocab_size=len(vocabulary),
+                seq_len=domain.seq_len,
+                mixer="structured",
+                structure=domain.structure,
+                hidden_size=8,
+                ffn_size=16,
+                L_layers=1,
+                H_cycles=1,
+                L_cycles=2,
+                answer_tokens=vocabulary.answer_tokens,
+                given_tokens=vocabulary.given_tokens,
+            )
+            torch.manual_seed(0)
+            spec = ModelSpec.for_domain(domain, config, SolveOptions(max_steps=3))
+            short = domain.name.partition("-")[0]
+            sources[short] = save_model(folder / domain.name, spec, TRM(config).state_dict())
+        for name, source in sources.items():
+            export_web(source, folder / name, runtime=runtime)
+    served = {name: serve(folder / name) for name in sources}
+    yield {name: address for name, (address, _) in served.items()}
+    for _, server in served.values():
+        server.shutdown()
+        server.server_close()
 
 
 class Seen(dict[str, Any]):
@@ -60,16 +108,31 @@ class Seen(dict[str, Any]):
 
 
 @pytest.fixture(scope="session")
-def seen(site: str, node: str, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """What `page.mjs` saw."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    browser = browser or shutil.which("google-chrome")
-    if browser is None:
+def browser(node: str) -> str:
+    """Chromium, with what drives it."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
         pytest.skip("Chromium is not installed: run examples/setup.sh")
     if not (PACKAGES / "playwright-core").is_dir():
         pytest.skip("no playwright-core: run examples/setup.sh")
+    return found
+
+
+@pytest.fixture(scope="session")
+def seen(site: str, node: str, browser: str) -> Seen:
+    """What `page.mjs` saw."""
     script = Path(__file__).with_name("page.mjs")
     result = run(node, script, browser, site, json.dumps(PUZZLES), timeout=600)
+    assert result.returncode == 0, result.stderr
+    return Seen(json.loads(result.stdout))
+
+
+@pytest.fixture(scope="session")
+def others(other_sites: dict[str, str], node: str, browser: str) -> Seen:
+    """What `other_pages.mjs` saw."""
+    script = Path(__file__).with_name("other_pages.mjs")
+    result = run(node, script, browser, json.dumps(other_sites), timeout=300)
     assert result.returncode == 0, result.stderr
     return Seen(json.loads(result.stdout))
 
@@ -167,7 +230,7 @@ def test_what_is_wrong_with_a_puzzle_is_said(seen: Seen) -> None:
     assert visit["clashing"] == 2
     assert not visit["playable"]
     assert visit["mended"]
-    assert '"x" in place 3 is no cell' in visit["noPuzzle"]
+    assert '"x" in place 3 is not a cell' in visit["noPuzzle"]
     assert visit["kept"] == PUZZLES[2], "a bad text leaves the board alone"
 
 
@@ -235,7 +298,6 @@ def test_dark_is_dark(seen: Seen) -> None:
 
 def test_the_folder_waits_for_npm_install(model: Path, tmp_path: Path) -> None:
     report = export_web(model, tmp_path / "page")
-    assert report.page
     assert report.domain == "sudoku"
     assert "npm install" in report.next_steps
     page = (tmp_path / "page" / "index.html").read_text()
@@ -287,20 +349,126 @@ def test_a_folder_may_be_written_again(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "kept"
 
 
-def test_other_domains_get_the_module_without_the_page(node: str, tmp_path: Path) -> None:
-    config = ModelConfig(vocab_size=4, seq_len=16, hidden_size=16, L_cycles=1, H_cycles=1)
+def test_an_unknown_domain_gets_a_page_by_what_its_model_says(node: str, tmp_path: Path) -> None:
+    """Where its package is not installed: symbols are by position, and there are no rules."""
+    config = ModelConfig(
+        vocab_size=4, seq_len=16, hidden_size=16, L_cycles=1, H_cycles=1, answer_tokens=(2, 3)
+    )
     spec = ModelSpec(
         domain="lights", vocabulary=("pad", "empty", "off", "on"), grid_shape=(4, 4), model=config
     )
     weights = save_model(tmp_path / "model", spec, TRM(config).state_dict())
     report = export_web(weights, tmp_path / "web")
-    assert not report.page
-    assert "model is of lights" in report.next_steps
-    assert set(report.files) == {"model.onnx", "model.json", "trm.js", "package.json", "README.md"}
+    assert "python3 -m http.server" in report.next_steps
+    described = json.loads((tmp_path / "web" / "model.json").read_text())
+    assert "domain" not in described
+    assert described["examples"] == []
     answer = run(
-        node, Path(__file__).with_name("trm.mjs"), "steps", tmp_path / "web/model.json", "12.." * 4
+        node, Path(__file__).with_name("trm.mjs"), "steps", tmp_path / "web/model.json", "." * 16
     )
     assert answer.returncode == 0, answer.stderr
     steps = json.loads(answer.stdout)["steps"]
     assert len(steps) == config.halt_max_steps
     assert {step["verified"] for step in steps} == {None}
+
+
+def test_examples_come_from_the_domain(model: Path, tmp_path: Path) -> None:
+    export_web(model, tmp_path / "nine")
+    shown = json.loads((tmp_path / "nine" / "model.json").read_text())["examples"]
+    assert [tuple(one) for one in shown] == list(get_domain("sudoku").showcase)
+    assert len(shown) == 5
+    for _, line in shown:
+        get_domain("sudoku").parse(line)
+
+
+def test_a_domain_may_bring_rules_for_javascript(
+    node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module beside the domain's own: the exported folder has it, and the solver asks it."""
+    package = tmp_path / "parity"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from trm_sdk.domains.base import Domain\n"
+        "from trm_sdk.domains.vocabulary import Token, Vocabulary\n"
+        "class Parity(Domain):\n"
+        "    name, shape = 'parity-2x2', (2, 2)\n"
+        "    vocabulary = Vocabulary((Token('open', '.', ('blank',)),\n"
+        "        Token('even', 'e', ('given', 'answer')),\n"
+        "        Token('odd', 'o', ('given', 'answer'))))\n"
+        "    def verify(self, task, answer, index=0):\n"
+        "        return True\n"
+    )
+    (package / "web.js").write_text(
+        "export const verify = (puzzle, answer, domain) => answer.length === domain.cells;\n"
+        "export const decode = (values) => values.map(() => 2);\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    domain = importlib.import_module("parity").Parity
+    monkeypatch.setitem(registry._registered, "parity-2x2", domain)
+    monkeypatch.setattr(registry, "_made", {})
+    config = ModelConfig(vocab_size=3, seq_len=4, hidden_size=16, L_cycles=1, H_cycles=1)
+    spec = ModelSpec.for_domain(domain(), config)
+    weights = save_model(tmp_path / "model", spec, TRM(config).state_dict())
+    report = export_web(weights, tmp_path / "web")
+    assert report.files["domain.js"] == (package / "web.js").stat().st_size
+    answer = run(
+        node, Path(__file__).with_name("trm.mjs"), "steps", tmp_path / "web/model.json", "...e"
+    )
+    assert answer.returncode == 0, answer.stderr
+    (step,) = json.loads(answer.stdout)["steps"]
+    assert (step["text"], step["verified"]) == ("oooo", True)
+    # Rules from elsewhere are not loaded.
+    described = json.loads((tmp_path / "web" / "model.json").read_text())
+    described["rules"] = "../parity/web.js"
+    (tmp_path / "web" / "model.json").write_text(json.dumps(described))
+    answer = run(node, Path(__file__).with_name("trm.mjs"), "load", tmp_path / "web/model.json")
+    assert "names rules that are not a file beside it" in json.loads(answer.stdout)["message"]
+
+
+def test_the_policy_allows_the_page_s_own_scripts_alone(model: Path, tmp_path: Path) -> None:
+    export_web(model, tmp_path, runtime="https://example.org/onnxruntime-web/dist")
+    page = (tmp_path / "index.html").read_text()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    rules = dict(part.strip().split(" ", 1) for part in policy[1].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "unsafe-inline" not in policy[1]
+    assert rules["connect-src"] == "'self' https://example.org"
+    scripts = re.findall(r"<script(?![^>]*src=)[^>]*>(.*?)</script>", page, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    assert len(hashes) == 2
+    assert all(f"'sha256-{one}'" in rules["script-src"] for one in hashes)
+
+
+# --- other domains ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["small", "latin", "walls"])
+def test_other_domains_have_a_page(others: Seen, name: str) -> None:
+    visit = others[name]
+    assert visit["complaints"] == []
+    assert visit["ready"].startswith("Ready: ")
+    assert re.match(r"(Solved|Not solved|Answered) in ", visit["status"])
+    assert visit["scrolls"] <= visit["width"]
+
+
+def test_keys_and_fills_are_the_domain_s(others: Seen) -> None:
+    assert others["small"]["keys"] == ["1", "2", "3", "4", "Empty the cell"]
+    assert others["latin"]["keys"] == ["red", "gold", "blue", "teal", "Empty the cell"]
+    assert others["walls"]["keys"] == ["wall", "Empty the cell"]
+    fills = others["latin"]["fills"]
+    assert fills.count("#d04a3a") >= 1
+    assert others["small"]["fills"] == ["transparent"] * 16
+    assert others["latin"]["edges"] == 0
+    assert others["small"]["edges"] == 7, "cells along the lines between boxes, but not the frame"
+
+
+def test_the_page_takes_boards_of_any_size(others: Seen) -> None:
+    assert others["walls"]["size"] == ["2", "5"]
+    assert others["walls"]["cells"] == 10
+    assert "there are no rules here to check it by" in others["walls"]["status"]
+
+
+def test_a_bad_address_opens_the_first_example(others: Seen) -> None:
+    assert others["badHash"]["complaints"] == []
+    assert others["badHash"]["ready"].startswith("Ready: ")

@@ -1,5 +1,7 @@
 // Answers questions about trm.js as JSON, for test_node.py: node trm.mjs QUESTION ARGUMENTS...
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
 
 import { Domain, Solver } from "../../export/web_assets/trm.js";
 
@@ -12,7 +14,9 @@ const questions = {
     const solver = await Solver.load(model, { ort: require("onnxruntime-node"), threads: 1 });
     const steps = [];
     for await (const step of solver.refine(puzzle, JSON.parse(options))) {
-      steps.push({ ...step, values: [...step.values], probabilities: [...step.probabilities], seconds: 0 });
+      const heads = Object.fromEntries(Object.entries(step.heads).map(([name, data]) => [name, [...data]]));
+      const values = [...step.values];
+      steps.push({ ...step, values, probabilities: [...step.probabilities], heads, seconds: 0 });
     }
     return { steps, options: solver.options, backend: solver.backend };
   },
@@ -39,20 +43,72 @@ const questions = {
   async load(model) {
     return failure(() => Solver.load(model, { ort: require("onnxruntime-node") }));
   },
-  async groups(spec) {
-    return new Domain(JSON.parse(spec)).groups.map(({ cells }) => cells);
+  async groups(description) {
+    return new Domain(JSON.parse(description)).groups.map(({ cells }) => cells);
   },
-  async parse(spec, puzzle) {
-    const domain = new Domain(JSON.parse(spec));
-    return failure(async () => Array.from(domain.parse(puzzle)));
+  // Many questions in one call: a file of JSON, {description, rules?, puzzles?, puzzle?, answers?}.
+  async domain(file) {
+    const { description, rules, puzzles = [], puzzle, answers = [] } = JSON.parse(readFileSync(file, "utf-8"));
+    const domain = new Domain(description, { rules: rules ? await import(pathToFileURL(rules).href) : null });
+    const parsed = puzzles.map((one) => attempt(() => {
+      const values = domain.parse(restored(one));
+      const { rows, columns } = values;
+      return { values: [...values], rows, columns, text: domain.resized(rows, columns).format(values) };
+    }));
+    const verdicts = answers.map((answer) => domain.verify(domain.parse(puzzle), restored(answer)));
+    return { parsed, verdicts };
   },
-  async verify(spec, puzzle, ...answers) {
-    const domain = new Domain(JSON.parse(spec));
-    return answers.map((answer) =>
-      domain.verify(domain.parse(puzzle), Int32Array.from(answer, (cell) => domain.valueOf(cell))),
-    );
+  // Rules of one's own, over the model's.
+  async rules(model, puzzle) {
+    const rules = {
+      verify: (given, answer, domain) => answer.length === domain.cells && given.length === answer.length,
+      decode: (values, { puzzle: given, domain }) =>
+        values.map((value, cell) => (domain.isGiven(given[cell]) ? value : domain.answers[0])),
+    };
+    const solver = await Solver.load(model, { ort: require("onnxruntime-node"), threads: 1, rules });
+    const { text, verified, steps } = await solver.solve(puzzle);
+    return { text, verified, steps };
+  },
+  // A graph whose logits are of another length than its spec says.
+  async logits(model, puzzle) {
+    const ort = require("onnxruntime-node");
+    const solver = await Solver.load(model, {
+      ort: {
+        Tensor: ort.Tensor,
+        InferenceSession: {
+          async create(...given) {
+            const session = await ort.InferenceSession.create(...given);
+            const { inputMetadata, inputNames } = session;
+            return {
+              inputMetadata,
+              inputNames,
+              async run(feeds) {
+                const results = await session.run(feeds);
+                const { data } = results.logits;
+                return { ...results, logits: { data: data.subarray(0, data.length - 1) } };
+              },
+            };
+          },
+        },
+      },
+    });
+    return failure(() => solver.solve(puzzle));
   },
 };
+
+/** JSON knows no NaN and no infinity: a text in an array stands for one. */
+function restored(value) {
+  if (!Array.isArray(value)) return value;
+  return value.map((one) => (one === "NaN" ? NaN : one === "Infinity" ? Infinity : restored(one)));
+}
+
+function attempt(action) {
+  try {
+    return action();
+  } catch (error) {
+    return { error: error.name, message: error.message };
+  }
+}
 
 async function failure(action) {
   try {

@@ -7,11 +7,23 @@ import torch
 
 from export.calibrate import Ranges, calibrate
 from export.exporter import state_arrays
+from export.puzzles import Puzzles
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
-from trm_sdk.persistence.spec import ModelSpec
-from trm_sdk.structure import Relation, Structure
+from trm_sdk.persistence.spec import FORMAT, ModelSpec
+from trm_sdk.structure import (
+    Relation,
+    Structure,
+    board,
+    boxes,
+    columns,
+    groups,
+    neighbourhood,
+    offsets,
+    rows,
+    values,
+)
 
 
 def _odd_structure() -> Structure:
@@ -28,14 +40,31 @@ def _odd_structure() -> Structure:
     ]
     odd = ((0, 1, 2), (2, 5, 7, 9), (11,), (3, 4))
     return Structure(
-        cells=12,
-        relations=(
-            Relation(name="near", kind="neighbourhood", sets=tuple(near)),
-            Relation(name="odd", sets=odd),
-            Relation(name="row", sets=tuple(map(tuple, cells.tolist()))),
-        ),
-        interchangeable_values=False,
+        shape=(3, 4), relations=(neighbourhood("near", near), groups("odd", odd), rows())
     )
+
+
+def _local(*relations: Relation, shape: tuple[int, int] = (9, 9), **fields: object) -> ModelConfig:
+    """A model over a board whose relations are given."""
+    return ModelConfig.model_validate(
+        {
+            "vocab_size": 6,
+            "seq_len": shape[0] * shape[1],
+            "mixer": "structured",
+            "structure": Structure(shape=shape, relations=relations),
+            "hidden_size": 16,
+            "ffn_size": 24,
+            "L_layers": 1,
+            "H_cycles": 1,
+            "L_cycles": 2,
+            **fields,
+        }
+    )
+
+
+#: A cross, and one tap further to the right: a kernel of 3x5 with zeros.
+_NEAR = offsets((-1, 0), (0, -1), (0, 0), (0, 1), (0, 2), (1, 0), name="near")
+_EVERYWHERE = (rows("line"), columns("line"), board(), _NEAR)
 
 
 def _sudoku(rows: int, columns: int, **fields: int) -> ModelConfig:
@@ -60,7 +89,7 @@ def _paper(**fields: object) -> ModelConfig:
 
 CONFIGS = {
     "mlp_t": _paper(H_cycles=1, puzzle_emb_ndim=32, puzzle_emb_len=3),
-    "mlp_t-learned": _paper(H_cycles=1, positions="learned", givens_from=5),
+    "mlp_t-learned": _paper(H_cycles=1, positions="learned", given_tokens=(5, 6, 7, 8, 9, 10)),
     "attention-rope": _paper(
         mixer="attention",
         positions="rope",
@@ -83,14 +112,34 @@ CONFIGS = {
         H_cycles=1,
         L_cycles=2,
     ),
+    # Fixed, and laid out as rows and columns: boxes are gathered.
+    "structured-plane": _local(
+        rows("line"), columns("line"), boxes(2, 3), offsets(), shape=(6, 6), halt_pool="mean_max"
+    ),
+    "structured-plane-values": _local(
+        rows(), boxes(3, 2), _NEAR, values(), shape=(6, 6), answer_tokens=(2, 3, 4, 5)
+    ),
+    "maze": _local(
+        offsets(), shape=(5, 7), heads={"direction": 5, "distance": 3}, halt_pool="mean_max"
+    ),
+    "local": _local(*_EVERYWHERE, heads={"near": 2}, given_tokens=(1, 4), answer_tokens=(2, 5)),
+    "local-values": _local(
+        *_EVERYWHERE,
+        offsets((1, 1), (-1, -1), name="diagonal"),
+        values(),
+        answer_tokens=(2, 3, 4, 5),
+        given_tokens=(2, 3, 4, 5),
+    ),
+    "local-pools": _local(columns(), board(), values(), shape=(1, 4), answer_tokens=(3, 5)),
 }
 
 
 def ranges_of(name: str, *, wide: bool = False) -> Ranges:
     """Of a random model's activations, for ``int8s``."""
     spec, model = model_of(name, wide=wide)
-    tokens = np.random.default_rng(1).integers(0, spec.model.vocab_size, (4, spec.model.seq_len))
-    return calibrate(spec, state_arrays(model), tokens.astype(np.int32), steps=2)
+    shape = (4, *spec.model.token_shape_of(spec.grid_shape))
+    tokens = np.random.default_rng(1).integers(0, spec.model.vocab_size, shape).astype(np.int32)
+    return calibrate(spec, state_arrays(model), [Puzzles(tokens)], steps=2)
 
 
 def model_of(name: str, seed: int = 0, *, wide: bool = False) -> tuple[ModelSpec, TRM]:
@@ -109,9 +158,10 @@ def model_of(name: str, seed: int = 0, *, wide: bool = False) -> tuple[ModelSpec
         if getattr(model.network, "puzzle_emb", None) is not None:
             model.network.puzzle_emb.normal_()
     spec = ModelSpec(
+        format=FORMAT,
         domain="test",
         vocabulary=tuple(f"token-{index}" for index in range(config.vocab_size)),
-        grid_shape=(1, config.seq_len),
+        grid_shape=(1, config.seq_len) if config.structure is None else config.structure.shape,
         model=config,
     )
     return spec, model

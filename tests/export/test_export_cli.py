@@ -15,14 +15,19 @@ import torch
 from click.testing import CliRunner, Result
 from export_models import model_of
 
-from export import ExportError, export_onnx
+from export import ExportError, ExportOptions, export_onnx
 from export.bench import in_turn
 from export.cli import main
-from export.exporter import less_deep, load_source, state_arrays
+from export.exporter import load_source, state_arrays, verify_shallow
 from export.graph import build_graph
+from export.graph_file import metadata
+from export.puzzles import Puzzles
 from export.quantize import PRECISIONS
 from export.report import compare, losses
-from export.verify import verify_graph, verify_puzzles
+from export.verify import verify_graph
+from export.verify_puzzles import verify_puzzles
+from export.weights import StateDict
+from trm_sdk.domains import get_domain
 from trm_sdk.model.cost import step_flops
 from trm_sdk.persistence.checkpoint import save_model
 
@@ -101,7 +106,7 @@ def test_other_answers_on_puzzles_are_refused() -> None:
         model.network.lm_head.weight.neg_()
     tokens = np.ones((3, 16), np.int32)
     tokens[:, :4] = [2, 3, 4, 1]
-    check = verify_puzzles(graph, model, tokens)
+    check = verify_puzzles(graph, model, [Puzzles(tokens)])
     assert check.answers < check.puzzles == 3
     with pytest.raises(ExportError, match="of 3 puzzles the graph answers"):
         check.require()
@@ -114,11 +119,11 @@ def test_a_chaotic_network_is_verified_over_two_passes(tmp_path: Path) -> None:
     graph = build_graph(spec, weights)
     deep = verify_graph(graph, model)
     loud = replace(deep, max_difference=1.0)
-    shallow = less_deep(loud, graph, spec, weights, model)
+    shallow = verify_shallow(loud, graph, spec, weights, model)
     assert shallow.passes == 2
     assert shallow.max_difference is not None
     assert shallow.max_difference < 1e-4
-    assert less_deep(deep, graph, spec, weights, model) is deep
+    assert verify_shallow(deep, graph, spec, weights, model) is deep
 
 
 def test_nothing_is_written_where_the_graph_differs(tmp_path: Path) -> None:
@@ -311,7 +316,62 @@ def test_a_device_that_is_not_there_is_refused(folder: Path, tmp_path: Path, dev
         pytest.skip("this onnxruntime has CUDA")
     result = call("bench", file, "--device", device)
     assert result.exit_code == 2
-    assert f"device={device!r} is not to be had" in result.stderr
+    assert f"device={device!r} is " in result.stderr
+
+
+def test_a_head_and_a_board_from_the_command_line(tmp_path: Path) -> None:
+    spec, model = model_of("maze")
+    source = save_model(tmp_path / "model", spec, model.state_dict())
+    file = tmp_path / "maze.onnx"
+    made = call("onnx", source, "-o", file, "--mode", "loop", "--head", "direction")
+    assert made.exit_code == 0, made.output
+    told = call("info", file).stdout
+    assert "input: tokens int32 (batch, rows, columns)" in told
+    assert "output: direction float (batch, rows, columns, 5)" in told
+    assert "distance" not in told.partition("input: ")[2]
+    assert call("verify", file, "--against", source).exit_code == 0
+    alone = call("verify", file)
+    assert alone.exit_code == 2
+    assert "leaves out heads of its model (distance)" in alone.stderr
+    timed = call("bench", file, "--board", "3x8", "--steps", 1, "--seconds", 0.01)
+    assert timed.exit_code == 0, timed.output
+    assert "'3 by 8' is not a size" in call("bench", file, "--board", "3 by 8").stderr
+    assert "no head named 'way'" in call("onnx", source, "-o", file, "--head", "way").stderr
+
+
+def test_options_are_named_and_kept_together(tmp_path: Path) -> None:
+    options = ExportOptions(mode="unroll", max_steps=2)
+    source = model_of("structured-axes")
+    report = export_onnx(source, tmp_path / "m.onnx", options, precision="fp16")
+    assert (report.mode, report.precision) == ("unroll", "fp16")
+    with pytest.raises(ExportError, match="no option named 'precison'; did you mean 'precision'"):
+        export_onnx(source, tmp_path / "m.onnx", precison="fp16")
+    with pytest.raises(ExportError, match="max_steps=2 is for mode 'unroll' alone"):
+        ExportOptions(max_steps=2)
+
+
+def test_the_checksum_of_a_model_is_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many graphs an export builds: an unrolled one is compared with a shorter one, too."""
+    counted: list[int] = []
+    whole = StateDict.sha256.func
+
+    def counting(self: StateDict) -> str:
+        counted.append(1)
+        return whole(self)
+
+    monkeypatch.setattr(StateDict.sha256, "func", counting)
+    export_onnx(model_of("structured-axes"), tmp_path / "m.onnx", "unroll", max_steps=2)
+    assert counted == [1]
+
+
+def test_the_domain_is_described_where_it_is_known(tmp_path: Path) -> None:
+    export_onnx("sudoku-4x4", tmp_path / "m.onnx")
+    about = json.loads(metadata(onnx.load(tmp_path / "m.onnx"))["domain_description"])
+    assert about == json.loads(json.dumps(get_domain("sudoku-4x4").describe()))
+    spec, model = model_of("structured-axes")
+    assert "domain_description" not in metadata(build_graph(spec, state_arrays(model)))
 
 
 def test_bench_takes_calls_in_turn() -> None:

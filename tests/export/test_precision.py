@@ -14,17 +14,21 @@ from export_models import model_of, ranges_of
 from export import ExportError, build_graph, export_onnx
 from export.bench import feeds
 from export.calibrate import _best_range
-from export.exporter import all_nodes, rounded_model, state_arrays
+from export.exporter import rounded_model, state_arrays
 from export.graph import observed_graph
+from export.graph_file import all_nodes
 from export.quantize import Int4, Int8, alike, rounded_weights
-from export.verify import session, verify_graph
+from export.sessions import session
+from export.verify import verify_graph
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8w", "int4", "int4n"])
-@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+@pytest.mark.parametrize(
+    "name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets", "local-values"]
+)
 def test_equals_pytorch_with_rounded_weights(name: str, precision: str) -> None:
     spec, model = model_of(name, wide=True)
     graph = build_graph(spec, state_arrays(model), "loop", precision=precision)
@@ -43,7 +47,9 @@ def test_int8_is_near(tmp_path: Path) -> None:
     assert onnx.TensorProto.INT8 in stored
 
 
-@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+@pytest.mark.parametrize(
+    "name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets", "local-values"]
+)
 def test_calibrated_int8_is_near(name: str) -> None:
     spec, model = model_of(name, wide=True)
     weights = state_arrays(model)
@@ -82,13 +88,16 @@ def test_ranges_must_be_given() -> None:
         build_graph(spec, state_arrays(model), precision="int8s", ranges={})
 
 
-@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+@pytest.mark.parametrize(
+    "name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets", "local-values"]
+)
 def test_calibration_sees_what_goes_into_every_layer(name: str) -> None:
     """Of every pass of the recursion, as PyTorch's own hooks see it."""
     spec, model = model_of(name)
     seen: dict[str, list[float]] = {}
     for full, module in model.network.named_modules():
-        if full and "head" not in full and hasattr(module, "weight"):
+        linear = "head" not in full and ".taps." not in full  # kernels stay float32
+        if full and linear and hasattr(module, "weight"):
             peaks = seen.setdefault(full, [])
             module.register_forward_pre_hook(
                 lambda _, inputs, peaks=peaks: peaks.append(float(inputs[0].abs().max()))

@@ -47,7 +47,9 @@ def test_ort_format(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets"])
+@pytest.mark.parametrize(
+    "name", ["mlp_t", "attention-rope", "structured-axes", "structured-sets", "local-values"]
+)
 def test_openvino(tmp_path: Path, name: str, mode: str) -> None:
     pytest.importorskip("openvino")
     path = write(tmp_path, name, mode)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from training.fit import seconds
-from training.recipe import RECIPES, load_recipe
+from training.recipe import load_recipe, recipe_files
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*recipe_files()], ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_builds_its_model(path):
     recipe = load_recipe(path.stem)
+    assert recipe == load_recipe(f"{path.parent.name}/{path.stem}") == load_recipe(str(path))
     model = TRM(recipe.spec().model)
     assert recipe.name == path.stem
     assert sum(p.numel() for p in model.parameters()) < 7_000_000
@@ -32,29 +33,45 @@ def test_overrides_reach_nested_keys_and_keep_their_types():
         ("optimiser.lr=1", "did you mean 'optimizer'"),
         ("steps=-3", "-3"),
         ("steps", "key=value"),
-        ("name.x=1", "no group"),
+        ("name.x=1", "not a group"),
         ("micro_batch=5", "micro_batch"),
         ("objective.min_steps=99", "max_steps"),
         ("model.mixer=attention", None),
-        ("domain=sudoku-5x5", "sudoku-4x4"),
+        ("domain=sudoku-5x5", "makes boxes .* got 5x5"),
+        ("domain=sudoko", "did you mean 'sudoku'"),
         ("data=[{kind: downloaded}]", "downloaded"),
         ("lr=1", r"did you mean 'optimizer\.lr'"),
         ("objective.loss_weight=1", "there are|did you mean"),
-        ("data=[{kind: generated, clues_addd: [0, 1]}]", r"did you mean 'data\.clues_added'"),
-        ("data=[{kind: generated, clues_added: [5, 2]}]", r"low <= high; got \(5, 2\)"),
+        (
+            "data=[{kind: generated, clues_addd: [0, 1]}]",
+            r"data\.0: unknown key 'clues_addd'; did you mean 'clues_added'",
+        ),
+        (
+            "data=[{clues_added: [0, 1], wieght: 2}]",
+            r"data\.0: unknown key 'wieght'; did you mean 'weight'",
+        ),
+        ("data=[{kind: generated, clues_added: [5, 2]}]", r"data\.0: .*low <= high; got \(5, 2\)"),
         ("data=[{kind: generated, clues_added: [0, 99]}]", "99 clues on a board of 81"),
         ("data=[{kind: generated, pool: 9}]", "needs hard: true"),
         ("data=[{kind: generated, end: 0.5}]", "no data source covers the run from 50%"),
         ("data=[{kind: generated, start: 0.9, end: 0.1}]", "start 0.9 is after end 0.1"),
         ("data=[{a: 1, a: 2}]", "'a' is given twice"),
-        ("evaluation.sets={}", "at least 1"),
-        ("evaluation.sets={a: [9, 1]}", r"sets\.a must be"),
+        ("evaluation.sets={}", "must name a set or a file"),
+        ("evaluation.sets={a: [9, 1]}", r"evaluation\.sets\.a: .*low <= high; got \(9, 1\)"),
+        ("evaluation.sets={a: {clue_added: [0, 1]}}", r"sets\.a: .*did you mean 'clues_added'"),
+        ("evaluation.sets={a: 3}", r"evaluation\.sets\.a: .*3"),
+        ("objective.head_weight={direction: 2}", "has no head 'direction'"),
+        ("objective.timing=early", "'due' or 'final'"),
+        ("model.L_layers=100000000", "less than or equal to 1024; got 100000000"),
+        ("batch_size=100000000000", "16777216"),
         ("evaluation.files={minimal: x.csv}", "both a generated set and a file"),
         ("checkpoint_every=.inf", "finite"),
         ("optimizer.betas=[1.0, 0.9]", "less than 1"),
         ("objective.grad_cycles=2", r"above model\.H_cycles 1"),
         ("seed=100000000000000", "4294967295"),
-        ("steps=2024-13-45", "month must be in 1..12"),
+        ("steps=2024-13-45", "valid integer.*2024-13-45"),
+        ("steps=!!int x", "tags are not read"),
+        ("steps=[&a 1, *a]", "anchors and aliases are not read"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override, fault):
@@ -85,9 +102,9 @@ def test_other_times_are_refused(text):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"steps: [1", r"no valid YAML: .*line 1"),
+        (b"steps: [1", r"not valid YAML: .*line 1"),
         (b"steps: 3\nsteps: 4", r"'steps' is given twice \(line 2, column 1\)"),
-        ("domain: sudoku # \u00e9".encode("latin-1"), "no valid YAML"),
+        ("domain: sudoku # \u00e9".encode("latin-1"), "not valid YAML"),
         (b"- sudoku", "must hold keys and values"),
         (b"", "must hold keys and values"),
     ],

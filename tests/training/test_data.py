@@ -6,27 +6,31 @@ import numpy as np
 import pytest
 
 from training.data.files import read_csv
-from training.recipe import PuzzleFile, SudokuGenerated
-from trm_sdk.domains.data import Examples
+from training.data.mixture import Mixture
+from training.settings import Generated, PuzzleFile
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.domains.sudoku import Sudoku, engine
-from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
-from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, InvalidInputError
 
 NINE, FOUR = Sudoku(), Sudoku(2, 2)
 
 
+def _held_out(domain: Sudoku, clues: int, n: int) -> Examples:
+    return domain.examples(n, HELD_OUT_SEED, {"clues_added": (clues, clues)})
+
+
 def _csv(path, examples: Examples, domain: Sudoku):
     rows = ["source,question,answer,rating"]
     for tokens, answer in zip(examples.tokens, examples.answers, strict=True):
-        question = line_of(domain.decode(tokens))
-        rows.append(f"made,{question},{line_of(domain.decode(answer))},12")
+        question = domain.to_line(domain.decode(tokens))
+        rows.append(f"made,{question},{domain.to_line(domain.decode(answer))},12")
     path.write_text("\n".join(rows) + "\n")
     return path
 
 
 def test_generated_examples_are_puzzles_with_their_solutions():
-    stream = SudokuStream((SudokuGenerated(clues_added=(0, 14)),), NINE, 1, ())
+    stream = Mixture((Generated(clues_added=(0, 14)),), NINE, 1, ())
     examples = stream.draw(40, 0.0)
     assert NINE.verify_tokens(examples.tokens, examples.answers).all()
     counts, _, solutions = engine.solve_count((examples.tokens - 1).astype(np.uint8))
@@ -35,9 +39,9 @@ def test_generated_examples_are_puzzles_with_their_solutions():
 
 
 def test_hard_examples_are_harder_than_random_minimal_ones():
-    sources = (SudokuGenerated(hard=True, pool=60),)
-    hard = SudokuStream(sources, NINE, 1, ()).draw(30, 0.0)
-    easy = SudokuStream((SudokuGenerated(),), NINE, 1, ()).draw(30, 0.0)
+    sources = (Generated(hard=True, pool=60),)
+    hard = Mixture(sources, NINE, 1, ()).draw(30, 0.0)
+    easy = Mixture((Generated(),), NINE, 1, ()).draw(30, 0.0)
     assert NINE.verify_tokens(hard.tokens, hard.answers).all()
     ratings = [
         engine.rate((examples.tokens - 1).astype(np.uint8), seed=0).mean()
@@ -47,7 +51,7 @@ def test_hard_examples_are_harder_than_random_minimal_ones():
 
 
 def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
-    held = held_out_set(NINE, (0, 0), 40)
+    held = _held_out(NINE, 0, 40)
     rng = np.random.default_rng(0)
     turned = []
     for tokens, answers in zip(held.tokens[:20], held.answers[:20], strict=True):
@@ -56,12 +60,10 @@ def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
             [NINE.encode_grid(symmetry.apply(NINE.decode(row))) for row in (tokens, answers)]
         )
     tokens, answers = (np.stack(column) for column in zip(*turned, strict=True))
-    fresh = held_out_set(NINE, (3, 3), 20)
-    both = Examples(
-        np.concatenate((tokens, fresh.tokens)), np.concatenate((answers, fresh.answers))
-    )
+    fresh = _held_out(NINE, 3, 20)
+    both = Examples.concatenate([Examples.of(tokens, answers, NINE.shape), fresh])
     path = _csv(tmp_path / "mixed.csv", both, NINE)
-    stream = SudokuStream((PuzzleFile(kind="file", path=str(path)),), NINE, 1, (held,))
+    stream = Mixture((PuzzleFile(kind="file", path=str(path)),), NINE, 1, (held,))
     drawn = stream.draw(100, 0.0)
     prints = engine.fingerprint((drawn.tokens - 1).astype(np.uint8))
     allowed = engine.fingerprint((fresh.tokens - 1).astype(np.uint8))
@@ -70,22 +72,22 @@ def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
 
 
 def test_a_source_that_is_held_out_as_a_whole_is_named():
-    held = held_out_set(FOUR, (0, 0), 500)  # all 36 minimal 4x4 puzzles, many times
-    stream = SudokuStream((SudokuGenerated(),), FOUR, 1, (held,))
+    held = _held_out(FOUR, 0, 500)  # all 36 minimal 4x4 puzzles, many times
+    stream = Mixture((Generated(),), FOUR, 1, (held,))
     with pytest.raises(ConfigError, match="data source 1 gives nothing"):
         stream.draw(1, 0.0)
 
 
 def test_a_stream_goes_on_exactly_where_it_was():
     sources = (
-        SudokuGenerated(clues_added=(0, 3)),
-        SudokuGenerated(hard=True, clues_added=(0, 1), pool=50, first_rounds=5),
+        Generated(clues_added=(0, 3)),
+        Generated(hard=True, clues_added=(0, 1), pool=50, first_rounds=5),
     )
-    stream = SudokuStream(sources, FOUR, 5, ())
+    stream = Mixture(sources, FOUR, 5, ())
     stream.draw(37, 0.0)
     state = stream.state_dict()
     expected = stream.draw(100, 0.0)
-    other = SudokuStream(sources, FOUR, 5, ())
+    other = Mixture(sources, FOUR, 5, ())
     other.load_state_dict(state)
     got = other.draw(100, 0.0)
     assert np.array_equal(got.tokens, expected.tokens)
@@ -94,21 +96,21 @@ def test_a_stream_goes_on_exactly_where_it_was():
 
 def test_a_curriculum_takes_its_sources_by_progress():
     sources = (
-        SudokuGenerated(clues_added=(30, 30), end=0.5),
-        SudokuGenerated(clues_added=(0, 0), start=0.5),
+        Generated(clues_added=(30, 30), end=0.5),
+        Generated(clues_added=(0, 0), start=0.5),
     )
-    stream = SudokuStream(sources, NINE, 1, ())
+    stream = Mixture(sources, NINE, 1, ())
     early, late = ((stream.draw(8, progress).tokens > 1).sum(1) for progress in (0.2, 0.9))
     assert early.min() > 45 > 35 > late.max()
-    gap = SudokuStream((SudokuGenerated(end=0.5),), NINE, 1, ())
+    gap = Mixture((Generated(end=0.5),), NINE, 1, ())
     with pytest.raises(ConfigError, match="90%"):
         gap.draw(1, 0.9)
 
 
 def test_sudoku_extreme_files_are_read_with_their_metadata(tmp_path):
-    held = held_out_set(NINE, (2, 2), 3)
+    held = _held_out(NINE, 2, 3)
     tasks = read_csv(_csv(tmp_path / "three.csv", held, NINE), NINE)
-    assert [NINE.encode(task).tolist() for task in tasks] == held.tokens.tolist()
+    assert [NINE.encode(task).tokens.tolist() for task in tasks] == held.tokens.tolist()
     assert tasks[0].metadata == {"source": "made", "rating": "12"}
     assert tasks[1].name is not None
     assert tasks[1].name.endswith("three.csv:3")
@@ -137,10 +139,26 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_few_of_many_puzzles_are_drawn_without_a_look_at_the_others(tmp_path):
-    held = held_out_set(NINE, (2, 2), 8)
+    held = _held_out(NINE, 2, 8)
     path = _csv(tmp_path / "eight.csv", held, NINE)
     path.write_text(path.read_text() + "no,puzzle,at,all\n")
     chosen = [read_csv(path, NINE, limit=3, seed=seed) for seed in (1, 1, 2)]
     assert [task.name for task in chosen[0]] == [task.name for task in chosen[1]]
     assert [task.name for task in chosen[0]] != [task.name for task in chosen[2]]
     assert len(chosen[0]) == 3
+
+
+def test_boards_of_a_file_that_are_not_square_are_turned_into_boards_of_their_shape(tmp_path):
+    maze = get_domain("maze-5x8")
+    made = maze.examples(6, 1)
+    rows = ["source,question,answer"]
+    for tokens, answers in zip(made.tokens, made.answers, strict=True):
+        lines = [maze.to_line(maze.decode(part)) for part in (tokens, answers)]
+        rows.append(",".join(["made", *lines]))
+    path = tmp_path / "mazes.csv"
+    path.write_text("\n".join(rows) + "\n")
+    stream = Mixture((PuzzleFile(kind="file", path=str(path)),), maze, 1, ())
+    drawn = stream.draw(60, 0.0)
+    assert drawn.shape == stream.shape_at(0.0) == (5, 8)
+    assert maze.verify_tokens(drawn.tokens, drawn.answers, drawn.shape).all()
+    assert len({row.tobytes() for row in drawn.tokens}) > 6

@@ -18,9 +18,9 @@ import torch.distributed as dist
 
 from training import state
 from training.distributed import World, common_name
-from training.fit import train_step
 from training.recipe import load_recipe
 from training.run import Run
+from training.step import train_step
 from trm_sdk.errors import ConfigError
 
 ARGUMENTS = (
@@ -42,13 +42,14 @@ import torch
 from training.recipe import load_recipe
 from training.distributed import World, common_name
 from training.evaluate import evaluate
-from training.fit import measure, train_step
+from training.fit import measure
+from training.step import train_step
 from training.run import Run
 from training import state
 
 torch.set_num_threads(1)
 world = World.join(torch.device("cpu"))
-run = Run.start(load_recipe("sudoku-4x4", tuple(sys.argv[2:])), torch.device("cpu"), world)
+run = Run.start(load_recipe(sys.argv[2], tuple(sys.argv[3:])), torch.device("cpu"), world)
 losses = [train_step(run)[0] for _ in range(20)]
 accuracy = measure(run, run.held_out)
 run.save(Path(sys.argv[1]) / state.LATEST)
@@ -58,7 +59,19 @@ world.leave()
 """
 
 
-def test_two_processes_have_the_losses_of_one(tmp_path):
+#: Targets in time, and boards that change their shape after half of the run.
+MAZE = (
+    "data=[{rows: 7, end: 0.5}, {rows: 9, start: 0.5}]",
+    "evaluation.sets={small: {rows: 7}}",
+    "model.L_cycles=2",
+    "objective.random_start=0.1",
+    "objective.long_stay=0.5",
+)
+
+
+@pytest.mark.parametrize(("name", "more"), [("sudoku-4x4", ()), ("maze", MAZE)])
+def test_two_processes_have_the_losses_of_one(tmp_path, name, more):
+    arguments = (*ARGUMENTS, *more)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     with socket.socket() as probe:
@@ -67,7 +80,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
     folder = os.fspath(tmp_path)
     processes = [
         subprocess.Popen(
-            [sys.executable, os.fspath(program), folder, *ARGUMENTS],
+            [sys.executable, os.fspath(program), folder, name, *arguments],
             env={
                 **os.environ,
                 **{"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
@@ -84,9 +97,10 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
             process.kill()
     losses, accuracy = json.loads((tmp_path / "losses.json").read_text())
 
-    from training.fit import measure, open_run
+    from training.fit import measure
+    from training.run import open_run
 
-    recipe = load_recipe("sudoku-4x4", ARGUMENTS)
+    recipe = load_recipe(name, arguments)
     alone = Run.start(recipe, torch.device("cpu"))
     assert losses == pytest.approx([train_step(alone)[0] for _ in range(20)], abs=1e-5)
     assert losses[0] != losses[-1]

@@ -16,8 +16,10 @@ from rich.console import Console
 from torch._inductor.exc import InvalidCxxCompiler
 
 from training import machine, state
-from training.fit import Run, fit, main, open_run, train_step
+from training.fit import fit, main
 from training.recipe import load_recipe
+from training.run import Run, open_run
+from training.step import train_step
 from trm_sdk.errors import CheckpointError, ConfigError
 from trm_sdk.persistence.checkpoint import load_model
 
@@ -171,13 +173,17 @@ def test_a_run_goes_on_with_new_data(tmp_path):
     train_step(resumed)
     # The same sources, but not the puzzles that the run began with; and those of its time.
     again = open_run(_recipe(), tmp_path, CPU, fresh=False, new_data=True)
-    assert not torch.equal(again.carry.tokens, Run.start(_recipe(), CPU).carry.tokens)
+    assert not torch.equal(
+        again.carry.puzzles.tokens, Run.start(_recipe(), CPU).carry.puzzles.tokens
+    )
     early, late = (
         "{kind: generated, end: 0.3}",
         "{kind: generated, start: 0.3, clues_added: [9, 9]}",
     )
     timed = _recipe(f"data=[{early}, {late}]", "steps=6")
-    givens = (open_run(timed, tmp_path, CPU, fresh=False, new_data=True).carry.tokens > 1).sum(1)
+    givens = (
+        open_run(timed, tmp_path, CPU, fresh=False, new_data=True).carry.puzzles.tokens > 1
+    ).sum(1)
     assert givens.min() > 11
     with pytest.raises(ConfigError, match="there is none at"):
         open_run(_recipe(other), tmp_path / "empty", CPU, fresh=False, new_data=True)

@@ -8,37 +8,36 @@ import torch
 from rich.console import Console
 
 from training import state
-from training.data.files import FileStream, examples, read_csv
-from training.data.mixture import make_held_out, make_stream
-from training.fit import Run, fit, open_run, train_step
-from training.recipe import PuzzleFile, Recipe, parse_recipe
-from trm_sdk import Domain, Grid, Task
-from trm_sdk.domains import Symmetry, available_domains, register_domain
+from training.data.files import read_csv
+from training.data.mixture import Mixture, make_held_out, make_stream
+from training.fit import fit
+from training.recipe import Recipe, parse_recipe
+from training.run import Run, open_run
+from training.settings import PuzzleFile
+from training.step import train_step
+from trm_sdk.domains import available_domains, register_domain
+from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.data import Examples
+from trm_sdk.domains.symmetry import Rearrangement, Symmetry
+from trm_sdk.domains.vocabulary import Vocabulary
 from trm_sdk.errors import ConfigError
+from trm_sdk.structure import columns, rows
 
 SIZE = 3
 
 
-class Latin(Domain):
+class Latin(BoardDomain):
     """Every row and column holds 1, 2 and 3; and no structure is stated."""
 
     name = "test-latin"
     shape = (SIZE, SIZE)
-    vocabulary = ("pad", "empty", "1", "2", "3")
-
-    def check(self, task: Task) -> None:
-        """Anything goes."""
-
-    def verify(self, task: Task, answer: Grid) -> bool:
-        given, cells = task.grid.cells, answer.cells
-        lines = np.concatenate((cells, cells.T))
-        right = (np.sort(lines, axis=1) == np.arange(1, SIZE + 1)).all()
-        return bool(right and ((given == 0) | (given == cells)).all())
+    vocabulary = Vocabulary.numbers(SIZE)
+    distinct = (rows(), columns())
+    has_symmetries = True
 
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
-        rows = np.arange(SIZE * SIZE).reshape(self.shape)[rng.permutation(SIZE)]
-        return Symmetry(rows.reshape(-1), np.arange(SIZE + 1, dtype=np.int8), self.shape)
+        cells = np.arange(SIZE * SIZE).reshape(self.shape)[rng.permutation(SIZE)]
+        return Rearrangement(cells.reshape(-1), np.arange(SIZE + 1, dtype=np.int8), self.shape)
 
 
 DOMAIN = Latin()
@@ -75,20 +74,20 @@ def recipe_of(folder, **changes: object) -> Recipe:
 
 def test_examples_are_drawn_under_symmetries_and_none_that_is_held_out(tmp_path):
     tasks = read_csv(write(tmp_path / "a.csv", 30, 3), DOMAIN)
-    held = examples(tasks[:5], DOMAIN)
+    every, held = DOMAIN.encode_examples(tasks), DOMAIN.encode_examples(tasks[:5])
     source = PuzzleFile(kind="file", path=str(tmp_path / "a.csv"))
-    stream = FileStream((source,), DOMAIN, 0, (held,))
-    known = {row.tobytes() for row in examples(tasks, DOMAIN).tokens}
+    stream = Mixture((source,), DOMAIN, 0, (held,))
+    known = {row.tobytes() for row in every.tokens}
     drawn = stream.draw(100, 0.5)
-    assert all(DOMAIN.verify_tokens(*drawn))
+    assert all(DOMAIN.verify_tokens(drawn.tokens, drawn.answers))
     assert not all(row.tobytes() in known for row in drawn.tokens)
-    plain = FileStream((source.model_copy(update={"augment": False}),), DOMAIN, 0, (held,))
+    plain = Mixture((source.model_copy(update={"augment": False}),), DOMAIN, 0, (held,))
     drawn = plain.draw(100, 0.5)
     assert {row.tobytes() for row in drawn.tokens} <= known - {r.tobytes() for r in held.tokens}
     plain.load_state_dict(stream.state_dict())
-    assert plain.state_dict() == {"draws": 1}
+    assert plain.parts[0].source.state_dict() == stream.parts[0].source.state_dict()
     with pytest.raises(ConfigError, match="every puzzle of it is held out"):
-        FileStream((source,), DOMAIN, 0, (examples(tasks, DOMAIN),))
+        Mixture((source,), DOMAIN, 0, (every,))
 
 
 def test_a_run_trains_evaluates_and_goes_on_to_the_bit(tmp_path):
@@ -117,11 +116,11 @@ def test_all_of_the_files_are_evaluated_at_the_end(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"data": [{"kind": "generated"}]}, "only Sudoku's; give files"),
+        ({"data": [{"kind": "generated"}]}, "can't be generated; give files"),
         ({"evaluation": {"puzzles": 3}}, "name a file to evaluate on"),
     ],
 )
-def test_what_only_sudoku_has_is_named(tmp_path, changes, named):
+def test_what_a_domain_without_a_generator_lacks_is_named(tmp_path, changes, named):
     recipe = recipe_of(tmp_path, **changes)
     with pytest.raises(ConfigError, match=named):
         make_stream(recipe, DOMAIN, make_held_out(recipe, DOMAIN), 0)

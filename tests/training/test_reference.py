@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from training.objective import Carry, Outcome, Supervision
+from training.data.mixture import Mixture
+from training.objective import Carry
 from training.optim import EMA, AdamATan2, SparseSignSGD, make_optimizers, rate
-from training.recipe import Depth, Objective, Optimizer, SudokuGenerated, load_recipe
+from training.recipe import load_recipe
 from training.run import depth_at
+from training.settings import Depth, Generated, Objective, Optimizer
+from trm_sdk.domains.data import HELD_OUT_SEED
 from trm_sdk.domains.sudoku import Sudoku
-from trm_sdk.domains.sudoku.data import SudokuStream, held_out_set
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM, State
+from trm_sdk.model.supervision import Outcome, Puzzles, Supervision, SupervisionSettings
 
 FOUR = Sudoku(2, 2)
 PAPER = (
@@ -41,20 +44,20 @@ def _zeros(model: TRM, n: int) -> State:
     return State(torch.zeros(shape), torch.zeros(shape))
 
 
-def _batch(n: int = 6):
-    held = held_out_set(FOUR, (6, 6), n)
-    return torch.from_numpy(held.tokens), torch.from_numpy(held.answers)
+def _batch(model: TRM, n: int = 6) -> Puzzles:
+    return Puzzles.of(FOUR.examples(n, HELD_OUT_SEED, {"clues_added": (6, 6)}), model.config)
 
 
 def test_the_deep_loss_is_the_references():
     recipe, model = _paper()
-    tokens, answers = _batch()
+    puzzles = _batch(model)
+    tokens, answers = puzzles.tokens, puzzles.answers
     # So that one answer is right as a whole, and the halting target not always 0.
     with torch.no_grad():
         _, logits, _ = model(tokens, model.initial_state(6))
     answers[2] = logits[2].argmax(-1).int()
-    outcome = Supervision(model, recipe.objective)(
-        tokens, answers, *_zeros(model, 6), torch.ones(6, dtype=torch.bool), torch.empty(0)
+    outcome = Supervision(model, recipe.objective.supervision())(
+        puzzles, _zeros(model, 6), torch.ones(6, dtype=torch.bool)
     )
     _, logits, halt = model(tokens, model.initial_state(6))
 
@@ -90,16 +93,13 @@ def test_the_recipe_states_the_references_numbers():
 
 def test_the_last_step_loss_is_that_of_a_run_whose_past_is_detached():
     _, model = _paper()
-    objective = Objective(
-        scheme="last-step", min_steps=3, max_steps=3, loss="stablemax", cells="all"
-    )
-    supervision = Supervision(model, objective)
-    tokens, answers = _batch()
+    settings = SupervisionSettings(loss="stablemax", cells="all")
+    supervision, puzzles = Supervision(model, settings), _batch(model)
     fresh = torch.ones(6, dtype=torch.bool)
-    state = supervision.settle(tokens, *_zeros(model, 6), fresh)
-    state = supervision.settle(tokens, *state, torch.zeros_like(fresh))
+    state = supervision.settle(puzzles, _zeros(model, 6), fresh)
+    state = supervision.settle(puzzles, state, torch.zeros_like(fresh))
     assert not state.y.requires_grad
-    outcome = supervision(tokens, answers, *state, torch.zeros_like(fresh), torch.empty(0))
+    outcome = supervision(puzzles, state, torch.zeros_like(fresh))
     outcome.loss.backward()
     got = model.network.layers[0].mlp.down_proj.weight.grad.clone()
 
@@ -107,10 +107,8 @@ def test_the_last_step_loss_is_that_of_a_run_whose_past_is_detached():
     with torch.no_grad():
         past = model.initial_state(6)
         for _ in range(2):
-            past, _, _ = model(tokens, past)
-    Supervision(model, Objective(loss="stablemax", cells="all"))(
-        tokens, answers, *past, torch.zeros_like(fresh), torch.empty(0)
-    ).loss.backward()
+            past, _, _ = model(puzzles.tokens, past)
+    Supervision(model, settings)(puzzles, past, torch.zeros_like(fresh)).loss.backward()
     assert torch.allclose(got, model.network.layers[0].mlp.down_proj.weight.grad, atol=1e-6)
     assert got.abs().sum() > 0
 
@@ -118,7 +116,7 @@ def test_the_last_step_loss_is_that_of_a_run_whose_past_is_detached():
 def test_last_step_draws_its_depth_and_refills_every_slot():
     _, model = _paper()
     objective = Objective(scheme="last-step", min_steps=2, max_steps=5, extra_cycle=0.3)
-    carry = Carry(model, objective, SudokuStream((SudokuGenerated(),), FOUR, 1, ()), 4, 0)
+    carry = Carry(model, objective, Mixture((Generated(),), FOUR, 1, ()), 4, 0)
     carry.begin(0.0)
     histories = {carry.history() for _ in range(100)}
     assert histories == {1, 2, 3, 4}
@@ -151,15 +149,13 @@ def test_a_depth_curriculum_is_followed_and_must_be_consistent():
 
 def test_the_depth_decides_how_often_the_network_runs():
     _, model = _paper()
-    supervision, (tokens, answers) = Supervision(model, Objective()), _batch()
+    supervision, puzzles = Supervision(model, SupervisionSettings()), _batch(model)
     counted = []
     model.network.register_forward_hook(lambda *_: counted.append(1))
     for H, L in ((1, 1), (3, 2)):
         counted.clear()
         supervision.H_cycles, supervision.L_cycles = H, L
-        supervision(
-            tokens, answers, *_zeros(model, 6), torch.ones(6, dtype=torch.bool), torch.empty(0)
-        )
+        supervision(puzzles, _zeros(model, 6), torch.ones(6, dtype=torch.bool))
         assert len(counted) == H * (L + 1)
 
 
@@ -212,13 +208,13 @@ def test_the_average_without_warm_up_is_the_plain_one():
 
 def test_bfloat16_stays_close_to_float32():
     recipe, model = _paper()
-    tokens, answers = _batch()
+    puzzles = _batch(model)
     fresh = torch.ones(6, dtype=torch.bool)
     losses = []
     for dtype in (torch.float32, torch.bfloat16):
-        supervision = Supervision(model, recipe.objective, dtype)
+        supervision = Supervision(model, recipe.objective.supervision(), dtype)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
-            outcome = supervision(tokens, answers, *_zeros(model, 6), fresh, torch.empty(0))
+            outcome = supervision(puzzles, _zeros(model, 6), fresh)
         assert outcome.state.y.dtype is dtype
         losses.append(outcome.loss.item())
     assert losses[0] != losses[1]

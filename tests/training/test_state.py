@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 
 from training import state
-from training.fit import open_run, train_step
 from training.optim import EMA, make_optimizers
 from training.recipe import load_recipe
-from training.run import Run
+from training.run import Run, open_run
+from training.step import train_step
 from trm_sdk.errors import CheckpointError
 from trm_sdk.model.recursion import TRM
 
@@ -69,7 +69,9 @@ def test_a_run_goes_on_from_where_it_has_travelled(tmp_path):
     resumed = open_run(recipe, there.parent, CPU, fresh=False)
     assert resumed.step == 150
     # Not the puzzles that the run began with.
-    assert not torch.equal(resumed.carry.tokens, Run.start(recipe, CPU).carry.tokens)
+    assert not torch.equal(
+        resumed.carry.puzzles.tokens, Run.start(recipe, CPU).carry.puzzles.tokens
+    )
     later = [train_step(resumed)[0] for _ in range(50)]
     early, before, after = (sum(part[:20]) / 20 for part in (losses, losses[130:], later[30:]))
     assert before < 0.8 * early

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from test_search import Counting
+from search_doubles import Counting
 
 from trm_sdk.aio import AsyncSolver
 from trm_sdk.domains.sudoku import Sudoku
@@ -235,10 +235,10 @@ def test_what_a_source_raises_comes_after_what_it_gave(solver: Solver, puzzles: 
 class Quirky(Sudoku):
     """A domain with a mistake of its own, in puzzles that begin with a 4."""
 
-    def encode(self, task: Task) -> Any:
+    def encode(self, task: Task, index: int = 0) -> Any:
         if task.grid[0, 0] == 4:
             raise StopIteration if task.grid[0, 1] else KeyError("quirk")
-        return super().encode(task)
+        return super().encode(task, index)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_search import Lawless
+from search_doubles import Lawless
 
 from trm_sdk.calibration import Reliability, reliability
 from trm_sdk.cli import main

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from click.testing import CliRunner, Result
 from trm_sdk.cli import main
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.text import read_numbers
+from trm_sdk.persistence.checkpoint import save_model
+from trm_sdk.testing.training import tiny_model
 
 Trm = Callable[..., Result]
 Puzzles = tuple[list[str], list[str]]
@@ -94,6 +98,80 @@ def test_csv_as_json_lines_compares_with_the_answers(
     assert facts[3]["name"] == "p.csv:5"
 
 
+def test_answers_that_differ_from_the_file_are_said_and_end_with_one(
+    trm: Trm, tmp_path: Path
+) -> None:
+    file = tmp_path / "p.csv"
+    other = "1" * 16
+    file.write_text(f"puzzle,answer\n{ONE},{ANSWER}\n{ONE},{other}\n{ONE},\n", encoding="utf-8")
+    result = trm("solve", str(file))
+    assert result.exit_code == 1
+    heading, *rows, total = result.stdout.splitlines()
+    assert heading.split()[2:4] == ["verified", "correct"]
+    assert [row.split()[2:4] for row in rows] == [["yes", "yes"], ["yes", "no"], ["yes", "-"]]
+    assert total.startswith("3 of 3 solved, 1 differ from the file's answer, ")
+    assert trm("solve", str(file), "--json").exit_code == 1
+    watched = trm("watch", "-", "--delay", "0", stdin=f"puzzle,answer\n{ONE},{other}\n")
+    assert watched.exit_code == 1
+    assert "not the answer that came with the puzzle" in watched.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize(
+    ("width", "columns"), [(80, "confidence"), (40, "steps"), (32, "verified"), (28, None)]
+)
+def test_a_narrow_terminal_never_cuts_an_answer(
+    model_folder: Path, tmp_path: Path, width: int, columns: str | None
+) -> None:
+    import pty
+
+    file = tmp_path / "p.txt"
+    file.write_text(f"{ONE}\n{ONE}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "trm_sdk.cli", "solve", str(file), "-m", str(model_folder)]
+    here, there = pty.openpty()
+    size = {"COLUMNS": str(width), "LINES": "40", "TERM": "xterm", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        command, stdout=there, stderr=subprocess.DEVNULL, env={**os.environ, **size}
+    )
+    os.close(there)
+    text = b""
+    with contextlib.suppress(OSError):  # what a pseudo-terminal ends with
+        while part := os.read(here, 4096):
+            text += part
+    assert process.wait() == 0
+    shown = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", text.decode()).splitlines()
+    if columns is None:
+        assert shown.count("│ 1 2 │ 3 4 │") == 2
+        assert shown[0] == "# 1"
+    else:
+        assert shown[0].split()[-1] == columns
+        assert [line.split()[1] for line in shown[1:3]] == [ANSWER] * 2
+    assert "…" not in "".join(shown)
+
+
+def test_boards_of_any_size_are_read_and_written_as_their_domain_does(tmp_path: Path) -> None:
+    domain = get_domain("maze-6x6")
+    spec, model = tiny_model(domain)
+    folder = save_model(tmp_path / "maze", spec, model.state_dict())
+    mazes = ["S  #\n ## \n   G", "S#G\n   \n   \n###"]
+    file = tmp_path / "mazes.txt"
+    file.write_text("\n\n".join(mazes) + "\n", encoding="utf-8")
+    command = ["solve", str(file), "-m", str(folder), "--steps", "2", "--runtime", "torch"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code in (0, 1), result.output
+    first, second = re.findall(r"# \d\n(.*?)\n\n(?:verified|NOT)", result.stdout, re.DOTALL)
+    for text, maze in ((first, mazes[0]), (second, mazes[1])):
+        answer, puzzle = domain.read(text), domain.read(maze)
+        assert answer.shape == puzzle.shape
+        assert text.replace("o", " ").rstrip() == maze.rstrip()
+    as_json = CliRunner().invoke(main, [*command, "--json"])
+    facts = [json.loads(line) for line in as_json.stdout.splitlines()]
+    assert [fact["shapes"] for fact in facts] == [[[3, 4]], [[4, 3]]]
+    watched = CliRunner().invoke(main, ["watch", mazes[0], *command[2:], "--delay", "0"])
+    assert watched.exit_code in (0, 1), watched.output
+    assert "dot: not sure" in watched.stdout
+
+
 def test_standard_input(trm: Trm) -> None:
     result = trm("solve", "-", "--json", stdin=f"{ONE}\n{ONE}\n")
     assert result.exit_code == 0
@@ -130,7 +208,7 @@ def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
         (("solve", ONE.replace("3", "7")), "got 7 in row 1, column 3"),
         (("solve", "44" + "." * 14), "4 stands 2 times in row 1"),
         (("solve", "4" * 5000), "expected 16 cells"),
-        (("solve", "none.csv"), "no file 'none.csv', and no puzzle either"),
+        (("solve", "none.csv"), "no file 'none.csv', and it is not a puzzle either"),
         (("solve", str(tmp_path)), "is a folder"),
         (("solve", str(tmp_path / "empty.txt")), "empty.txt holds no puzzle"),
         (("solve", str(tmp_path / "raw.txt")), "can't be read as text"),
@@ -152,7 +230,7 @@ def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
 def test_watching(trm: Trm) -> None:
     result = trm("watch", ONE, "--delay", "0")
     assert result.exit_code == 0
-    assert get_domain("sudoku-4x4").format(read_numbers(ANSWER)) in result.stdout
+    assert "│ 1 2 │ 3 4 │\n│ 3 4 │ 1 2 │\n├─────┼─────┤\n│ 2 1 │ 4 3 │" in result.stdout
     assert re.search(r"step \d+ of 8  confidence +\d+% [=-]{24}", result.stdout)
     assert re.search(r"verified: the rules confirm it after \d+ step", result.stdout)
     assert "attempt" not in result.stdout
@@ -190,7 +268,9 @@ def test_models_are_described(trm: Trm, model_folder: Path) -> None:
     facts = json.loads(trm("info", str(model_folder), "--json").stdout)
     assert facts["grid_shape"] == [4, 4]
     assert facts["solve"]["max_steps"] == 8
-    assert trm("models").exit_code == 0
+    listed = trm("models")
+    assert listed.exit_code == 0
+    assert re.search(r"^sudoku +sudoku +9x9 +structured +17,546 +\d+$", listed.stdout, re.MULTILINE)
 
 
 def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from trm_sdk.messages import explain
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.spec import FORMAT, ModelSpec
-from trm_sdk.structure import Relation, Structure
+from trm_sdk.structure import Structure, groups, neighbourhood
 from trm_sdk.task import Task
 
 GRID = Grid([[1, 2], [2, 1]])
@@ -65,21 +66,24 @@ def test_what_is_no_part_of_a_task_is_refused(fields: dict[str, Any], named: str
 @pytest.mark.parametrize(
     ("relations", "named"),
     [
-        ([Relation(name="far", sets=((0, 4),))], "'far' names cell 4"),
-        ([Relation(name="twice", sets=((0, 0),))], "repeats"),
-        ([Relation(name="none", sets=((),))], "empty group"),
-        ([Relation(name="near", kind="neighbourhood", sets=((1,),))], r"one set a cell \(4\)"),
+        ([groups("far", [(0, 4)])], "'far' names cell 4"),
+        ([groups("twice", [(0, 0)])], "repeats"),
+        ([groups("none", [()])], "empty group"),
+        ([neighbourhood("near", [(1,)])], r"one set a cell \(4\)"),
     ],
 )
-def test_a_structure_of_other_cells_is_refused(relations: list[Relation], named: str) -> None:
+def test_a_structure_of_other_cells_is_refused(relations: list[Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        Structure(cells=4, relations=tuple(relations), interchangeable_values=False)
+        Structure(shape=(2, 2), relations=tuple(relations))
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"output_offset": 6, "mixer": "mlp_t"}, "below vocab_size"),
+        ({"answer_tokens": (5, 6)}, "answer_tokens must be ascending tokens below vocab_size 6"),
+        ({"answer_tokens": (3, 2)}, "answer_tokens must be ascending"),
+        ({"answer_tokens": ()}, "answer_tokens must name at least one token"),
+        ({"output_offset": 7, "answer_tokens": None}, "output_offset must be at most"),
         ({"mixer": "attention", "hidden_size": 15}, "not a multiple of num_heads"),
         ({"positions": "rope"}, "needs mixer='attention'"),
         ({"mixer": "attention", "positions": "rope", "hidden_size": 6}, "even; got 6 / 2"),
@@ -160,16 +164,16 @@ def test_what_is_no_spec_is_refused_with_its_file() -> None:
     for text, named in (
         ("not json", "here holds no valid model description"),
         ("{}", "domain"),
-        (spec.model_copy(update={"format": FORMAT + 1}).to_json(), "reads up to"),
+        (json.dumps(json.loads(spec.to_json()) | {"format": FORMAT + 1}), "reads up to"),
         (spec.to_json().replace('"domain"', '"domian"'), "did you mean 'domain'"),
         (changed(vocabulary=("a",)), "vocabulary has 1 tokens, model.vocab_size is 6"),
         (changed(grid_shape=(4, 5)), "4x5 has 20 cells, model.seq_len is 16"),
         (changed(grid_shape=(-4, -4)), r"grid_shape\.0.*got -4"),
         (
-            spec.to_json().replace("[4,4]", '["x"]'),
+            spec.to_json().replace("[4,4]", '["x"]', 1),
             r"grid_shape\.0: [^;]*; got 'x'; grid_shape\.1: [^;]*$",
         ),
-        (spec.to_json().replace("{", '{"solve":{"max_steps":0},', 1), "equal to 1; got 0$"),
+        (json.dumps(json.loads(spec.to_json()) | {"solve": {"max_steps": 0}}), "1; got 0$"),
     ):
         with pytest.raises(CheckpointError, match=named):
             ModelSpec.from_json(text, Path("here"))
@@ -181,9 +185,11 @@ def test_a_model_of_another_domain_is_refused() -> None:
         CheckpointError, match=r"here is a model of 'sudoku-4x4' .* not of 'sudoku'"
     ):
         spec.check_domain(get_domain("sudoku"), "here")
-    offset = ModelSpec.for_domain(get_domain("sudoku-4x4"), small_config(output_offset=1))
-    with pytest.raises(CheckpointError, match=r"from 1 on \(output_offset\); .* begin at 2"):
-        offset.check_domain(get_domain("sudoku-4x4"), "here")
+    other = ModelSpec.for_domain(get_domain("sudoku-4x4"), small_config(answer_tokens=(1, 2, 3)))
+    with pytest.raises(
+        CheckpointError, match=r"answers with the tokens \(1, 2, 3\); .* made of \(2, 3, 4, 5\)"
+    ):
+        other.check_domain(get_domain("sudoku-4x4"), "here")
 
 
 def test_a_container_is_not_too_short_for_want_of_a_wrong_item() -> None:

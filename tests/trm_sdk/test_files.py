@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from trm_sdk.domains import get_domain
+from trm_sdk.domains import Domain, Token, Vocabulary, get_domain
 from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.files import read_tasks
+from trm_sdk.grid import Grid
 from trm_sdk.task import Task
 
 ONE, TWO = "1.34341..14343.1", "2.......1......."
@@ -60,6 +61,68 @@ def test_a_csv_that_names_a_column_twice_is_refused() -> None:
         read(f"puzzle,rating,Rating\n{ONE},1,2\n")
 
 
+def drawn(line: str) -> str:
+    return "\n".join(line[i : i + 4] for i in range(0, 16, 4))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_quoted_board_may_take_several_lines_of_a_csv(end: str) -> None:
+    text = f'puzzle,answer,x\n"{drawn(ONE)}","{drawn(ANSWER)}",1\n{TWO},,2\n"12",,3\n'
+    one, two, bad = read(text.replace("\n", end))
+    assert isinstance(one, Task)
+    assert isinstance(two, Task)
+    assert one.answer is not None
+    assert (line_of(one.grid), line_of(one.answer), one.name) == (ONE, ANSWER, "f:2")
+    assert (line_of(two.grid), two.name) == (TWO, "f:9")
+    assert str(bad).startswith("f:10: expected 16 cells")
+
+
+def test_a_quote_that_is_never_closed_spoils_its_own_line_alone() -> None:
+    bad, one, two = read(f'puzzle,x\n"{ONE},1\n{ONE},2\n{TWO},3\n')
+    assert str(bad) == "f:2: not a line of CSV: a quoted field is not closed"
+    assert isinstance(one, Task)
+    assert isinstance(two, Task)
+    assert (one.name, two.name) == ("f:3", "f:4")
+
+
+def test_a_row_of_a_csv_that_begins_like_a_comment_is_read() -> None:
+    (task,) = read(f"id,puzzle\n#1,{ONE}\n")
+    assert isinstance(task, Task)
+    assert task.metadata == {"id": "#1"}
+    (other,) = read(f"puzzle\n# nothing\n{ONE}\n")
+    assert isinstance(other, Task)
+    assert other.grid == task.grid
+
+
+class Walls(Domain):
+    """Boards of any size whose walls are what elsewhere begins a comment; a space is a cell."""
+
+    name, shape, any_size, comment = "walls", (3, 4), True, None
+    vocabulary = Vocabulary(
+        (
+            Token("pad", " ", ("pad",)),
+            Token("wall", "#", ("given",)),
+            Token("open", " ", ("blank", "answer")),
+            Token("path", "o", ("answer",)),
+        )
+    )
+
+    def verify(self, task: Task, answer: Grid, index: int = 0) -> bool:
+        return True
+
+
+def test_the_domain_says_what_a_comment_is_and_how_boards_are_written() -> None:
+    def found(text: str) -> list[str]:
+        tasks = list(read_tasks(io.StringIO(text), Walls(), "f"))
+        assert all(isinstance(task, Task) for task in tasks), tasks
+        return [Walls().format(task.grid) for task in tasks if isinstance(task, Task)]
+
+    small, wide = "## \n # ", "##### \n      \n# # # "
+    assert found(f"{small.rstrip()} \n\n{wide}\n") == ["## \n # ", wide]
+    assert found("####    # ##\n            \n") == ["####\n    \n# ##", "    \n    \n    "]
+    assert found(f'puzzle,answer\n"{wide}",\n####    # ##,\n') == [wide, "####\n    \n# ##"]
+
+
 @pytest.mark.parametrize("first", ["my puzzles", "puz", ONE[:5], "puzzles of all kinds; more"])
 def test_a_first_line_that_is_no_puzzle_spoils_itself_alone(first: str) -> None:
     bad, *tasks = read(f"{first}\n{ONE}\n{TWO}\n")
@@ -78,7 +141,7 @@ def test_a_line_that_can_not_be_read_spoils_itself_alone() -> None:
     good, large, more = read(f"puzzle,x\n{ONE},1\n{ONE},{'a' * 140_000}\n{TWO},2\n")
     assert isinstance(good, Task)
     assert isinstance(more, Task)
-    assert str(large).startswith("f:3: no line of CSV: field larger")
+    assert str(large).startswith("f:3: not a line of CSV: field larger")
 
 
 def test_what_was_read_before_the_disk_failed_is_kept() -> None:

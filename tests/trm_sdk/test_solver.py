@@ -87,9 +87,9 @@ def test_bad_puzzles_and_options_are_refused_before_anything_runs(solver: Solver
             solver.solve("." * 16, options)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="must be a Domain"):
         Solver(solver.runtime, "sudoku-4x4")  # type: ignore[arg-type]
-    two = Task((read_numbers("." * 16), read_numbers("." * 16)))
-    with pytest.raises(InvalidInputError, match="2 inputs"):
-        solver.solve(two)
+    for index in (1, -1, True, "0", None):
+        with pytest.raises(InvalidInputError, match="index must be a whole number from 0 to 0"):
+            solver.stream("." * 16, index=index)  # type: ignore[arg-type]
 
 
 # --- many -----------------------------------------------------------------------------------

@@ -91,6 +91,7 @@ def test_only_relations_that_name_no_cell_take_boards_of_any_size() -> None:
         ((boxes(2, 3),), "do not tile 2x2"),
         (({"kind": "offsets", "offsets": [[0, 1], [0, 1]]},), "repeats an offset"),
         (({"kind": "offsets", "offsets": [[0, 99]]},), "less than or equal to 16"),
+        ((offsets(name="a", weights="w"), rows("w")), "can't share 'w'"),
         (({"kind": "hexagons"},), "does not match any of the expected tags"),
     ],
 )

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.recipe import PuzzleFile
+from training.settings import PuzzleFile
 from trm_sdk.domains import Domain
-from trm_sdk.domains.data import Examples
+from trm_sdk.domains.data import Examples, Tokens
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.files import read_tasks
 from trm_sdk.task import Task
+
+#: Symmetries drawn for a board until one keeps its shape: of the eight turns half do.
+_TRIES = 64
 
 
 def read_csv(
@@ -98,6 +101,8 @@ class FileSource:
         if held.all():
             raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")
         self.examples = every.rows(~held)
+        #: Puzzles of the file that are left out because they are held out.
+        self.dropped = int(held.sum())
         self.shape = every.shape
 
     def draw(self, n: int) -> Examples:
@@ -107,12 +112,21 @@ class FileSource:
         drawn = self.examples.rows(rng.integers(len(self.examples.tokens), size=n))
         if not self.augment:
             return drawn
-        for tokens, answer in zip(drawn.tokens, drawn.answers, strict=True):
-            symmetry = self.domain.random_symmetry(rng)
-            for row in (tokens, answer):
-                grid = symmetry.apply(self.domain.decode(row, self.shape))
-                row[:] = self.domain.encode_grid(grid)
+        for tokens, answer, mask in zip(drawn.tokens, drawn.answers, drawn.mask, strict=True):
+            if mask.all():  # a canvas with padding around it has no symmetries
+                self._turn(rng, tokens, answer)
         return drawn
+
+    def _turn(self, rng: np.random.Generator, *boards: Tokens) -> None:
+        """Put boards under one random symmetry, in place; one that keeps their shape."""
+        grids = [self.domain.decode(board, self.shape) for board in boards]
+        for _ in range(_TRIES):
+            symmetry = self.domain.random_symmetry(rng)
+            turned = [symmetry.apply(grid) for grid in grids]
+            if turned[0].shape == self.shape:  # a quarter turn of 2x3 cells has 3x2
+                for board, grid in zip(boards, turned, strict=True):
+                    board[:] = self.domain.encode_grid(grid)
+                return
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of draws: each has a seed of its own."""

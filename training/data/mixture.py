@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from training.data.files import FileSource
-from training.recipe import DataSource, PuzzleFile, Recipe, Source
+from training.data.files import FileSource, read_csv
+from training.recipe import Recipe, check_shapes
+from training.settings import DataSource, PuzzleFile, Source
 from trm_sdk.domains import Domain
 from trm_sdk.domains import data as domain_data
+from trm_sdk.domains.base import Shape
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.errors import ConfigError
 
@@ -27,6 +29,10 @@ class Stream(Protocol):
 
     def draw(self, n: int, progress: float) -> Examples:
         """Return the next n examples; `progress` in 0..1 is how much of the run is done."""
+        ...
+
+    def shape_at(self, progress: float) -> Shape:
+        """Return the shape of the boards that are drawn at this point of the run."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -65,33 +71,57 @@ class Mixture:
     sources : sequence of DataSource
         Of the recipe.
     domain : Domain
-    seed : int
+    seed : int or SeedSequence
     held_out : iterable of Examples
         Puzzles that are never drawn, by `Domain.fingerprint`.
+
+    Raises
+    ------
+    ConfigError
+        If sources that are in use at the same time draw boards of different shapes.
     """
 
     def __init__(
         self,
         sources: Sequence[DataSource],
         domain: Domain,
-        seed: int,
+        seed: int | np.random.SeedSequence,
         held_out: Iterable[Examples],
     ) -> None:
         self.domain, self.sources = domain, sources
-        seeds = np.random.SeedSequence(seed).spawn(len(sources) + 1)
+        if not isinstance(seed, np.random.SeedSequence):
+            seed = np.random.SeedSequence(seed)
+        seeds = seed.spawn(len(sources) + 1)
         self.rng = np.random.default_rng(seeds[0])
         prints = [domain.fingerprint(one.tokens, one.shape) for one in held_out]
         self.excluded = np.unique(np.concatenate(prints)) if prints else np.empty(0, np.uint64)
-        #: Examples dropped because they are held out.
-        self.dropped = 0
         self.parts = [
             _Part(source, domain, int(own.generate_state(1)[0]), self.excluded)
             for source, own in zip(sources, seeds[1:], strict=True)
         ]
+        #: Examples dropped because they are held out; of files, once each.
+        self.dropped = sum(part.dropped for part in self.parts)
+        self.shapes = [part.source.shape for part in self.parts]
+        check_shapes(sources, dict(enumerate(self.shapes)))
+
+    def shape_at(self, progress: float) -> Shape:
+        """Return the shape of the boards that are drawn at this point of the run."""
+        active = np.flatnonzero(weights_at(self.sources, progress)).tolist()
+        # Where one shape gives way to another, sources of both are in use: the new one counts.
+        return self.shapes[max(active, key=lambda number: self.sources[number].start)]
+
+    def _weights_at(self, progress: float) -> npt.NDArray[np.float64]:
+        """Probabilities of the sources whose boards have the shape of this point of the run."""
+        weights = weights_at(self.sources, progress)
+        shape = self.shape_at(progress)
+        if any(one != shape for one in self.shapes):
+            weights *= [one == shape for one in self.shapes]
+            weights /= weights.sum()
+        return weights
 
     def draw(self, n: int, progress: float) -> Examples:
         """Return the next n examples of the sources that are in use at this point of the run."""
-        chosen = self.rng.choice(len(self.parts), size=n, p=weights_at(self.sources, progress))
+        chosen = self.rng.choice(len(self.parts), size=n, p=self._weights_at(progress))
         drawn, places = [], []
         for number, part in enumerate(self.parts):
             rows = np.flatnonzero(chosen == number)
@@ -143,8 +173,10 @@ class _Part:
     ) -> None:
         self.domain, self.excluded = domain, excluded
         self.source: domain_data.Source
+        self.dropped = 0
         if isinstance(source, PuzzleFile):
             self.source = FileSource(source, domain, seed, excluded)
+            self.dropped = self.source.dropped
         else:
             self.source = domain.source(source.options, seed)
         self.ready: Examples | None = None
@@ -187,7 +219,12 @@ class _Part:
             self.ready = Examples(tokens, answers, identifiers, mask, self.source.shape)
 
 
-def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples], seed: int) -> Stream:
+def make_stream(
+    recipe: Recipe,
+    domain: Domain,
+    held_out: Mapping[str, Examples],
+    seed: int | np.random.SeedSequence,
+) -> Mixture:
     """Return the stream that a recipe describes, without anything that is in `held_out`.
 
     Raises
@@ -200,7 +237,10 @@ def make_stream(recipe: Recipe, domain: Domain, held_out: dict[str, Examples], s
             f"data: puzzles of {domain.name!r} can't be generated; give files "
             "({kind: file, path: PUZZLES.csv})"
         )
-    return Mixture(recipe.data, domain, seed, held_out.values())
+    mixture = Mixture(recipe.data, domain, seed, held_out.values())
+    for number, shape in enumerate(mixture.shapes):
+        recipe.check_board(domain, shape, f"data.{number}")
+    return mixture
 
 
 def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
@@ -211,8 +251,6 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     ConfigError
         If there is nothing to evaluate on.
     """
-    from training.data.files import read_csv
-
     evaluation = recipe.evaluation
     generated = evaluation.sets
     if generated is None:
@@ -228,10 +266,11 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     }
     for name, path in evaluation.files.items():
         sets[name] = domain.encode_examples(read_csv(path, domain))
+        recipe.check_board(domain, sets[name].shape, f"evaluation.files.{name}")
     return sets
 
 
-def during_the_run(recipe: Recipe, sets: dict[str, Examples]) -> dict[str, Examples]:
+def during_the_run(recipe: Recipe, sets: Mapping[str, Examples]) -> dict[str, Examples]:
     """Return the first puzzles of the generated sets, or of the files where none is generated."""
     files, most = recipe.evaluation.files, recipe.evaluation.puzzles
     chosen = {name: one for name, one in sets.items() if name not in files} or sets

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trm_sdk.domains.data import Encoded, Examples, Source, Tokens
+from trm_sdk.domains.data import Encoded, Examples, Source, Targets, Tokens
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
 from trm_sdk.errors import ConfigError, InvalidInputError
@@ -64,6 +65,9 @@ class Domain(ABC):
         What a comment line begins with in files of such puzzles. Default ``#``.
     heads : mapping from name to int
         Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
+    showcase : tuple of (name, line)
+        Puzzles that a page offers to choose from, as `read` reads them. Default none: generated
+        ones are shown, where `generate` is implemented.
     Options : type of pydantic model
         The options of `generate`, for recipes. Default: none are taken.
     """
@@ -79,6 +83,7 @@ class Domain(ABC):
     identifiers: int = 1
     comment: str | None = "#"
     heads: Mapping[str, int] = MappingProxyType({})
+    showcase: tuple[tuple[str, str], ...] = ()
     Options: ClassVar[type[BaseModel]] = NoOptions
 
     @property
@@ -139,6 +144,9 @@ class Domain(ABC):
                 f"{self.name} takes boards of {_times(self.shape)}; got {_times(shape)}"
             )
         other = copy.copy(self)
+        for name in list(vars(other)):  # what was derived from the old shape
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del vars(other)[name]
         other.shape = shape
         other.name = f"{self.family}-{_times(shape)}"
         other.structure = None if self.structure is None else self.structure.resized(shape)
@@ -217,16 +225,18 @@ class Domain(ABC):
     def read(self, text: str) -> Grid:
         """Read a board from text: here, one symbol a cell, on one line or a line a row.
 
-        Whitespace is skipped unless it is a symbol of the vocabulary.
+        Whitespace is skipped unless a space is a symbol of the vocabulary; then only empty lines
+        are.
 
         Raises
         ------
         InvalidInputError
             Naming the character, or the number of cells found and expected.
         """
-        lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
+        lines = text.lstrip("\ufeff").splitlines()
         if self.vocabulary.value_of(" ") is None:
             lines = ["".join(line.split()) for line in lines]
+        lines = [line for line in lines if line]
         if not lines:
             raise InvalidInputError(f"no cells in the text {shown(text)}")
         rows = [[self._value(character, text) for character in line] for line in lines]
@@ -237,6 +247,18 @@ class Domain(ABC):
                 f"rows must be of equal length; got {[len(row) for row in rows]} in {shown(text)}"
             )
         return Grid(rows)
+
+    def cells_in(self, line: str) -> int:
+        """Return how many cells a line of a file shows; 0: it only separates or decorates."""
+        keeps_spaces = self.vocabulary.value_of(" ") is not None
+        return len(line.rstrip("\r\n") if keeps_spaces else "".join(line.split()))
+
+    def is_whole(self, line: str) -> bool:
+        """Return whether a line of a file is a whole puzzle: too long for a row of a board."""
+        cells = self.cells_in(line)
+        if self.any_size:  # a line alone says no other shape than the usual one
+            return cells == self.seq_len
+        return cells > self.shape[1] or self.shape[0] == 1
 
     def _value(self, character: str, text: str) -> int:
         value = self.vocabulary.value_of(character)
@@ -322,6 +344,28 @@ class Domain(ABC):
             what = f"generator options of {self.name}"
             raise ConfigError(explain(error, what, self.Options.model_fields)) from None
         return {name: getattr(checked, name) for name in type(checked).model_fields}
+
+    def shape_of(self, options: Mapping[str, Any]) -> Shape:
+        """Return the shape of the boards that `generate` makes with these options.
+
+        Here ``rows`` and ``columns`` of the options, where a domain of any size has them, else
+        `shape`.
+        """
+        rows, columns = (options.get(name) for name in ("rows", "columns"))
+        if self.any_size and rows is not None and columns is not None:
+            return int(rows), int(columns)
+        return self.shape
+
+    def targets(self, examples: Examples) -> Targets | None:
+        """Return what a network is asked at which step; here None: its answer, at every step.
+
+        Notes
+        -----
+        For puzzles whose answer spreads over the board step by step. A network that is asked from
+        the first step on for what it can't know yet learns to guess; one that is asked when it can
+        know learns the algorithm.
+        """
+        return None
 
     def examples(self, n: int, seed: int, options: Mapping[str, Any] | None = None) -> Examples:
         """Return the first n of an endless list of generated puzzles, one list a seed."""
@@ -445,8 +489,16 @@ class Domain(ABC):
             sure,
             changed,
             marked,
+            self._blank_values[grid.cells],
             self.borders(grid.shape),
         )
+
+    @property
+    def _blank_values(self) -> npt.NDArray[np.bool_]:
+        """Whether a cell value wants an answer; bool of shape (values,)."""
+        mask = np.zeros(len(self.vocabulary), bool)
+        mask[list(self.vocabulary.having("blank"))] = True
+        return mask[self.vocabulary.first :]
 
     def describe(self) -> dict[str, Any]:
         """Return what a host in another language needs, as plain data for JSON."""
@@ -475,7 +527,7 @@ class GeneratedSource:
 
     def __init__(self, domain: Domain, options: Mapping[str, Any], seed: int) -> None:
         self.domain, self.options, self.seed = domain, dict(options), seed
-        self.shape = domain.shape
+        self.shape = domain.shape_of(domain.generator_options(self.options))
         self.made = 0
 
     def draw(self, n: int) -> Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,8 @@ from trm_sdk.render.picture import Border, edges, frame
 from trm_sdk.structure import Grouping
 from trm_sdk.task import Task
 
+#: What stands between the cells of a board as people write it.
+_NOT_CELLS = re.compile(r"[\s,;|+\-=/\[\]\u2500-\u257f]")
 #: Sets of cells of equal size, of shape (size, sets): the last axis is the fast one.
 _Members = npt.NDArray[np.intp]
 
@@ -49,8 +52,28 @@ class BoardDomain(Domain):
     distinct: tuple[Grouping, ...] = ()
 
     def read(self, text: str) -> Grid:
-        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`."""
-        return read_numbers(text, self.shape)
+        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`.
+
+        Where values have symbols of their own, one symbol a cell is read; see `Domain.read`.
+        """
+        return read_numbers(text, self.shape) if self.vocabulary.is_numbers else super().read(text)
+
+    def cells_in(self, line: str) -> int:
+        """Return how many characters of a line are neither separators nor drawn rules."""
+        return len(_NOT_CELLS.sub("", line))
+
+    def is_whole(self, line: str) -> bool:
+        """Return whether a line of a file is a whole puzzle: too long for a row of a board."""
+        if self.any_size:
+            return super().is_whole(line)
+        characters = 2 if self.vocabulary.values > 10 else 1  # a cell, at most
+        return self.cells_in(line) > characters * self.shape[1] or self.shape[0] == 1
+
+    def _on(self, shape: Shape) -> BoardDomain:
+        """The same rules on boards of a shape."""
+        other = self.resized(shape)
+        assert isinstance(other, BoardDomain)
+        return other
 
     @cached_property
     def _groups(self) -> list[tuple[str, int, npt.NDArray[np.intp]]]:
@@ -80,8 +103,10 @@ class BoardDomain(Domain):
     def check(self, task: Task) -> None:
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`."""
         for grid in task.inputs:
-            cells = grid.cells.reshape(-1)
-            for kind, number, members in self._groups:
+            on, cells = self._on(grid.shape), grid.cells.reshape(-1)
+            if on._repeats_nothing(cells):
+                continue
+            for kind, number, members in on._groups:
                 found = cells[members]
                 found = found[self.vocabulary.given_values[found]]
                 values, counts = np.unique(found, return_counts=True)
@@ -92,12 +117,23 @@ class BoardDomain(Domain):
                         f"stands {counts[repeated]} times in {kind} {number}"
                     )
 
+    def _repeats_nothing(self, cells: npt.NDArray[np.int8]) -> bool:
+        """Whether no given value of cells of shape (N,) stands twice in a group."""
+        given = self.vocabulary.having("given")
+        bits = np.zeros(len(self.vocabulary), np.int64)
+        bits[list(given)] = 1 << np.arange(len(given))
+        of_cell = bits[self.vocabulary.first :].take(cells)
+        return all(
+            (np.add.reduce(inside) == np.bitwise_or.reduce(inside)).all()
+            for inside in map(of_cell.take, self._members)
+        )
+
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""
-        if answer.shape != self.shape:
+        if answer.shape != task.inputs[index].shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self.verify_tokens(tokens, self.encode_grid(answer)[None])[0])
+        return bool(self._on(answer.shape)._obeyed(tokens, self.encode_grid(answer)[None])[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -105,6 +141,12 @@ class BoardDomain(Domain):
         """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
+        return self._on(self.shape if shape is None else shape)._obeyed(tokens, answers)
+
+    def _obeyed(
+        self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[np.bool_]:
+        """Which answers are filled, keep the givens, and repeat nothing in a group."""
         bits = self._bits.take(answers, mode="clip")
         everything = (1 << len(self.vocabulary.answer_tokens)) - 1
         verdict = np.ones(len(answers), bool)

@@ -21,6 +21,9 @@ ENTRY_POINT_GROUP = "trm_sdk.domains"
 #: A name without a size is made by a call without arguments; ``{rows}x{columns}`` in a name stands
 #: for a size, which the call is given as ``rows`` and ``columns``.
 _BUILT_IN = {
+    "arc": "trm_sdk.domains.arc:Arc",
+    "maze": "trm_sdk.domains.maze:Maze",
+    "maze-{rows}x{columns}": "trm_sdk.domains.maze:Maze",
     "sudoku": "trm_sdk.domains.sudoku:Sudoku",
     "sudoku-{rows}x{columns}": "trm_sdk.domains.sudoku:of_size",
 }

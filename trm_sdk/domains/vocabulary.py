@@ -207,6 +207,11 @@ class Vocabulary:
         """The fill colour of each cell value, None where its symbol is written instead."""
         return tuple(token.colour for token in self.tokens[self.first :])
 
+    @cached_property
+    def is_numbers(self) -> bool:
+        """Whether cells are written as numbers are: the symbols are those of `numbers`."""
+        return self.symbols == (_BLANK, *_DIGITS)[: self.values]
+
     def value_names(self) -> tuple[str, ...]:
         """Return the name of each cell value."""
         return self.names[self.first :]

@@ -4,69 +4,229 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from trm_sdk.domains.base import Domain
-from trm_sdk.grid import Grid
-from trm_sdk.solution import Step
-from trm_sdk.task import Task
+from trm_sdk.render.picture import Picture, certainty_colour, is_light, rgb
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from rich.console import Console, ConsoleOptions, Group, RenderResult
     from rich.text import Text
+
+    from trm_sdk.domains.base import Domain
+    from trm_sdk.grid import Grid
+    from trm_sdk.solution import Step
+    from trm_sdk.task import Task
+
+    Edges = npt.NDArray[np.bool_]
 
 _BAR = 24  # characters
-_UNSURE, _MIDDLE, _SURE = (240, 88, 70), (236, 190, 70), (74, 200, 110)
+#: Below this certainty a painted cell, which has no ink to be coloured, gets a mark.
+_SURE = 0.95
+#: Lines by which of (up, down, left, right) they reach: 1, 2, 4 and 8 added up.
+_BOX = " ╵╷│╴┘┐┤╶└┌├─┴┬┼"
+_ASCII = " |||-+++-+++-+++"
 
 
-def coloured(domain: Domain, task: Task, step: Step, before: Grid | None = None) -> Text:
-    """The board as `Domain.format` draws it: givens bold, other cells from red to green.
+class Board:
+    """A picture of a board, as rich prints it.
 
-    Green is a cell that the model is certain of, red one where it guesses. Cells that differ from
-    those of the grid `before` are underlined, and what an attempt tries out is in reverse. A domain
-    whose `format` does not show its cells one after another in the characters of `Grid.to_line`
-    stays uncoloured.
+    Cells with a colour are painted blocks, two characters wide so that they are square; where that
+    does not fit the terminal, two rows share a line of half blocks. Other cells show their symbol:
+    givens in bold, the model's from red to green by certainty, underlined where they have changed,
+    in reverse where an attempt tries them out. A painted cell has a dot where the model is not
+    sure of it, brackets where it is tried out. Without colours there are symbols alone. Where the
+    picture has regions, their borders are drawn, in ASCII where the console's encoding has no
+    lines.
+
+    Parameters
+    ----------
+    picture : Picture
     """
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        colour = console.color_system is not None and not console.no_color
+        yield self.text(colour, options.encoding, options.max_width, options.size.height)
+
+    def text(
+        self,
+        colour: bool = True,
+        encoding: str = "utf-8",
+        width: int = 10_000,
+        height: int = 10_000,
+    ) -> Text:
+        """Return the board as text.
+
+        Parameters
+        ----------
+        colour : bool
+            Whether the terminal has colours. Default True.
+        encoding : str
+            Of the terminal. Default UTF-8.
+        width, height : int
+            Of the terminal, in characters. Default: as much as the board needs.
+        """
+        picture, drawable = self.picture, _can_encode(_BOX + "▀•", encoding)
+        rows, columns = picture.shape
+        if picture.has_regions:
+            return _with_borders(picture, colour, _BOX if drawable else _ASCII)
+        if not picture.is_painted:
+            return _rows(picture, colour, " " if 2 * columns - 1 <= width else "")
+        if not colour:
+            return _rows(picture, False, "")
+        if 2 * columns <= width and rows < height:
+            return _painted(picture, 2, "•" if drawable else ".")
+        if drawable and all(one is not None for row in picture.colours for one in row):
+            return _half_blocks(picture)
+        return _painted(picture, 1, "•" if drawable else ".")
+
+
+def _can_encode(characters: str, encoding: str) -> bool:
+    try:
+        characters.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _style(picture: Picture, row: int, column: int) -> str:
+    """How the symbol of a cell is written."""
+    if picture.given[row, column]:
+        style = "bold"
+    elif picture.blank[row, column]:
+        style = "dim"
+    else:
+        style = _ink(float(picture.certainty[row, column]))
+    if picture.changed[row, column]:
+        style += " underline"
+    if picture.tried[row, column]:
+        style += " reverse"
+    return style
+
+
+def _rows(picture: Picture, colour: bool, between: str) -> Text:
+    """Symbols, a line a row."""
     from rich.text import Text
 
-    drawn = Text(domain.format(step.grid))
-    symbols = domain.to_line(step.grid)
-    given = domain.vocabulary.given_values[task.grid.cells].reshape(-1)
-    sure = step.probabilities.max(-1).reshape(-1)
-    changed = np.zeros(len(symbols), bool)
-    if before is not None:
-        changed = (before.cells != step.grid.cells).reshape(-1)
-    columns = step.grid.shape[1]
-    tried = {row * columns + column for row, column, _ in step.guesses}
-    places: list[int] = []
-    for place, character in enumerate(drawn.plain):
-        if len(places) < len(symbols) and character == symbols[len(places)]:
-            places.append(place)
-    if len(places) == len(symbols):
-        cells = set(places)
-        for place, character in enumerate(drawn.plain):
-            if place not in cells and not character.isspace():  # lines between boxes
-                drawn.stylize("dim", place, place + 1)
-        for cell, place in enumerate(places):
-            style = "bold" if given[cell] else _colour(float(sure[cell]))
-            if changed[cell] and not given[cell]:
-                style += " underline"
-            if cell in tried:
-                style += " reverse"
-            drawn.stylize(style, place, place + 1)
-    return drawn
+    lines = []
+    for row, symbols in enumerate(picture.symbols):
+        line = Text(no_wrap=True, overflow="ignore")
+        for column, symbol in enumerate(symbols):
+            line.append(between if column else "")
+            line.append(symbol, _style(picture, row, column) if colour else "")
+        lines.append(line)
+    return Text("\n", no_wrap=True, overflow="ignore").join(lines)
 
 
-def puzzle_frame(domain: Domain, task: Task) -> Text:
-    """What `trm watch` shows before the first step."""
+def _painted(picture: Picture, wide: int, dot: str) -> Text:
+    """Blocks of colour, and symbols in cells without."""
     from rich.text import Text
 
-    return Text(f"{domain.format(task.grid)}\n\n\n")  # as many lines as `step_frame` has
+    text = Text(no_wrap=True, overflow="ignore")
+    for row, symbols in enumerate(picture.symbols):
+        text.append("\n" if row else "")
+        for column, symbol in enumerate(symbols):
+            fill = picture.colours[row][column]
+            if fill is None:
+                text.append(symbol, _style(picture, row, column))
+                text.append(" " * (wide - 1))
+                continue
+            ink = "black" if is_light(rgb(fill)) else "white"
+            mark = ""
+            if picture.tried[row, column]:
+                mark = "[]"[:wide]
+            elif picture.certainty[row, column] < _SURE:
+                mark = dot
+            text.append(f"{mark:<{wide}}", f"{ink} on {fill}")
+    return text
+
+
+def _half_blocks(picture: Picture) -> Text:
+    """Two rows of colours a line: the upper one in the ink, the lower one in the ground."""
+    from rich.text import Text
+
+    text, rows = Text(no_wrap=True, overflow="ignore"), len(picture.colours)
+    for row in range(0, rows, 2):
+        text.append("\n" if row else "")
+        for column, upper in enumerate(picture.colours[row]):
+            lower = f" on {picture.colours[row + 1][column]}" if row + 1 < rows else ""
+            text.append("▀", f"{upper}{lower}")
+    return text
+
+
+def _with_borders(picture: Picture, colour: bool, lines: str) -> Text:
+    """Symbols, with lines around the regions."""
+    from rich.text import Text
+
+    across, down = picture.edges()
+    columns = picture.shape[1]
+    has_line: list[bool] = [bool(line.any()) for line in down.T]
+    text = Text(no_wrap=True, overflow="ignore")
+
+    def rule(row: int) -> None:
+        for column in range(columns + 1):
+            along = lines[12] if column < columns and across[row, column] else " "
+            if has_line[column]:
+                text.append(_corner(across, down, row, column, lines), "dim")
+                text.append(along if column < columns else "", "dim")
+            if column < columns:
+                text.append(2 * along, "dim")
+
+    for row, symbols in enumerate(picture.symbols):
+        if across[row].any():
+            rule(row)
+            text.append("\n")
+        for column, symbol in enumerate((*symbols, "")):
+            if has_line[column]:
+                text.append(lines[3] if down[row, column] else " ", "dim")
+                text.append(" " if symbol else "")
+            if symbol:
+                text.append(symbol, _style(picture, row, column) if colour else "")
+                text.append(" ")
+        text.append("\n")
+    rule(len(picture.symbols))
+    return text
+
+
+def _corner(across: Edges, down: Edges, row: int, column: int, lines: str) -> str:
+    """The character where the lines around a corner of cells meet."""
+    rows, columns = len(across) - 1, across.shape[1]
+    up = row > 0 and down[row - 1, column]
+    below = row < rows and down[row, column]
+    left = column > 0 and across[row, column - 1]
+    right = column < columns and across[row, column]
+    return lines[int(up) + 2 * int(below) + 4 * int(left) + 8 * int(right)]
+
+
+def step_board(domain: Domain, task: Task, step: Step, before: Grid | None = None) -> Board:
+    """Return what is drawn of a step.
+
+    Parameters
+    ----------
+    domain : Domain
+    task : Task
+    step : Step
+    before : Grid, optional
+        The answer of the step before.
+    """
+    tried = {(row, column) for row, column, _ in step.guesses}
+    certainty = step.probabilities.max(-1)
+    return Board(domain.picture(task, step.grid, certainty=certainty, before=before, tried=tried))
+
+
+def puzzle_frame(domain: Domain, task: Task) -> Group:
+    """Return what `trm watch` shows before the first step."""
+    from rich.console import Group
+
+    return Group(Board(domain.picture(task)), "\n\n")  # as many lines as `step_frame` has
 
 
 def step_frame(
     domain: Domain, task: Task, step: Step, before: Grid | None, max_steps: int, total: int
-) -> Text:
-    """What `trm watch` shows after a step: the board, the model's confidence, where it stands.
+) -> Group:
+    """Return what `trm watch` shows after a step: board, confidence, and where it stands.
 
     Parameters
     ----------
@@ -80,53 +240,61 @@ def step_frame(
     total : int
         Steps taken, over all attempts.
     """
+    from rich.console import Group
     from rich.text import Text
 
     filled = round(step.confidence * _BAR)
     number = f"attempt {step.attempt}, " if step.attempt > 1 else ""
     confidence = Text.assemble(
         f"{number}step {step.index} of {max_steps}  confidence {step.confidence:4.0%} ",
-        ("=" * filled, _colour(step.confidence)),
+        ("=" * filled, _ink(step.confidence)),
         ("-" * (_BAR - filled), "dim"),
     )
+    return Group(
+        step_board(domain, task, step, before),
+        Text(),
+        confidence,
+        _verdict(domain, step, before, total),
+    )
+
+
+def _verdict(domain: Domain, step: Step, before: Grid | None, total: int) -> Text:
+    from rich.text import Text
+
     if step.verified:
-        verdict = Text(f"verified: the rules confirm it after {_steps(total)}", "bold green")
-    elif step.verified is None:
-        verdict = Text("no rules to check it by", "dim")
-    elif step.guesses:
+        steps = "1 step" if total == 1 else f"{total} steps"
+        return Text(f"verified: the rules confirm it after {steps}", "bold green")
+    if step.verified is None:
+        return Text("no rules to check it by", "dim")
+    if step.guesses:
         tried = " and ".join(
             f"row {row + 1}, column {column + 1} is {domain.vocabulary.value_names()[value]}"
             for row, column, value in step.guesses
         )
-        verdict = Text(f"what if {tried}?", "dim")
-    else:
-        verdict = Text("not right yet", "dim")
-        if before is not None:
-            count = int((before.cells != step.grid.cells).sum())
-            verdict.append(f": {count} cell{'' if count == 1 else 's'} changed")
-    return Text("\n").join([coloured(domain, task, step, before), Text(), confidence, verdict])
+        return Text(f"what if {tried}?", "dim")
+    verdict = Text("not right yet", "dim")
+    if before is not None:
+        count = int((before.cells != step.grid.cells).sum())
+        verdict.append(f": {count} cell{'' if count == 1 else 's'} changed")
+    return verdict
 
 
-def legend() -> Text:
-    """What the colours of `step_frame` mean."""
+def legend(domain: Domain) -> Text:
+    """Return what the colours of `step_frame` mean."""
     from rich.text import Text
 
+    if any(colour is not None for colour in domain.vocabulary.colours):
+        return Text("dot: not sure  []: tried out", "dim")
     return Text.assemble(
         ("givens", "bold"), "  ",
-        ("guessed", _colour(0.4)), " to ", ("certain", _colour(1.0)), "  ",
+        ("guessed", _ink(0.4)), " to ", ("certain", _ink(1.0)), "  ",
         ("changed in this step", "underline"), "  ",
         ("tried out", "reverse"),
     )  # fmt: skip
 
 
-def _steps(number: int) -> str:
-    return "1 step" if number == 1 else f"{number} steps"
+def _ink(certainty: float) -> str:
+    return "rgb({},{},{})".format(*certainty_colour(certainty))
 
 
-def _colour(probability: float) -> str:
-    """Red at 0.5 and below, through yellow, to green at 1."""
-    share = float(np.clip(2 * probability - 1, 0, 1))
-    low, high = (_UNSURE, _MIDDLE) if share < 0.5 else (_MIDDLE, _SURE)
-    part = 2 * share if share < 0.5 else 2 * share - 1
-    mixed = (round(a + part * (b - a)) for a, b in zip(low, high, strict=True))
-    return f"rgb({','.join(map(str, mixed))})"
+__all__ = ["Board", "legend", "puzzle_frame", "step_board", "step_frame"]

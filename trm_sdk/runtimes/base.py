@@ -1,4 +1,4 @@
-"""The one protocol that every runtime keeps: make a state, step it, and rearrange its rows."""
+"""The protocol of every runtime: make a state, step it, and rearrange its rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Rows = npt.NDArray[np.intp]
 
 
 class StepOutput(NamedTuple):
-    """What one supervision step gives.
+    """Result of one supervision step.
 
     Attributes
     ----------
     state : object
-        The runtime's own state, for the next step; it may live on a device.
+        The runtime's own state, for the next step; may live on a device.
     logits : float32 array of shape (batch, N, outputs)
         Valid until the next call that takes the state.
     halt_logit : float32 array of shape (batch,)
@@ -35,10 +35,10 @@ class StepOutput(NamedTuple):
 
 
 def best_batch_size(model: ModelConfig, device: str) -> int:
-    """Rows whose widest activations fit into 2 MB of cache on a CPU; many on CUDA.
+    """Return rows whose widest activations fit into 2 MB of cache on a CPU; many on CUDA.
 
-    A small model is bound by memory: on a CPU its batches are fastest while they stay in cache (4
-    rows of the 9x9 structured model take 1.0 ms a row and step, 64 rows take 1.6 ms).
+    A small model is memory-bound: on a CPU its batches are fastest while they stay in cache (4 rows
+    of the 9x9 structured model take 1.0 ms per row and step, 64 rows take 1.6 ms).
     """
     if device == "cuda":
         return 256
@@ -49,9 +49,9 @@ def best_batch_size(model: ModelConfig, device: str) -> int:
 class Runtime(Protocol):
     """Runs supervision steps of one model over a batch of rows.
 
-    A state belongs to whoever runs it and is used up by the call that it is given to: every method
-    may change it in place, and only the state that comes back is good for the next call. Different
-    states may be run from several threads at once.
+    A state belongs to its caller and is consumed by the call that takes it: every method may change
+    it in place, and only the returned state is valid afterwards. Different states may be run from
+    several threads at once.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Runtime(Protocol):
         Where it runs: ``cpu`` or ``cuda``.
     spec : ModelSpec
     batch_size : int
-        Rows at which a batch gives most puzzles a second, as far as can be told beforehand.
+        Estimated batch size with the highest throughput, on boards of the model's own shape.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Runtime(Protocol):
         ...
 
     def step(self, state: Any) -> StepOutput:
-        """One supervision step of every row."""
+        """Take one supervision step of every row."""
         ...
 
     def restart(
@@ -91,11 +91,11 @@ class Runtime(Protocol):
         ...
 
     def select(self, state: Any, rows: Rows) -> Any:
-        """The state of these rows, in this order (rows may repeat)."""
+        """Return the state of these rows, in this order; rows may repeat."""
         ...
 
     def concatenate(self, states: Sequence[Any]) -> Any:
-        """One state of all rows, in order."""
+        """Return one state of all rows, in order."""
         ...
 
     def perturb(self, state: Any, scale: Float32, rngs: Sequence[np.random.Generator]) -> Any:
@@ -105,12 +105,12 @@ class Runtime(Protocol):
         ----------
         state : object
         scale : float32 array of shape (batch,)
-            Standard deviation a row; rows of scale 0 are left as they are.
-        rngs : one generator a row
-            A row's noise comes from its own generator, so that it does not depend on the batch.
+            Standard deviation per row; rows of scale 0 are unchanged.
+        rngs : sequence of numpy Generator, one per row
+            A row's noise comes from its own generator, and so does not depend on the batch.
         """
         ...
 
     def close(self) -> None:
-        """Release what the runtime holds; no call but another `close` may follow."""
+        """Release what the runtime holds; only `close` may be called afterwards."""
         ...

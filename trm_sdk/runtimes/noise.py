@@ -14,11 +14,11 @@ _SEED = 0x7A_B1E
 
 
 class GaussianTable:
-    """Standard-normal numbers, drawn once; a draw is a stretch of them from a random place.
+    """Standard-normal numbers, drawn once; a draw is a slice of them at a random offset.
 
-    Drawing fresh normals for every row and step would cost a tenth of a small model's step; a
-    stretch of a table costs a hundredth of that. Two draws share numbers only where their stretches
-    happen to overlap, and then at shifted cells.
+    Drawing fresh normals for every row and step would cost a tenth of a small model's step; a slice
+    of a table costs a hundredth of that. Two draws share numbers only where their slices overlap,
+    and then at shifted cells.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class GaussianTable:
 
     @property
     def numbers(self) -> Float32:
-        """The table, float32 and read-only; made when first asked for."""
+        """The table, float32 and read-only; drawn on first use."""
         if self._numbers is None:
             with self._lock:
                 numbers = np.random.default_rng(_SEED).standard_normal(self._length, np.float32)
@@ -44,17 +44,17 @@ class GaussianTable:
         return self._numbers
 
     def place(self, rng: np.random.Generator) -> int:
-        """Where the next stretch of `size` numbers begins."""
+        """Return the offset of the next slice of `size` numbers."""
         return int(rng.integers(self._length - self.size + 1))
 
     def draw(self, rng: np.random.Generator) -> Float32:
-        """Read-only noise of `shape` and deviation 1."""
+        """Return read-only noise of `shape`, of standard deviation 1."""
         place = self.place(rng)
         return self.numbers[place : place + self.size].reshape(self.shape)
 
 
 class GaussianTables:
-    """A table for every shape of state that is asked for."""
+    """One `GaussianTable` per shape of state, made on first use."""
 
     def __init__(self) -> None:
         self._tables: dict[tuple[int, ...], GaussianTable] = {}

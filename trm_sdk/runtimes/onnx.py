@@ -1,4 +1,4 @@
-"""OnnxRuntime: runs a ``step`` graph with onnxruntime; no PyTorch anywhere near."""
+"""OnnxRuntime: runs a ``step`` graph with onnxruntime; needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OnnxRuntime:
         state stays on the device between steps. ``tensorrt`` is CUDA with TensorRT compiling what
         it can while loading and at each new batch size; `device` reads ``cuda`` then, too.
     threads : int, optional
-        Threads within one operator; default: as many as this process may use cores.
+        Threads within one operator. Default: the number of cores that this process may use.
 
     Raises
     ------
@@ -61,17 +61,16 @@ class OnnxRuntime:
         If the file is missing or corrupt, is not a ``step`` graph with a dynamic batch, or does
         what such a graph never does; see `open_step_graph`.
     InvalidInputError
-        If `device` is unknown or not to be had, or `threads` is not positive.
+        If `device` is invalid or unavailable, or `threads` is not positive.
     MissingDependencyError
         Without onnxruntime.
 
     Notes
     -----
-    A process forked off, as by ``gunicorn --preload`` or `multiprocessing`, may go on with a small
-    graph (up to 2 MB). onnxruntime's own threads, which a larger graph uses, do not come along:
-    take ``threads=1`` there, or load the model in every process by itself. Such a process ends as
-    any other, by `sys.exit` too, as long as onnxruntime's telemetry is off; see
-    `import_onnxruntime`.
+    A forked process (``gunicorn --preload``, `multiprocessing`) can keep using a small graph, of up
+    to 2 MB. onnxruntime's own threads, which a larger graph uses, do not survive a fork: use
+    ``threads=1`` there, or load the model in every process. A forked process ends normally, by
+    `sys.exit` too, as long as onnxruntime's telemetry is off; see `import_onnxruntime`.
     """
 
     name = "onnx"
@@ -117,18 +116,15 @@ class OnnxRuntime:
         y, z = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         return OnnxState(tokens, identifiers, y, z)
 
-    def _feeds(self, state: OnnxState, rows: slice = slice(None)) -> dict[str, Any]:
-        feeds = {"tokens": state.tokens[rows], "y": state.y[rows], "z": state.z[rows]}
+    def _feeds(self, state: OnnxState, rows: slice | None = None) -> dict[str, Any]:
+        """Return the graph's inputs for all rows, or for some."""
+        feeds = {"tokens": state.tokens, "y": state.y, "z": state.z}
         if self._identified:
-            feeds[IDENTIFIERS] = state.identifiers[rows]
-        return feeds
-
-    def _flat(self, logits: Float32) -> Float32:
-        """Logits as (batch, N, outputs), whatever the board."""
-        return logits.reshape(len(logits), -1, logits.shape[-1])
+            feeds[IDENTIFIERS] = state.identifiers
+        return feeds if rows is None else {name: value[rows] for name, value in feeds.items()}
 
     def step(self, state: OnnxState) -> StepOutput:
-        """One supervision step of every row."""
+        """Take one supervision step of every row."""
         try:
             if self.device == "cuda":
                 return self._step_on_device(state)
@@ -142,7 +138,7 @@ class OnnxRuntime:
                 raise TRMError("the model is closed; no step can be taken") from None
             raise TRMError(f"onnxruntime failed in a step: {first_line(error)}") from None
         state.y, state.z = y, z
-        return StepOutput(state, self._flat(logits), halt_logit)
+        return StepOutput(state, _flat(logits), halt_logit)
 
     def _step_by_rows(self, state: OnnxState) -> StepOutput:
         """A step of a small model: parts of the batch run side by side."""
@@ -166,10 +162,10 @@ class OnnxRuntime:
         for one in waiting:
             one.result()
         state.y, state.z = y, z
-        return StepOutput(state, self._flat(logits), halt_logit)
+        return StepOutput(state, _flat(logits), halt_logit)
 
     def _working_crew(self) -> ThreadPoolExecutor:
-        """The threads that run rows: new ones in a forked process, where the old are no more."""
+        """Return the threads that run rows: new ones in a forked process, which has none."""
         crew = self._crew
         if crew is None or crew[0] != os.getpid():
             # Two threads that come here at once make two crews, of which one is dropped when idle.
@@ -193,7 +189,7 @@ class OnnxRuntime:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
         state.y, state.z, logits, halt_logit = binding.get_outputs()
-        return StepOutput(state, self._flat(logits.numpy()), halt_logit.numpy())
+        return StepOutput(state, _flat(logits.numpy()), halt_logit.numpy())
 
     def restart(
         self, state: OnnxState, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
@@ -207,12 +203,12 @@ class OnnxRuntime:
         return state
 
     def select(self, state: OnnxState, rows: Rows) -> OnnxState:
-        """The state of these rows, in this order (rows may repeat)."""
+        """Return the state of these rows, in this order; rows may repeat."""
         _to_host(state)
         return OnnxState(state.tokens[rows], state.identifiers[rows], state.y[rows], state.z[rows])
 
     def concatenate(self, states: Sequence[OnnxState]) -> OnnxState:
-        """One state of all rows, in order."""
+        """Return one state of all rows, in order."""
         for state in states:
             _to_host(state)
         return OnnxState(
@@ -225,21 +221,26 @@ class OnnxRuntime:
     def perturb(
         self, state: OnnxState, scale: Float32, rngs: Sequence[np.random.Generator]
     ) -> OnnxState:
-        """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
+        """Add Gaussian noise of standard deviation `scale[row]` to z; see `Runtime.perturb`."""
         _to_host(state)
         for row in np.flatnonzero(scale).tolist():
             state.z[row] += scale[row] * self._noise.of(state.z.shape[1:]).draw(rngs[row])
         return state
 
     def close(self) -> None:
-        """Release the graph and its threads; no call but another `close` may follow."""
+        """Release the graph and its threads; only `close` may be called afterwards."""
         self._session = None
         if self._crew is not None and self._crew[0] == os.getpid():
             self._crew[1].shutdown()
 
 
+def _flat(logits: Float32) -> Float32:
+    """Return logits of shape (batch, N, outputs), whatever the board."""
+    return logits if logits.ndim == 3 else logits.reshape(len(logits), -1, logits.shape[-1])
+
+
 def _to_host(state: OnnxState) -> None:
-    """Bring a state that lives on a device to where numpy can rearrange its rows."""
+    """Bring a state to the host, where numpy can rearrange its rows."""
     if not isinstance(state.y, np.ndarray):
         state.y, state.z = state.y.numpy(), state.z.numpy()
     elif not state.y.flags.writeable:
@@ -254,7 +255,7 @@ _PROVIDERS = {
 
 
 def choose_providers(device: str, available: Sequence[str]) -> list[str]:
-    """Execution providers in their order of preference; refuses what this onnxruntime lacks."""
+    """Return execution providers in order of preference; refuse what this onnxruntime lacks."""
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
     if device not in _PROVIDERS:
@@ -264,15 +265,15 @@ def choose_providers(device: str, available: Sequence[str]) -> list[str]:
     missing = [name for name in _PROVIDERS[device] if name not in available]
     if missing:
         raise InvalidInputError(
-            f"device={device!r} is not to be had: this onnxruntime runs on {_short(available)} "
-            f"alone, without {_short(missing)}; install onnxruntime-gpu, or PyTorch with CUDA and "
-            "runtime='torch'"
+            f"device={device!r} is unavailable: this onnxruntime build supports only "
+            f"{_short(available)} (missing: {_short(missing)}); install onnxruntime-gpu, or "
+            "PyTorch with CUDA and use runtime='torch'"
         )
     return list(_PROVIDERS[device])
 
 
 def check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> None:
-    """onnxruntime goes on without a provider whose libraries fail to load: say so, or refuse."""
+    """Warn or refuse where onnxruntime went on without a provider that failed to load."""
     lost = [name for name in asked if name not in taken]
     if not lost:
         return
@@ -284,16 +285,16 @@ def check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> 
         warnings.warn(f"{cause}; running on the CPU", RuntimeWarning, stacklevel=3)
         return
     raise InvalidInputError(
-        f"device={device!r} is not to be had: {cause}, and {_short(taken)} is left"
+        f"device={device!r} is unavailable: {cause}; only {_short(taken)} could be loaded"
     )
 
 
-def _short(providers: Sequence[str]) -> list[str]:
-    return [name.removesuffix("ExecutionProvider") for name in providers]
+def _short(providers: Sequence[str]) -> str:
+    return ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
 
 
 def available_threads() -> int:
-    """Cores that this process may use, rather than those the machine has."""
+    """Return how many cores this process may use, which may be fewer than the machine has."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux

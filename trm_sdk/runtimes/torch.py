@@ -59,7 +59,8 @@ class _Buffers:
         self._outputs: tuple[Tensor, Tensor] | None = None  # written by every replay
 
     def run(self, state: TorchState) -> tuple[Tensor, Tensor]:
-        """One step of a state, which stays here; its logits and halting logits, to be copied."""
+        """Take one step of a state, which stays here; return logits and halting logits, to be
+        copied."""
         self._admit(state)
         if self._graph is not None and self._outputs is not None:
             self._graph.replay()
@@ -71,7 +72,7 @@ class _Buffers:
         rows = len(state.x)
         return logits[:rows], halt_logit[:rows]
 
-    def vacate(self) -> None:
+    def evict(self) -> None:
         """Give the state that lives here tensors of its own."""
         tenant = None if self._tenant is None else self._tenant()
         if tenant is not None:
@@ -81,11 +82,11 @@ class _Buffers:
     def _admit(self, state: TorchState) -> None:
         if self._tenant is not None and self._tenant() is state:
             return
-        self.vacate()
+        self.evict()
         rows = len(state.x)
         for buffer, value in ((self.x, state.x), (self.y, state.y), (self.z, state.z)):
             buffer[:rows] = value
-            buffer[rows:] = value[:1]  # what they hold is of no account, so long as it is finite
+            buffer[rows:] = value[:1]  # padding rows: values are ignored but must be finite
         state.x, state.y, state.z = self.x[:rows], self.y[:rows], self.z[:rows]
         self._tenant = weakref.ref(state)
 
@@ -138,12 +139,12 @@ class TorchRuntime:
     Parameters
     ----------
     model : TRM
-        Moved to `device` and put into evaluation mode.
+        Is moved to `device` and put into evaluation mode.
     spec : ModelSpec
     device : {"auto", "cpu", "cuda"} or "cuda:N"
-        ``auto`` takes CUDA where there is one.
+        ``auto`` takes CUDA if available.
     threads : int, optional
-        Threads of PyTorch's own pool, which the whole process shares. Default: leave it alone.
+        Threads of PyTorch's own pool, which the whole process shares. Default: unchanged.
     precision : {"float32", "bfloat16"}
         Of the matrix products; states and normalisation stay in float32.
     compile : bool
@@ -159,7 +160,7 @@ class TorchRuntime:
     Raises
     ------
     InvalidInputError
-        If an argument is not one of these, or there is no such device.
+        If an argument has an invalid value, or the device is unavailable.
     """
 
     name = "torch"
@@ -218,7 +219,7 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def step(self, state: TorchState) -> StepOutput:
-        """One supervision step of every row."""
+        """Take one supervision step of every row."""
         if self._closed:
             raise TRMError("the model is closed; no step can be taken")
         with self._lock:
@@ -242,9 +243,9 @@ class TorchRuntime:
         return self._buffers[key]
 
     def _do_without(self, error: Exception) -> None:
-        """Give up compiling, or else recording: states move out, and all goes on."""
+        """Give up compiling, or else recording: states move out of the buffers, and steps go on."""
         for buffers in self._buffers.values():
-            buffers.vacate()
+            buffers.evict()
         self._buffers.clear()
         if self._compiled is not None:
             self._compiled, what, how = None, "torch.compile", "uncompiled"
@@ -267,14 +268,14 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def select(self, state: TorchState, rows: Rows) -> TorchState:
-        """The state of these rows, in this order (rows may repeat)."""
+        """Return the state of these rows, in this order; rows may repeat."""
         index = torch.from_numpy(rows).to(self._device)
         with self._lock:
             return TorchState(state.x[index], state.y[index], state.z[index])
 
     @torch.inference_mode()
     def concatenate(self, states: Sequence[TorchState]) -> TorchState:
-        """One state of all rows, in order."""
+        """Return one state of all rows, in order."""
         with self._lock:
             return TorchState(
                 torch.cat([state.x for state in states]),
@@ -286,7 +287,7 @@ class TorchRuntime:
     def perturb(
         self, state: TorchState, scale: Float32, rngs: Sequence[np.random.Generator]
     ) -> TorchState:
-        """Add Gaussian noise of deviation `scale[row]` to z; see `Runtime.perturb`."""
+        """Add Gaussian noise of standard deviation `scale[row]` to z; see `Runtime.perturb`."""
         rows = np.flatnonzero(scale)
         if not len(rows):
             return state
@@ -304,7 +305,7 @@ class TorchRuntime:
         return state
 
     def close(self) -> None:
-        """Release the model; no call but another `close` may follow."""
+        """Release the model; only `close` may be called afterwards."""
         if not self._closed:
             self._closed = True
             self._buffers.clear()
@@ -312,8 +313,8 @@ class TorchRuntime:
 
 
 def _padded_size(rows: int) -> int:
-    """Rows of the buffers for a batch: few sizes, for each is compiled and recorded by itself, and
-    PyTorch gives up a function that it has had to compile more than eight times."""
+    """Return the buffer size for a batch: one of a few, as each is compiled and recorded alone, and
+    PyTorch gives up on a function that it had to compile more than eight times."""
     return next((size for size in _SIZES if size >= rows), 1 << (rows - 1).bit_length())
 
 
@@ -327,12 +328,12 @@ def _on_host(state: TorchState, logits: Tensor, halt_logit: Tensor) -> StepOutpu
 
 
 def choose_device(device: str) -> torch.device:
-    """The device of a name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    """Return the device of a name: ``auto`` (CUDA if available), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises
     ------
     InvalidInputError
-        If the name is another, or the device is not to be had.
+        If the name is invalid, or the device is unavailable.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -343,11 +344,11 @@ def choose_device(device: str) -> torch.device:
         raise InvalidInputError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
     if not torch.cuda.is_available():
         raise InvalidInputError(
-            f"device={device!r} is not to be had: this PyTorch ({torch.__version__}) sees no CUDA"
+            f"device={device!r} is unavailable: this PyTorch ({torch.__version__}) finds no CUDA"
         )
     if number and int(number) >= torch.cuda.device_count():
         raise InvalidInputError(
-            f"device={device!r} is not to be had: CUDA devices go up to "
+            f"device={device!r} is unavailable: the last CUDA device is "
             f"cuda:{torch.cuda.device_count() - 1}"
         )
     return torch.device(device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -56,6 +58,23 @@ class Answers:
             np.copyto(answers, tokens, where=given)
         return answers
 
+    def choices(self, tokens: Tokens, given: npt.NDArray[np.bool_]) -> list[tuple[int, ...]]:
+        """Return, for each cell of one puzzle, the token that each logit column stands for.
+
+        A given cell has one token whatever the column, so that indexing does what `tokens` does,
+        in Python: for one row that is faster.
+
+        Parameters
+        ----------
+        tokens : int32 array of shape (N,)
+        given : bool array of shape (N,)
+        """
+        free = tuple(self.output_tokens.tolist())
+        if not self.keeps_givens:
+            return [free] * len(tokens)
+        cells = zip(given.tolist(), tokens.tolist(), strict=True)
+        return [(token,) * len(free) if is_given else free for is_given, token in cells]
+
     def probabilities(self, puzzle: Encoded, logits: Float32) -> Float32:
         """Return the softmax over the values that an answer may hold.
 
@@ -85,10 +104,17 @@ class Answers:
         return shares.reshape(*puzzle.shape, -1)
 
 
-def confidence_of(halt_logit: npt.NDArray[np.floating] | float) -> npt.NDArray[np.float64]:
-    """Return the halting head's probability that an answer is right, elementwise in 0..1."""
-    # exp of a clipped logit: beyond 80 the probability is 0 or 1 to the last bit of a float32.
-    return 1 / (1 + np.exp(-np.clip(np.asarray(halt_logit, np.float64), -80, 80)))
+def confidence_of(halt_logit: float) -> float:
+    """Return the halting head's probability in 0..1 that an answer is right."""
+    # Beyond 80 the probability is 0 or 1 to the last bit of a float32, and exp would overflow.
+    return 1 / (1 + float(np.exp(-min(max(halt_logit, -80.0), 80.0))))
 
 
-__all__ = ["Answers", "confidence_of"]
+def logit_of(probability: float) -> float:
+    """Return the halting logit of a probability: the inverse of `confidence_of`."""
+    if probability <= 0:
+        return -math.inf
+    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
+
+
+__all__ = ["Answers", "confidence_of", "logit_of"]

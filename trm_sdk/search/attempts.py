@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from trm_sdk.domains.base import Domain, Encoded
 from trm_sdk.domains.data import Tokens
 from trm_sdk.domains.symmetry import Symmetry
-from trm_sdk.errors import ConfigError
+from trm_sdk.errors import ConfigError, InvalidInputError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.task import Task
@@ -21,6 +22,10 @@ Guess = tuple[int, int]
 #: Stands for the generator of an attempt that draws nothing.
 _NO_RNG = np.random.Generator(np.random.SFC64(0))
 
+#: Symmetries that are drawn in search of one that keeps the board's shape: a quarter turn of a
+#: board of 2x3 does not.
+_DRAWS = 64
+
 
 class Attempt(NamedTuple):
     """What an attempt begins with.
@@ -30,15 +35,17 @@ class Attempt(NamedTuple):
     tokens : int32 array of shape (N,)
         What the network is given.
     puzzle : int32 array of shape (N,)
-        What the rules are asked about: the same without what was guessed.
+        What the rules are asked about: `tokens` without guesses.
     given : bool array of shape (N,)
         Cells that stand in the answer as they are in `tokens`: givens and guesses.
+    identifier : int
+        Row of the puzzle embedding.
     symmetry : Symmetry or None
-        Under which all three stand.
+        Under which all of these stand.
     noise : float
         Standard deviation of what is added to the latent z before every step.
     rng : numpy Generator
-        That noise is drawn from; of no use where it is 0.
+        Source of that noise; unused where it is 0.
     guesses : tuple of (cell, token)
         What was filled in.
     """
@@ -46,14 +53,15 @@ class Attempt(NamedTuple):
     tokens: Tokens
     puzzle: Tokens
     given: npt.NDArray[np.bool_]
-    symmetry: Symmetry | None
-    noise: float
-    rng: np.random.Generator
-    guesses: tuple[Guess, ...]
+    identifier: int = 0
+    symmetry: Symmetry | None = None
+    noise: float = 0.0
+    rng: np.random.Generator = _NO_RNG
+    guesses: tuple[Guess, ...] = ()
 
 
 def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> None:
-    """Refuse attempts that would all be the same, or that domain or model can't make.
+    """Refuse attempts that would all be the same, or that the domain or model can't make.
 
     Raises
     ------
@@ -63,9 +71,9 @@ def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> 
         return
     if options.explore == "none":
         raise ConfigError(
-            f"attempts={options.attempts} (the model's own number where none is given) with "
-            f"explore='none' would be {options.attempts} times the same attempt; attempts=1 makes "
-            "one, and explore='noise', 'symmetry' or 'guess' makes them differ"
+            f"attempts={options.attempts} with explore='none' would be {options.attempts} times "
+            "the same attempt (attempts is the model's default where you gave none); use "
+            "attempts=1, or explore='noise', 'symmetry' or 'guess' to make them differ"
         )
     if options.explore == "symmetry" and not domain.has_symmetries:
         raise ConfigError(
@@ -75,27 +83,62 @@ def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> 
     if options.explore == "guess":
         if not model.given_tokens:
             raise ConfigError(
-                "explore='guess' is unavailable: it fills in an empty cell, and this model's "
-                "answers need not keep what is given (no given_tokens); explore='noise' works for "
-                "every model"
+                "explore='guess' is unavailable: it fills in an empty cell, and the answers of "
+                "this model need not keep givens (given_tokens is empty); explore='noise' works "
+                "for every model"
             )
         if options.patience == 0:
             raise ConfigError(
-                "explore='guess' with patience=0: guesses are drawn from what the plain attempt "
-                "believes, so it must run alone for at least one step"
+                "explore='guess' is unavailable with patience=0: guesses are drawn from what the "
+                "plain attempt believes, so it must run alone for at least one step"
             )
+
+
+def encode(domain: Domain, model: ModelConfig, task: Task, index: int) -> Encoded:
+    """Return input `index` of a task as `Domain.encode` does, checked for the model.
+
+    Raises
+    ------
+    InvalidInputError
+        If the model takes no such board, token or identifier.
+    """
+    encoded = domain.encode(task, index)
+    tokens = np.ascontiguousarray(encoded.tokens, np.int32)
+    rows, columns = encoded.shape
+    if not model.any_size and rows * columns != model.seq_len:
+        raise InvalidInputError(
+            f"this model takes boards of {model.seq_len} cells; got {rows}x{columns}"
+        )
+    given = np.asarray(encoded.given, np.bool_)
+    if not tokens.shape == given.shape == (rows * columns,):
+        raise InvalidInputError(
+            f"encode of {domain.name} must return {rows * columns} tokens and givens for a board "
+            f"of {rows}x{columns}; got shapes {tokens.shape} and {given.shape}"
+        )
+    if int(tokens.view(np.uint32).max()) >= model.vocab_size:  # which a negative one is, too
+        wrong = int(tokens.min()) if int(tokens.min()) < 0 else int(tokens.max())
+        raise InvalidInputError(
+            f"this model takes the tokens 0 to {model.vocab_size - 1}; got {wrong}"
+        )
+    if not 0 <= encoded.identifier < model.num_puzzle_identifiers:
+        raise InvalidInputError(
+            f"this model takes the puzzle identifiers 0 to {model.num_puzzle_identifiers - 1}; "
+            f"got {encoded.identifier}"
+        )
+    return Encoded(tokens, given, encoded.shape, encoded.identifier)
 
 
 def begin(
     number: int,
     domain: Domain,
+    model: ModelConfig,
     task: Task,
+    index: int,
     encoded: Encoded,
     options: SolveOptions,
-    guesses: list[Guess],
-    index: int = 0,
+    guesses: Sequence[Guess],
 ) -> Attempt:
-    """The attempt of this number at a task; number 0 is the plain one.
+    """Return the attempt of this number at a task; number 0 is the plain one.
 
     An attempt depends on its number and the seed alone, not on when or beside what it runs.
 
@@ -103,32 +146,47 @@ def begin(
     ----------
     number : int
     domain : Domain
+    model : ModelConfig
     task : Task
+    index : int
+        Of the input.
     encoded : Encoded
-        Input `index` of the task.
+        That input.
     options : SolveOptions
         Complete, and accepted by `check_options`.
-    guesses : list of (cell, token)
-        Of `draw_guesses`; heeded where ``explore`` is "guess".
+    guesses : sequence of (cell, token)
+        As `draw_guesses` drew them; used where ``explore`` is "guess".
+
+    Raises
+    ------
+    InvalidInputError
+        If ``explore`` is "symmetry" and no symmetry keeps the board's shape.
     """
-    tokens, given = encoded.tokens, encoded.given
+    plain = Attempt(encoded.tokens, encoded.tokens, encoded.given, encoded.identifier)
     if number == 0:
-        return Attempt(tokens, tokens, given, None, 0.0, _NO_RNG, ())
+        return plain
     if options.explore == "guess":
         made = tuple(_combined(guesses, number))
-        filled = tokens.copy()
+        tokens, given = encoded.tokens.copy(), encoded.given.copy()
         for cell, token in made:
-            filled[cell] = token
-        held = given.copy()
-        held[[cell for cell, _ in made]] = True
-        return Attempt(filled, tokens, held, None, 0.0, _NO_RNG, made)
+            tokens[cell], given[cell] = token, True
+        return plain._replace(tokens=tokens, given=given, guesses=made)
     rng = np.random.Generator(np.random.SFC64([options.seed, number]))
     if options.explore == "noise":
         noise = options.noise * options.noise_spread ** (2 * _evenly(number) - 1)
-        return Attempt(tokens, tokens, given, None, noise, rng, ())
-    symmetry = domain.random_symmetry(rng)
-    turned = domain.encode(symmetry.apply_task(task), index)
-    return Attempt(turned.tokens, turned.tokens, turned.given, symmetry, 0.0, rng, ())
+        return plain._replace(noise=noise, rng=rng)
+    for _ in range(_DRAWS):
+        symmetry = domain.random_symmetry(rng)
+        moved = encode(domain, model, symmetry.apply_task(task), index)
+        if moved.shape == encoded.shape:
+            break
+    else:
+        rows, columns = encoded.shape
+        raise InvalidInputError(
+            f"explore='symmetry' is unavailable: of {_DRAWS} symmetries of {domain.name} none "
+            f"keeps a board of {rows}x{columns} in its shape; explore='noise' works for every board"
+        )
+    return Attempt(moved.tokens, moved.tokens, moved.given, moved.identifier, symmetry, rng=rng)
 
 
 def draw_guesses(
@@ -138,7 +196,7 @@ def draw_guesses(
     logits: npt.NDArray[np.float32],
     options: SolveOptions,
 ) -> list[Guess]:
-    """What later attempts fill in, in their order: (cell, token) pairs, without replacement.
+    """Draw what later attempts fill in, in their order: (cell, token) pairs without replacement.
 
     A pair's weight is how unsure the plain attempt is of the cell (its entropy, squared), times how
     likely it holds the token there: an undecided cell tells most once it is known, and a likely
@@ -169,7 +227,7 @@ def draw_guesses(
     return list(zip(cells[rows].tolist(), drawn.tolist(), strict=True))
 
 
-def _combined(guesses: list[Guess], number: int) -> list[Guess]:
+def _combined(guesses: Sequence[Guess], number: int) -> list[Guess]:
     """One guess an attempt; two at once when each has been tried alone, then three."""
     if not guesses:  # nothing is empty
         return []
@@ -188,4 +246,4 @@ def _evenly(number: int) -> float:
     return place
 
 
-__all__ = ["Attempt", "Guess", "begin", "check_options", "draw_guesses"]
+__all__ = ["Attempt", "Guess", "begin", "check_options", "draw_guesses", "encode"]

@@ -1,16 +1,17 @@
-"""Search: spends test-time compute on puzzles in one continuously refilled batch.
+"""Scheduler: spends test-time compute on requests in one continuously refilled batch.
 
-A row of the batch is one attempt at one puzzle. A turn seats waiting attempts in free rows, steps
-the model once, checks every changed answer against the rules, and clears the rows that are done
-with; the rows of a solved puzzle's other attempts are cleared with it. Everything that happens a
-turn is vectorised and allocates little: a step of a small model takes a millisecond.
+A slot of the batch is one attempt at one request. `Scheduler.step` admits waiting attempts to free
+slots, steps the model once, asks the rules about every answer that changed, and retires what has
+ended; with a solved request all its other attempts are evicted. What runs every step is vectorised
+and allocates little: a step of a small model takes a millisecond.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from operator import getitem
 from time import perf_counter
 from typing import Any
@@ -18,477 +19,437 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trm_sdk.domains.base import Domain, Encoded
-from trm_sdk.domains.symmetry import Symmetry
+from trm_sdk.domains.base import Domain
+from trm_sdk.domains.data import Tokens
 from trm_sdk.grid import Grid
-from trm_sdk.options import SolveOptions
-from trm_sdk.runtimes.base import Runtime
-from trm_sdk.search.answers import Answers
-from trm_sdk.search.attempts import Guess, begin, check_options, draw_guesses
-from trm_sdk.solution import Solution, StoppedBy
-from trm_sdk.task import Task
+from trm_sdk.runtimes.base import Float32, Runtime
+from trm_sdk.search.answers import Answers, confidence_of, logit_of
+from trm_sdk.search.attempts import Attempt, begin, draw_guesses
+from trm_sdk.search.requests import Request
+from trm_sdk.search.rules import Bools, read_answer, verdict, verdicts
+from trm_sdk.search.select import candidates, count, ranked
+from trm_sdk.search.slots import Slots
+from trm_sdk.solution import StoppedBy
 
 
 @dataclass(slots=True)
-class _Final:
-    """Where an attempt ended without the rules' blessing."""
-
-    answer: npt.NDArray[np.intp]
-    confidence: float
-    halted: bool
-    symmetry: Symmetry | None
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One puzzle on its way to a solution.
-
-    Attributes
-    ----------
-    task : Task
-    options : SolveOptions
-        Complete: nothing is taken from a model's defaults any more.
-    solution : Solution or None
-        Set when the job is done.
-    """
-
-    task: Task
-    options: SolveOptions
-    encoded: Encoded
-    solution: Solution | None = None
-    # Bookkeeping of the search.
-    check: bool = True
-    patience: int = 0
-    width: int = 1  # attempts that may be under way together
-    begun: int = 0  # attempts seated at least once
-    handed_out: int = 0  # attempts seated or waiting for a row
-    unfinished: int = 0  # of those
-    steps: int = 0
-    started: float = 0.0
-    cancelled: bool = False
-    finals: list[_Final] = field(default_factory=list)
-    guesses: list[Guess] = field(default_factory=list)
-
-    @property
-    def done(self) -> bool:
-        """Solved, given up or cancelled."""
-        return self.solution is not None or self.cancelled
-
-
-@dataclass(slots=True)
-class _Row:
+class Slot:
     """One attempt in the batch."""
 
-    job: Job
-    symmetry: Symmetry | None
-    rng: np.random.Generator
-    born: int  # the turn before its first
-    alarm: int  # the turn at which something is to be done about it
+    request: Request
+    number: int  # of the attempt; 0 is the plain one
+    attempt: Attempt
+    admitted: int  # steps that the scheduler had taken by then
+    deadline: int  # step at which to re-examine it: solo phase over, or max_steps reached
+
+
+#: Called for every slot after every step, with the steps of its attempt, logits of shape
+#: (N, outputs), and the halting logit.
+Observer = Callable[[Slot, int, Float32, float], None]
 
 
 @dataclass(slots=True)
-class _Alone:
-    """What is kept of a row that is the only one, and is to be checked by the rules."""
+class _Lone:
+    """What is kept of a slot that is the only one, and whose answers the rules check."""
 
-    tokens: list[tuple[int, ...]]  # what each column of the logits stands for, cell by cell
-    last: list[int]  # columns of the last answer, all of them refuted
+    choices: list[tuple[int, ...]]  # token that each logit column stands for, cell by cell
+    refuted: list[int]  # columns of the last answer
 
 
-class Search:
-    """Runs jobs through one runtime, `capacity` attempts at a time. For use by one thread.
+class Scheduler:
+    """Runs requests on boards of one shape through one runtime. For use by one thread.
 
     Parameters
     ----------
     domain : Domain
+        Of boards of that shape.
     runtime : Runtime
     capacity : int
-        Rows of the batch.
+        Slots of the batch; may be changed between steps.
+    observer : callable, optional
+        See `Observer`.
     """
 
-    def __init__(self, domain: Domain, runtime: Runtime, capacity: int) -> None:
-        model = runtime.spec.model
+    def __init__(
+        self, domain: Domain, runtime: Runtime, capacity: int, observer: Observer | None = None
+    ) -> None:
         self.domain = domain
         self.runtime = runtime
         self.capacity = capacity
-        self._answers = Answers(model, domain.vocabulary)
-        self._waiting: deque[tuple[Job, int]] = deque()
-        # In the order of the runtime's state; None where a row has been cleared.
-        self._rows: list[_Row | None] = []
-        self._vacant = 0  # of them, those that are None
+        self._observer = observer
+        self._model = runtime.spec.model
+        self._answers = Answers(self._model, domain.vocabulary)
+        self._token_shape = self._model.token_shape_of(domain.shape)
+        self._waiting: deque[tuple[Request, int]] = deque()  # and the number of the attempt
+        # In the order of the runtime's state; None where an attempt has been retired.
+        self._slots: list[Slot | None] = []
+        self._free = 0  # of them, those that are None
+        self._rows = Slots(domain.seq_len)
         self._state: Any = None
-        self._turn = 0
-        # Per row as well; the first `len(_rows)` are in use, and `_resize` makes views of them.
-        cells = model.seq_len
-        self._all_tokens = np.zeros((capacity, cells), np.int32)  # what the network is given
-        self._all_puzzles = np.zeros((capacity, cells), np.int32)  # what the rules are asked about
-        self._all_given = np.zeros((capacity, cells), bool)
-        self._all_threshold = np.zeros(capacity, np.float32)
-        self._all_noise = np.zeros(capacity, np.float32)
-        self._all_check = np.zeros(capacity, bool)
-        self._last = np.zeros((0, cells), np.intp)  # answers after the last step
-        self._alone: _Alone | None = None
-        self._resize()
-
-    # --- jobs -------------------------------------------------------------------------------
+        self._steps = 0
+        self._deadline = math.inf  # the earliest of all slots
+        self._refresh()
 
     @property
-    def wants_more(self) -> bool:
-        """Would another job find a row in the next turn?"""
-        return len(self._rows) - self._vacant + len(self._waiting) < self.capacity
+    def in_flight(self) -> int:
+        """Slots in use."""
+        return len(self._slots) - self._free
+
+    @property
+    def demand(self) -> int:
+        """Slots in use and attempts that wait for one."""
+        return self.in_flight + len(self._waiting)
 
     @property
     def idle(self) -> bool:
-        """Is there nothing to do?"""
-        return not self._waiting and self._vacant == len(self._rows)
+        """Whether there is nothing to do."""
+        return not self._waiting and self._free == len(self._slots)
 
-    def add(self, task: Task, options: SolveOptions) -> Job:
-        """Queue a task that its domain has accepted, with complete options.
+    def add(self, request: Request) -> None:
+        """Queue a request."""
+        self._waiting.append((request, 0))
+        if request.solo_steps == 0:
+            self._queue_more(request)
 
-        Raises
-        ------
-        ConfigError
-            See `check_options`.
-        """
-        check_options(options, self.domain, self.runtime.spec.model)
-        encoded = self.domain.encode(task)
-        job = Job(task, options, encoded, check=options.verify and self.domain.has_rules)
-        job.patience = options.max_steps if options.patience is None else options.patience
-        job.width = options.width or self.runtime.batch_size
-        if _votes(job):  # every attempt will be asked, so none need wait
-            job.width = options.attempts
-            if options.explore != "guess":  # these wait for what they are drawn from
-                job.patience = 0
-        job.handed_out = job.unfinished = 1
-        self._waiting.append((job, 0))
-        if job.patience == 0:
-            self._send_more(job)
-        return job
+    def cancel(self, request: Request) -> None:
+        """Evict a request; it never concludes."""
+        if not request.done:
+            request.cancelled = True
+            self._evict(request)
 
-    def cancel(self, job: Job) -> None:
-        """Drop a job and clear its rows; it never gets a solution."""
-        if not job.done:
-            job.cancelled = True
-            self._clear(job)
+    # --- one step ---------------------------------------------------------------------------
 
-    # --- one turn ---------------------------------------------------------------------------
-
-    def turn(self) -> list[Job]:
-        """Seat waiting attempts, take one step, and return the jobs that this finished."""
-        if self._vacant or self._waiting:
-            self._seat()
-        if not self._rows:
-            return []
+    def step(self) -> list[Request]:
+        """Take one step, and return the requests that it concluded or that failed in it."""
+        finished: list[Request] = []
+        # 1. Admit waiting attempts to free slots.
+        if self._free or (self._waiting and len(self._slots) < self.capacity):
+            self._admit(finished)
+        if not self._slots:
+            return finished
+        # 2. Step the model.
         if self._noisy:
-            self._state = self.runtime.perturb(self._state, self._noise, self._rngs)
+            self._state = self.runtime.perturb(self._state, self._rows.noise, self._rngs)
         self._state, logits, halt_logit = self.runtime.step(self._state)
-        self._turn += 1
-        # What follows runs after every step of a millisecond, with caches that the step has filled
-        # with other things: each function of numpy costs 4 to 12 us then, a short loop of Python
-        # less. So one row alone has a way of its own.
-        if self._alone is not None:
-            confirmed = self._confirm_alone(self._alone, logits.argmax(-1))
-            answers = None  # read off when it is asked for
+        self._steps += 1
+        if self._observer is not None:
+            self._observe(logits, halt_logit)
+        # 3. Ask the rules. What runs after every step of a millisecond finds caches full of other
+        # things: a function of numpy costs 4 to 12 us then, a short loop of Python less. So a slot
+        # that is the only one has a way of its own.
+        answers: npt.NDArray[np.intp] | None = None
+        if self._lone is not None:
+            confirmed = self._confirm_alone(self._lone, logits, finished)
         else:
-            answers = self._answers.tokens(self._tokens, self._given, logits)
-            confirmed = self._confirm(answers) if self._checking else None
-            self._last = answers
-        rings = self._turn >= self._alarm
-        if confirmed is None and not (rings or self._halting or self._timed):
-            return []
-        # A look is needed at rows that are confirmed, that halt, or whose alarm rings.
-        look: set[int] = set()
+            answers = self._read(logits)
+            confirmed = self._confirm(answers, finished) if self._checking else None
+            self._rows.answer[:] = answers
+        # 4. Find the slots to attend to: confirmed, halted, or at their deadlines.
+        due = self._steps >= self._deadline
+        if confirmed is None and not (due or self._halting or self._timed):
+            return finished
+        attend: set[int] = set()
         if confirmed is not None:
-            look.update(np.flatnonzero(confirmed).tolist())
+            attend.update(np.flatnonzero(confirmed).tolist())
         if self._halting:
-            look.update(np.flatnonzero(halt_logit > self._threshold).tolist())
-        if rings:
-            look.update(
-                place
-                for place, row in enumerate(self._rows)
-                if row is not None and row.alarm <= self._turn
-            )
-        if not (look or self._timed):
-            return []
+            attend.update(np.flatnonzero(halt_logit > self._rows.threshold).tolist())
+        if due:
+            attend.update(i for i, slot in self._occupied() if slot.deadline <= self._steps)
+        if not (attend or self._timed):
+            return finished
+        # 5. Conclude, retire, or let further attempts begin.
         if answers is None:
-            self._last = self._answers.tokens(self._tokens, self._given, logits)
-        return self._look(sorted(look), confirmed, halt_logit, logits)
+            self._rows.answer[:] = self._read(logits)
+        for place in sorted(attend):
+            slot = self._slots[place]
+            if slot is None:  # evicted a moment ago, with another attempt at its request
+                continue
+            try:
+                right = confirmed is not None and bool(confirmed[place])
+                self._attend(place, slot, right, logits[place], float(halt_logit[place]))
+            except Exception as error:  # the domain's; the other puzzles go on
+                self._fail(slot.request, error)
+            if slot.request.done:
+                finished.append(slot.request)
+        if self._timed:
+            self._stop_late(halt_logit, finished)
+        self._deadline = self._next_deadline()
+        return finished
 
-    def _confirm(self, answers: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
-        """Which rows' answers obey the rules; None for none of them."""
+    def _observe(self, logits: Float32, halt_logit: Float32) -> None:
+        assert self._observer is not None
+        for place, slot in self._occupied():
+            steps = self._steps - slot.admitted
+            self._observer(slot, steps, logits[place], float(halt_logit[place]))
+
+    def _read(self, logits: Float32) -> npt.NDArray[np.intp]:
+        return self._answers.tokens(self._rows.tokens, self._rows.given, logits)
+
+    def _confirm(
+        self, answers: npt.NDArray[np.intp], finished: list[Request]
+    ) -> npt.NDArray[np.bool_] | None:
+        """Return which slots' answers obey the rules; None for none of them."""
         # An answer refuted before is refuted still.
-        changed = (answers != self._last).any(1)
-        changed &= self._check
-        rows = np.flatnonzero(changed)
-        if not len(rows):
+        changed = (answers != self._rows.answer).any(1)
+        changed &= self._rows.check
+        places = np.flatnonzero(changed)
+        if not len(places):
             return None
-        verdict = self.domain.verify_tokens(self._puzzles[rows], answers[rows])
-        if not verdict.any():
+        try:
+            found = self._verdicts(places, answers)
+        except Exception:  # of a domain: find out whose puzzle it was
+            found = np.zeros(len(places), bool)
+            for i, place in enumerate(places.tolist()):
+                slot = self._slots[place]
+                try:
+                    found[i] = slot is not None and self._verdicts(places[i : i + 1], answers)[0]
+                except Exception as error:
+                    assert slot is not None
+                    self._fail(slot.request, error)
+                    finished.append(slot.request)
+        if not found.any():
             return None
         confirmed = np.zeros(len(answers), bool)
-        confirmed[rows] = verdict
+        confirmed[places] = found
         return confirmed
 
     def _confirm_alone(
-        self, alone: _Alone, columns: npt.NDArray[np.intp]
+        self, lone: _Lone, logits: Float32, finished: list[Request]
     ) -> npt.NDArray[np.bool_] | None:
-        """`_confirm` for a batch of one row."""
-        found: list[int] = columns[0].tolist()
-        if found == alone.last:
+        """Do what `_confirm` does for a batch of one slot."""
+        columns: list[int] = logits.argmax(-1)[0].tolist()
+        if columns == lone.refuted:
             return None
-        alone.last = found
-        answer = list(map(getitem, alone.tokens, found))
-        if self.domain.rules_out(answer):
+        lone.refuted = columns
+        answer = list(map(getitem, lone.choices, columns))
+        try:
+            if self.domain.rules_out(answer):
+                return None
+            confirmed = self._verdicts(np.zeros(1, np.intp), np.array(answer)[None])
+        except Exception as error:
+            (slot,) = self._slots
+            assert slot is not None
+            self._fail(slot.request, error)
+            finished.append(slot.request)
             return None
-        verdict = self.domain.verify_tokens(self._puzzles, np.array(answer)[None])
-        return verdict if verdict[0] else None
+        return confirmed if confirmed[0] else None
 
-    def _look(
-        self,
-        places: list[int],
-        confirmed: npt.NDArray[np.bool_] | None,
-        halt_logit: npt.NDArray[np.float32],
-        logits: npt.NDArray[np.float32],
-    ) -> list[Job]:
-        finished: list[Job] = []
-        for place in places:
-            row = self._rows[place]
-            if row is None:  # cleared a moment ago, with another attempt at its puzzle
-                continue
-            job = row.job
-            confidence = _sigmoid(float(halt_logit[place]))
-            if confirmed is not None and confirmed[place]:
-                self._conclude(job, self._final(place, confidence), "verified")
-                finished.append(job)
-                continue
-            halted = bool(halt_logit[place] > self._threshold[place])
-            if _wants_guesses(job):  # the plain attempt, at its first alarm
-                job.guesses = draw_guesses(
-                    self.runtime.spec.model, self.domain, job.encoded, logits[place], job.options
-                )
-            if halted or self._turn - row.born >= job.options.max_steps:
-                if self._end_attempt(place, confidence, halted):
-                    finished.append(job)
-            elif self._turn >= row.alarm:
-                row.alarm = row.born + job.options.max_steps
-                self._send_more(job)
-        if self._timed:
-            finished.extend(self._out_of_time(halt_logit))
-        self._alarm = self._next_alarm()
-        return finished
-
-    def _end_attempt(self, place: int, confidence: float, halted: bool) -> bool:
-        """Take down an attempt that was not confirmed; is the whole job done by that?"""
-        final = self._final(place, confidence, halted)
-        job = self._vacate(place)
-        job.finals.append(final)
-        job.unfinished -= 1
-        if halted and not _votes(job):
-            self._conclude(job, final, "halted")
-            return True
-        last = not job.unfinished and job.handed_out == job.options.attempts
-        if not last and _is_late(job, perf_counter()) and not self._places(job):
-            self._conclude(job, self._chosen(job), "seconds")  # while no row of it runs
-            return True
-        if job.handed_out < job.options.attempts:
-            self._send_more(job)
-        elif last:
-            final = self._chosen(job)
-            self._conclude(job, final, "halted" if final.halted else "max_steps")
-            return True
-        return False
-
-    def _out_of_time(self, halt_logit: npt.NDArray[np.float32]) -> list[Job]:
-        now = perf_counter()
-        late: dict[Job, None] = {}  # in order
-        for place, row in enumerate(self._rows):
-            if row is not None and _is_late(row.job, now):
-                row.job.finals.append(self._final(place, _sigmoid(float(halt_logit[place]))))
-                late[row.job] = None
-        for job in late:
-            self._conclude(job, self._chosen(job), "seconds")
-        return list(late)
-
-    # --- choosing and concluding ------------------------------------------------------------
-
-    def _final(self, place: int, confidence: float, halted: bool = False) -> _Final:
-        row = self._rows[place]
-        assert row is not None
-        return _Final(self._last[place].copy(), confidence, halted, row.symmetry)
-
-    def _grid(self, final: _Final) -> Grid:
-        """The answer in the puzzle's own orientation."""
-        grid = self.domain.decode(final.answer)
-        return grid if final.symmetry is None else final.symmetry.inverse().apply(grid)
-
-    def _chosen(self, job: Job) -> _Final:
-        if not _votes(job):
-            return max(job.finals, key=lambda final: final.confidence)
-        grids = [self._grid(final) for final in job.finals]
-        votes = Counter(grids)
-        best = max(range(len(grids)), key=lambda i: (votes[grids[i]], job.finals[i].confidence))
-        return job.finals[best]
-
-    def _conclude(self, job: Job, final: _Final, stopped_by: StoppedBy) -> None:
-        self._clear(job)
-        grid = self._grid(final)
-        job.solution = Solution(
-            grid=grid,
-            verified=True if stopped_by == "verified" else self.domain.verify(job.task, grid),
-            confidence=final.confidence,
-            steps=job.steps,
-            attempts=job.begun,
-            seconds=perf_counter() - job.started,
-            stopped_by=stopped_by,
-            task=job.task,
-            domain=self.domain,
+    def _verdicts(self, places: npt.NDArray[np.intp], answers: npt.NDArray[np.intp]) -> Bools:
+        slots = [slot for slot in map(self._slots.__getitem__, places.tolist()) if slot is not None]
+        return verdicts(
+            self.domain,
+            [slot.request for slot in slots],
+            [slot.attempt.symmetry for slot in slots],
+            self._rows.puzzle[places],
+            answers[places],
         )
-        job.finals.clear()
 
-    def _places(self, job: Job) -> list[int]:
-        return [i for i, row in enumerate(self._rows) if row is not None and row.job is job]
+    # --- conclusions ------------------------------------------------------------------------
 
-    def _clear(self, job: Job) -> None:
-        for place in self._places(job):
-            self._vacate(place)
-
-    def _vacate(self, place: int) -> Job:
-        row = self._rows[place]
-        assert row is not None
-        row.job.steps += self._turn - row.born
-        self._rows[place] = None
-        self._vacant += 1
-        return row.job
-
-    # --- rows -------------------------------------------------------------------------------
-
-    def _send_more(self, job: Job) -> None:
-        """Queue later attempts until the job has its width, ahead of puzzles not yet begun."""
-        last = min(job.handed_out + job.width - job.unfinished, job.options.attempts)
-        others = range(job.handed_out, last)
-        job.handed_out += len(others)
-        job.unfinished += len(others)
-        if job.begun:
-            self._waiting.extendleft((job, attempt) for attempt in reversed(others))
-        else:
-            self._waiting.extend((job, attempt) for attempt in others)
-
-    def _seat(self) -> None:
-        """Give free rows to waiting attempts, and close the gaps that stay."""
-        if not self._vacant and (not self._waiting or len(self._rows) == self.capacity):
+    def _attend(
+        self, place: int, slot: Slot, right: bool, logits: Float32, halt_logit: float
+    ) -> None:
+        """Do what is due about an attempt: conclude its request, retire it, or let others begin."""
+        request = slot.request
+        if right:
+            self._conclude(request, "verified", self._end(place, slot, halt_logit))
             return
-        gaps = [place for place, row in enumerate(self._rows) if row is None]
-        room = self.capacity - len(self._rows) + len(gaps)
-        arrivals: list[tuple[Job, int]] = []
-        while self._waiting and len(arrivals) < room:
-            job, attempt = self._waiting.popleft()
-            if not job.done:
-                arrivals.append((job, attempt))
-        first = len(self._rows)
+        halted = halt_logit > self._rows.threshold[place]
+        if request.wants_guesses:  # the plain attempt, at its first deadline
+            request.guesses = draw_guesses(
+                self._model, self.domain, request.encoded, logits, request.options
+            )
+        if halted or self._steps - slot.admitted >= request.options.max_steps:
+            self._retire(place, slot, halt_logit, bool(halted))
+        elif self._steps >= slot.deadline:
+            slot.deadline = slot.admitted + request.options.max_steps
+            self._queue_more(request)
+
+    def _retire(self, place: int, slot: Slot, halt_logit: float, halted: bool) -> None:
+        """End an attempt that the rules did not confirm."""
+        request = slot.request
+        grid = self._end(place, slot, halt_logit, halted)
+        self._release(place)
+        request.unfinished -= 1
+        if halted and not request.votes:
+            self._conclude(request, "halted", grid)
+        elif not request.unfinished and request.queued == request.options.attempts:
+            best = ranked(request)[0]
+            ended = request.ended_with[best]
+            self._conclude(request, "halted" if ended.halted else "max_steps", best)
+        elif request.is_late(perf_counter()) and not self._places(request):
+            self._conclude(request, "seconds")  # while none of its attempts has a slot
+        elif request.queued < request.options.attempts:
+            self._queue_more(request)
+
+    def _end(self, place: int, slot: Slot, halt_logit: float, halted: bool = False) -> Grid:
+        """Count an attempt's answer as its last, and return it."""
+        answer = self._rows.answer[place]
+        grid = read_answer(self.domain, slot.request, answer, slot.attempt.symmetry)
+        count(slot.request, grid, confidence_of(halt_logit), halted)
+        return grid
+
+    def _stop_late(self, halt_logit: Float32, finished: list[Request]) -> None:
+        """Conclude the requests whose time is up."""
+        now = perf_counter()
+        late: dict[Request, None] = {}  # in order
+        for place, slot in self._occupied():
+            if slot.request.is_late(now):
+                late[slot.request] = None
+                try:
+                    self._end(place, slot, float(halt_logit[place]))
+                except Exception as error:
+                    slot.request.error = error
+        for request in late:
+            if request.error is None:
+                self._conclude(request, "seconds")
+            else:
+                self._fail(request, request.error)
+            finished.append(request)
+
+    def _conclude(self, request: Request, stopped_by: StoppedBy, best: Grid | None = None) -> None:
+        """Evict a request and settle its candidates, of which `best` (default: the best) leads."""
+        self._evict(request)
+        if best is None:
+            best = ranked(request)[0]
+        try:
+            verified = True if stopped_by == "verified" else verdict(self.domain, request, best)
+            request.candidates = candidates(self.domain, request, best, verified)
+        except Exception as error:
+            request.error = error
+        request.stopped_by = stopped_by
+        request.ended = perf_counter()
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        self._evict(request)
+        request.error = error
+
+    # --- slots ------------------------------------------------------------------------------
+
+    def _occupied(self) -> Iterator[tuple[int, Slot]]:
+        return ((i, slot) for i, slot in enumerate(self._slots) if slot is not None)
+
+    def _places(self, request: Request) -> list[int]:
+        return [place for place, slot in self._occupied() if slot.request is request]
+
+    def _evict(self, request: Request) -> None:
+        for place in self._places(request):
+            self._release(place)
+
+    def _release(self, place: int) -> None:
+        slot = self._slots[place]
+        assert slot is not None
+        slot.request.steps += self._steps - slot.admitted
+        self._slots[place] = None
+        self._free += 1
+
+    def _queue_more(self, request: Request) -> None:
+        """Queue later attempts up to the request's width, ahead of puzzles not yet begun."""
+        later = [(request, number) for number in request.queue_more()]
+        if request.attempts:
+            self._waiting.extendleft(reversed(later))
+        else:
+            self._waiting.extend(later)
+
+    def _admit(self, finished: list[Request]) -> None:
+        """Give free slots to waiting attempts, and close the gaps that stay."""
+        arrivals = self._arrivals(self.capacity - self.in_flight, finished)
+        gaps = [place for place, slot in enumerate(self._slots) if slot is None]
+        first = len(self._slots)
+        if not (gaps or arrivals):
+            return
         into_gaps, appended = arrivals[: len(gaps)], arrivals[len(gaps) :]
+        self._rows.resize(first + len(appended))
+        places = [*gaps[: len(into_gaps)], *range(first, first + len(appended))]
+        self._slots += [None] * len(appended)
+        for place, arrival in zip(places, arrivals, strict=True):
+            self._fill(place, *arrival)
+        self._free = len(gaps) - len(into_gaps)
         if into_gaps:
-            places = np.array(gaps[: len(into_gaps)], np.intp)
-            for place, arrival in zip(places.tolist(), into_gaps, strict=True):
-                self._rows[place] = self._place(place, *arrival)
-            self._vacant -= len(into_gaps)
-            self._last[places] = -1  # no answer yet
-            self._state = self.runtime.restart(self._state, places, self._all_tokens[places])
+            index = np.array(gaps[: len(into_gaps)], np.intp)
+            self._state = self.runtime.restart(self._state, index, *self._inputs(index))
         if appended:
-            for arrival in appended:
-                self._rows.append(self._place(len(self._rows), *arrival))
-            fresh = self.runtime.start(self._all_tokens[first : len(self._rows)])
+            fresh = self.runtime.start(*self._inputs(slice(first, None)))
             self._state = self.runtime.concatenate([self._state, fresh]) if first else fresh
-            blank = np.full((len(appended), self._last.shape[1]), -1, np.intp)
-            self._last = np.concatenate((self._last, blank))
-        elif len(gaps) > len(into_gaps):
-            self._compact()
-        self._resize()
+        if self._free:
+            kept = [place for place, _ in self._occupied()]
+            index = np.array(kept, np.intp)
+            self._state = self.runtime.select(self._state, index) if kept else None
+            self._rows.compact(kept)
+            self._slots = [slot for _, slot in self._occupied()]
+            self._free = 0
+        self._refresh()
 
-    def _place(self, place: int, job: Job, attempt: int) -> _Row:
-        """Fill in a row's part of the arrays, and say what runs there."""
-        options = job.options
-        began = begin(attempt, self.domain, job.task, job.encoded, options, job.guesses)
-        tokens = began.tokens
-        if not job.begun:
-            job.started = perf_counter()
-        job.begun += 1
-        self._all_tokens[place] = tokens
-        self._all_puzzles[place] = began.puzzle
-        self._all_given[place] = began.given if self._answers.keeps_givens else False
+    def _arrivals(self, room: int, finished: list[Request]) -> list[tuple[Request, int, Attempt]]:
+        """Take up to `room` waiting attempts; drop those whose request has ended meanwhile."""
+        arrivals: list[tuple[Request, int, Attempt]] = []
+        while self._waiting and len(arrivals) < room:
+            request, number = self._waiting.popleft()
+            if request.done:
+                continue
+            try:
+                attempt = begin(
+                    number,
+                    self.domain,
+                    self._model,
+                    request.task,
+                    request.index,
+                    request.encoded,
+                    request.options,
+                    request.guesses,
+                )
+            except Exception as error:
+                self._fail(request, error)
+                finished.append(request)
+                continue
+            arrivals.append((request, number, attempt))
+        return [arrival for arrival in arrivals if not arrival[0].done]
+
+    def _fill(self, place: int, request: Request, number: int, attempt: Attempt) -> None:
+        """Put an attempt into a free slot."""
+        options = request.options
+        if not request.attempts:
+            request.started = perf_counter()
+        request.attempts += 1
         # With rules to check by, an answer that they refute never counts as halted.
-        self._all_threshold[place] = np.inf if job.check else _logit(options.halt_threshold)
-        self._all_noise[place] = began.noise
-        self._all_check[place] = job.check
-        others_wait = attempt == 0 and job.patience > 0 and job.handed_out < options.attempts
-        steps = min(job.patience, options.max_steps) if others_wait else options.max_steps
-        return _Row(job, began.symmetry, began.rng, self._turn, self._turn + steps)
+        threshold = math.inf if request.check else logit_of(options.halt_threshold)
+        self._rows.write(
+            place,
+            tokens=attempt.tokens,
+            puzzle=attempt.puzzle,
+            given=attempt.given,
+            answer=-1,
+            identifier=attempt.identifier,
+            threshold=threshold,
+            noise=attempt.noise,
+            check=request.check,
+        )
+        others_wait = number == 0 and request.solo_steps and request.queued < options.attempts
+        steps = request.solo_steps if others_wait else options.max_steps
+        self._slots[place] = Slot(request, number, attempt, self._steps, self._steps + steps)
 
-    def _compact(self) -> None:
-        places = np.array([i for i, row in enumerate(self._rows) if row is not None], np.intp)
-        self._state = self.runtime.select(self._state, places) if len(places) else None
-        for array in (
-            self._all_tokens,
-            self._all_puzzles,
-            self._all_given,
-            self._all_threshold,
-            self._all_noise,
-            self._all_check,
-        ):
-            array[: len(places)] = array[places]
-        self._last = self._last[places]
-        self._rows = [row for row in self._rows if row is not None]
-        self._vacant = 0
+    def _inputs(self, index: Any) -> tuple[Tokens, Tokens | None]:
+        """Return tokens of some slots, in the shape that the model takes, and identifiers."""
+        tokens = self._rows.tokens[index]
+        identified = self._model.num_puzzle_identifiers > 1
+        identifiers = self._rows.identifier[index] if identified else None
+        return tokens.reshape(len(tokens), *self._token_shape), identifiers
 
-    def _next_alarm(self) -> float:
-        return min((row.alarm for row in self._rows if row is not None), default=math.inf)
+    def _refresh(self) -> None:
+        """Note what needs doing for any of the slots: once a change, not once a step."""
+        rows, slots = self._rows, [slot for _, slot in self._occupied()]
+        self._checking = bool(rows.check.any())
+        self._halting = bool((rows.threshold < math.inf).any())
+        self._noisy = bool(rows.noise.any())
+        self._timed = any(slot.request.options.seconds is not None for slot in slots)
+        self._rngs = [slot.attempt.rng for slot in slots]
+        self._lone: _Lone | None = None
+        if self._checking and len(slots) == 1:
+            self._lone = _Lone(self._answers.choices(rows.tokens[0], rows.given[0]), [])
+        self._deadline = self._next_deadline()
 
-    def _resize(self) -> None:
-        """Views of the rows in use, and what needs doing for any of them: made once a change."""
-        used = slice(len(self._rows))
-        self._tokens = self._all_tokens[used]
-        self._puzzles = self._all_puzzles[used]
-        self._given = self._all_given[used]
-        self._threshold = self._all_threshold[used]
-        self._noise = self._all_noise[used]
-        self._check = self._all_check[used]
-        self._checking = bool(self._check.any())
-        self._halting = bool((self._threshold < np.inf).any())
-        self._noisy = bool(self._noise.any())
-        self._alone = None
-        if self._checking and len(self._rows) == 1:
-            free = tuple(self._answers.output_tokens.tolist())
-            outputs = len(free)
-            cells = zip(self._given[0].tolist(), self._tokens[0].tolist(), strict=True)
-            self._alone = _Alone([(t,) * outputs if given else free for given, t in cells], [])
-        rows = [row for row in self._rows if row is not None]
-        self._rngs = [row.rng for row in rows]
-        self._timed = any(row.job.options.seconds is not None for row in rows)
-        self._alarm = self._next_alarm()
+    def _next_deadline(self) -> float:
+        return min((slot.deadline for _, slot in self._occupied()), default=math.inf)
 
 
-def _wants_guesses(job: Job) -> bool:
-    return job.options.explore == "guess" and not job.guesses and job.options.attempts > 1
-
-
-def _is_late(job: Job, now: float) -> bool:
-    return job.options.seconds is not None and now - job.started >= job.options.seconds
-
-
-def _votes(job: Job) -> bool:
-    """Does a majority of all attempts decide this job, unless the rules confirm one first?"""
-    options = job.options
-    if options.choose == "auto":
-        return not job.check and options.explore == "symmetry" and options.attempts > 1
-    return options.choose == "majority" and options.attempts > 1
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
-
-
-def _logit(probability: float) -> float:
-    if probability <= 0:
-        return -math.inf
-    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
-
-
-__all__ = ["Job", "Search"]
+__all__ = ["Observer", "Scheduler", "Slot"]

@@ -77,6 +77,34 @@ class SudokuOptions(BaseModel):
         return self
 
 
+#: Puzzles for a page to offer, by size of board.
+_SHOWCASE = {
+    4: (("A small one", "1.....3..4.....2"),),
+    9: (
+        (
+            "An everyday one",
+            "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79",
+        ),
+        (
+            "Against brute force",
+            "..............3.85..1.2.......5.7.....4...1...9.......5......73..2.1........4...9",
+        ),
+        (
+            "AI Escargot",
+            "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3..",
+        ),
+        (
+            "Inkala, 2012",
+            "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4..",
+        ),
+        (
+            "17 givens",
+            "...8.1..........435............7.8........1...2..3....6......75..34........2..6..",
+        ),
+    ),
+}
+
+
 class Sudoku(BoardDomain):
     """Fill the board so that every row, column and box holds each value once.
 
@@ -117,6 +145,7 @@ class Sudoku(BoardDomain):
         self.name = "sudoku" if size == 9 else f"sudoku-{size}x{size}"
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
+        self.showcase = _SHOWCASE.get(size, ())
         # Rows and columns change places by transposition where boxes are square, only there.
         line = "line" if box_rows == box_columns else None
         self.distinct = (rows(line), columns(line), boxes(*sides))

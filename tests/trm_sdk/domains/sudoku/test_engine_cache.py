@@ -75,7 +75,7 @@ def test_a_second_process_loads_what_the_first_compiled(copy: Path) -> None:
 def test_code_is_compiled_again_when_a_function_of_another_file_changed(copy: Path) -> None:
     cache = str(copy / "cache")
     value, _, _ = hash_and_hits(run(PRINT_HASH, copy, NUMBA_CACHE_DIR=cache))
-    splitmix = copy / "trm_sdk" / "domains" / "sudoku" / "engine" / "splitmix.py"
+    splitmix = copy / "trm_sdk" / "domains" / "kernels" / "splitmix.py"
     text = splitmix.read_text(encoding="utf-8")
     assert "0x94D049BB133111EB" in text
     splitmix.write_text(text.replace("0x94D049BB133111EB", "0x94D049BB133111ED"), encoding="utf-8")
@@ -95,5 +95,5 @@ def test_a_missing_numba_is_named_with_what_installs_it() -> None:
     root = Path(trm_sdk.__file__).parents[1]
     code = "import sys; sys.modules['numba'] = None\nimport trm_sdk.domains.sudoku.engine"
     result = run(code, root)
-    assert "MissingDependencyError: the Sudoku engine needs numba" in result.stderr
+    assert "MissingDependencyError: generating and rating puzzles needs numba" in result.stderr
     assert "pip install 'trm-sdk[train]'" in result.stderr

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from trm_sdk.domains.sudoku.engine.compilation import ONE, ZERO, kernel
+from trm_sdk.domains.kernels.compilation import ONE, ZERO, kernel
+from trm_sdk.domains.kernels.splitmix import below, mix, shuffle, start_stream
 from trm_sdk.domains.sudoku.engine.fingerprints import fingerprint_board
 from trm_sdk.domains.sudoku.engine.generation import minimise
 from trm_sdk.domains.sudoku.engine.rating import rate_board
 from trm_sdk.domains.sudoku.engine.search import NO_CAP, NO_CELL, search, workspace
-from trm_sdk.domains.sudoku.engine.splitmix import below, mix, shuffle, start_stream
 
 #: Solutions that a puzzle without some of its clues is searched for; with more, clues are added.
 _MOST_SOLUTIONS = 64

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_sdk.domains.kernels.compilation import kernel
+from trm_sdk.domains.kernels.splitmix import mix
 from trm_sdk.domains.sudoku.engine.arguments import checked_boards, checked_box
-from trm_sdk.domains.sudoku.engine.compilation import kernel
-from trm_sdk.domains.sudoku.engine.splitmix import mix
 
 
 @kernel

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from trm_sdk.domains.kernels.compilation import ONE, ZERO, kernel
+from trm_sdk.domains.kernels.splitmix import below, shuffle, start_stream
 from trm_sdk.domains.sudoku.engine.arguments import (
     checked_box,
     checked_integer,
     checked_range,
     checked_seed,
 )
-from trm_sdk.domains.sudoku.engine.compilation import ONE, ZERO, kernel
 from trm_sdk.domains.sudoku.engine.geometry import Boards, board_geometry
 from trm_sdk.domains.sudoku.engine.search import NO_CAP, NO_CELL, search, workspace
-from trm_sdk.domains.sudoku.engine.splitmix import below, shuffle, start_stream
 from trm_sdk.errors import InvalidInputError
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_sdk.domains.kernels.compilation import ONE, TWO, ZERO, kernel
+from trm_sdk.domains.kernels.splitmix import start_stream
 from trm_sdk.domains.sudoku.engine.arguments import (
     checked_boards,
     checked_box,
     checked_integer,
     checked_seed,
 )
-from trm_sdk.domains.sudoku.engine.compilation import ONE, TWO, ZERO, kernel
 from trm_sdk.domains.sudoku.engine.geometry import board_geometry
 from trm_sdk.domains.sudoku.engine.search import (
     NO_CAP,
@@ -23,7 +24,6 @@ from trm_sdk.domains.sudoku.engine.search import (
     search,
     workspace,
 )
-from trm_sdk.domains.sudoku.engine.splitmix import start_stream
 from trm_sdk.domains.sudoku.engine.symmetry import apply_symmetry, draw_symmetry
 
 

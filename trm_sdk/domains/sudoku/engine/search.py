@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_sdk.domains.kernels.compilation import ONE, ZERO, kernel
+from trm_sdk.domains.kernels.splitmix import below
 from trm_sdk.domains.sudoku.engine.arguments import checked_boards, checked_box, checked_integer
-from trm_sdk.domains.sudoku.engine.compilation import ONE, ZERO, kernel
 from trm_sdk.domains.sudoku.engine.geometry import Boards, board_geometry
-from trm_sdk.domains.sudoku.engine.splitmix import below
 
 #: Stand for no barred cell and for no bound on failed guesses in `search`.
 NO_CELL = np.int64(-1)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from trm_sdk.domains.kernels.compilation import ONE, TWO, kernel
+from trm_sdk.domains.kernels.splitmix import below, shuffle, start_stream
 from trm_sdk.domains.sudoku.engine.arguments import checked_box, checked_pairs, checked_seed
-from trm_sdk.domains.sudoku.engine.compilation import ONE, TWO, kernel
 from trm_sdk.domains.sudoku.engine.geometry import Boards
-from trm_sdk.domains.sudoku.engine.splitmix import below, shuffle, start_stream
 
 
 @kernel

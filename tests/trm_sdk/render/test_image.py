@@ -1,4 +1,4 @@
-"""Boards as pictures and in the terminal."""
+"""Boards as images and animations."""
 
 from __future__ import annotations
 
@@ -8,20 +8,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from rich.style import Style
 
-from trm_sdk.domains import Domain, get_domain
+from trm_sdk.domains import Domain, Token, Vocabulary, get_domain
 from trm_sdk.domains.text import read_numbers
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
 from trm_sdk.render.image import draw_board, save_gif
-from trm_sdk.render.terminal import coloured, step_frame
 from trm_sdk.solution import Step
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
 
 ONE = "1.34341..14343.1"
+WALL, GOAL = "#112233", "#d02020"
+
+
+class Walls(Domain):
+    """Boards of any size, painted but for one value."""
+
+    name, shape, any_size, has_rules = "walls", (2, 3), True, False
+    vocabulary = Vocabulary(
+        (
+            Token("pad", "_", ("pad",)),
+            Token("wall", "#", ("given",), WALL),
+            Token("open", " ", ("blank", "answer"), "#ffffff"),
+            Token("goal", "G", ("given",), GOAL),
+            Token("letter", "x", ("answer",)),
+        )
+    )
+
+    def verify(self, task: Task, answer: Grid, index: int = 0) -> None:
+        return None
 
 
 def patch(image: Image.Image, row: int, column: int, cell: int = 48) -> np.ndarray:
@@ -65,18 +82,41 @@ def test_regions_have_thick_borders() -> None:
     assert [round((start - 3) / 48) for start in runs if start > 10] == [2, 4, 6]
 
 
-def test_coloured_values_fill_their_cells() -> None:
-    grid = Grid([[1, 2]])
+def test_coloured_values_fill_their_cells_whatever_the_shape() -> None:
+    domain = Walls()
+    task = Task((Grid([[0, 1, 2], [1, 1, 0]]),))
+    image = draw_board(domain, task, Grid([[0, 3, 2], [1, 1, 0]]))
+    assert image.size == (3 * 48 + 6, 2 * 48 + 6)
+    assert (patch(image, 0, 0) == (0x11, 0x22, 0x33)).all()
+    assert (patch(image, 0, 2) == (0xD0, 0x20, 0x20)).all()
+    assert len(np.unique(patch(image, 0, 1).reshape(-1, 3), axis=0)) > 1  # the letter is written
+    certainty = np.array([[1, 1, 1], [0.5, 1, 1]])
+    unsure = draw_board(domain, task, task.grid, certainty)
+    assert len(np.unique(patch(unsure, 1, 0).reshape(-1, 3), axis=0)) > 1  # the dot
+    assert (patch(unsure, 1, 1) == 255).all()
+
+
+def test_large_boards_stay_of_a_size_that_can_be_looked_at() -> None:
+    domain = Walls()
+    for rows, columns in ((30, 30), (3, 300), (200, 40)):
+        task = Task((Grid(np.zeros((rows, columns))),))
+        width, height = draw_board(domain, task).size
+        assert max(width, height) <= 1300
+        assert (width > height) == (columns > rows)
+    assert draw_board(domain, task, cell=8).size == (40 * 8 + 2, 200 * 8 + 2)
+
+
+def test_what_changed_is_underlined_and_what_is_tried_stands_out() -> None:
     domain = get_domain("sudoku-4x4")
-    image = draw_board(domain, Task((grid,)), grid, colours={1: (9, 99, 199)})
-    assert (patch(image, 0, 0) == (9, 99, 199)).all()
-    assert not (patch(image, 0, 1) == (9, 99, 199)).any()
-
-
-def test_values_without_a_character_are_written_as_numbers() -> None:
-    grid = Grid([[40, 41]])
-    image = draw_board(get_domain("sudoku-4x4"), Task((grid,)), grid)
-    assert (patch(image, 0, 0) != patch(image, 0, 1)).any()
+    task = Task((read_numbers("." * 16),))
+    before, after = Grid(np.full((4, 4), 1)), Grid(np.full((4, 4), 2))
+    plain = draw_board(domain, task, after)
+    marked = draw_board(domain, task, after, before=before, tried=[(1, 2)])
+    blue = (np.asarray(marked) == (43, 108, 196)).all(2)
+    assert blue.any()
+    assert not (np.asarray(plain) == (43, 108, 196)).all(2).any()
+    assert (patch(marked, 1, 2)[0, 0] != patch(plain, 1, 2)[0, 0]).any()
+    assert (patch(marked, 1, 1)[0, 0] == patch(plain, 1, 1)[0, 0]).all()
 
 
 def test_a_solve_becomes_an_animation(solver: Solver, tmp_path: Path) -> None:
@@ -95,11 +135,23 @@ def test_a_solve_becomes_an_animation(solver: Solver, tmp_path: Path) -> None:
     assert waits[-1] >= 2000
 
 
+def test_an_animation_of_a_large_painted_board_is_small(tmp_path: Path) -> None:
+    domain, rng = Walls(), np.random.default_rng(0)
+    task = Task((Grid(rng.integers(0, 2, (30, 30))),))
+    probabilities = rng.random((30, 30, 2)).astype(np.float32)
+    steps = [Step(i, task.grid, 0.5, probabilities, None) for i in range(1, 17)]
+    path = save_gif(tmp_path / "a.gif", domain, task, steps)
+    assert path.stat().st_size < 200_000
+    with Image.open(path) as gif:
+        colours = {colour for _, colour in gif.convert("RGB").getcolors(10_000)}
+    assert {(0x11, 0x22, 0x33), (255, 255, 255)} <= colours
+
+
 def test_arguments_are_checked(solver: Solver, tmp_path: Path) -> None:
     solution = solver.solve(ONE)
     path, wrong = tmp_path / "a.gif", float("nan")
     for cell in (2, 48.5, wrong, "x", True, 10**6):
-        with pytest.raises(InvalidInputError, match=f"cell must be 8 to 512 pixels.* got {cell!r}"):
+        with pytest.raises(InvalidInputError, match=f"cell must be 4 to 512 pixels.* got {cell!r}"):
             solution.to_image(cell=cell)  # type: ignore[arg-type]
     for wait in (0, 2.5, wrong, "x", 10**9):
         with pytest.raises(InvalidInputError, match=r"milliseconds must be 10 to 60000.* got "):
@@ -122,67 +174,3 @@ def test_without_pillow_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingDependencyError, match=r"trm-sdk\[image\]"):
         solver.solve(ONE).to_image()
-
-
-def step_of(grid: Grid, certainty: float) -> Step:
-    probabilities = np.full((4, 4, 4), (1 - certainty) / 3, np.float32)
-    np.put_along_axis(probabilities, grid.cells[..., None].astype(np.intp) - 1, certainty, 2)
-    return Step(1, grid, 0.5, probabilities, None)
-
-
-def test_the_terminal_shows_certainty_in_colour() -> None:
-    domain = get_domain("sudoku-4x4")
-    grid = read_numbers("1234341221434321")
-    task = Task((read_numbers(ONE),))
-
-    def styles(certainty: float) -> dict[str, int]:
-        text = coloured(domain, task, step_of(grid, certainty))
-        assert text.plain == domain.format(grid)
-        counts: dict[str, int] = {}
-        for span in text.spans:
-            assert span.end == span.start + 1
-            counts[str(span.style)] = counts.get(str(span.style), 0) + 1
-        return counts
-
-    sure, unsure = styles(1.0), styles(0.4)
-    assert sure["bold"] == unsure["bold"] == 12
-    (green,) = set(sure) - {"bold", "dim"}
-    (red,) = set(unsure) - {"bold", "dim"}
-    for name, larger, smaller in ((green, 1, 0), (red, 0, 1)):
-        colour = Style.parse(name).color
-        assert colour is not None
-        assert colour.triplet is not None
-        assert colour.triplet[larger] > colour.triplet[smaller] + 100
-
-
-def test_the_terminal_underlines_what_changed() -> None:
-    domain = get_domain("sudoku-4x4")
-    task = Task((read_numbers(ONE),))
-    before, after = read_numbers("1234341221434321"), read_numbers("1234341221434312")
-
-    def underlined(earlier: Grid | None) -> list[str]:
-        text = coloured(domain, task, step_of(after, 0.9), earlier)
-        return [text.plain[s.start] for s in text.spans if "underline" in str(s.style)]
-
-    assert underlined(None) == []
-    # The last two cells differ; the very last is given, and so is not the model's doing.
-    assert underlined(before) == ["1"]
-
-
-def test_values_without_a_character_stay_uncoloured() -> None:
-    class Numbers(Domain):
-        name, shape = "numbers", (1, 2)
-        vocabulary = ("pad", "empty", *map(str, range(1, 51)))
-
-        def check(self, task: Task) -> None:
-            pass
-
-        def verify(self, task: Task, answer: Grid) -> None:
-            return None
-
-    domain, grid = Numbers(), Grid([[40, 41]])
-    step = Step(3, grid, 0.5, np.full((1, 2, 50), 0.02, np.float32), None)
-    frame = step_frame(domain, Task((Grid([[0, 0]]),)), step, None, 16, 3)
-    assert domain.format(grid) in frame.plain
-    assert "step 3 of 16  confidence  50% " in frame.plain
-    assert "no rules" in frame.plain

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pytest
+from search_doubles import Counting, Lawless, Watching, run, solve_all
 
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.sudoku import Sudoku
@@ -15,62 +15,13 @@ from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
-from trm_sdk.runtimes.base import Runtime, StepOutput
-from trm_sdk.search.scheduler import Job, Search
-from trm_sdk.solution import Solution
+from trm_sdk.search.requests import Request
+from trm_sdk.search.select import candidates, count, ranked
+from trm_sdk.search.tasks import Search
+from trm_sdk.solution import Candidate
 from trm_sdk.solver import Solver
-from trm_sdk.task import Task
 
 Puzzles = tuple[list[str], list[str]]
-
-
-class Lawless(Sudoku):
-    """4x4 Sudoku whose rules nobody wrote down: the halting head decides alone."""
-
-    def verify(self, task: Task, answer: Grid) -> None:  # type: ignore[override]
-        return None
-
-    def verify_tokens(self, tokens: Any, answers: Any) -> None:  # type: ignore[override]
-        return None
-
-
-class Counting:
-    """A runtime that notes the batch of every step, and may break at one of them."""
-
-    def __init__(self, runtime: Runtime, broken_at: int = -1) -> None:
-        self.runtime = runtime
-        self.name, self.device, self.spec = runtime.name, runtime.device, runtime.spec
-        self.batch_size = runtime.batch_size
-        self.batches: list[int] = []
-        self.broken_at = broken_at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.runtime, name)
-
-    def step(self, state: Any) -> StepOutput:
-        if len(self.batches) == self.broken_at:
-            raise TRMError("the device fell off the bus")
-        output = self.runtime.step(state)
-        self.batches.append(len(output.halt_logit))
-        return output
-
-
-def run(search: Search) -> list[Job]:
-    done: list[Job] = []
-    while not search.idle:
-        done += search.turn()
-    return done
-
-
-def solve_all(
-    solver: Solver, puzzles: Sequence[str], options: SolveOptions, capacity: int
-) -> tuple[list[Solution], list[int]]:
-    """Every solution in the order of the puzzles, and the batch of every step."""
-    counting = Counting(solver.runtime)
-    search = Search(solver.domain, counting, capacity)
-    jobs = [search.add(solver.domain.parse(puzzle), options) for puzzle in puzzles]
-    assert set(map(id, run(search))) == set(map(id, jobs))
-    return [job.solution for job in jobs if job.solution is not None], counting.batches
 
 
 @pytest.mark.parametrize("capacity", [1, 3, 16, 300])
@@ -225,22 +176,6 @@ def test_attempts_solve_what_one_does_not(solver: Solver, puzzles: Puzzles) -> N
     assert all(t.attempts == 1 for t, p in zip(tried, plain, strict=True) if p.verified)
 
 
-class Watching(Counting):
-    """A runtime that notes the tokens of every attempt."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime)
-        self.seen: list[list[int]] = []
-
-    def start(self, tokens: Any) -> Any:
-        self.seen += tokens.tolist()
-        return self.runtime.start(tokens)
-
-    def restart(self, state: Any, rows: Any, tokens: Any) -> Any:
-        self.seen += tokens.tolist()
-        return self.runtime.restart(state, rows, tokens)
-
-
 def test_a_guess_solves_what_the_plain_attempt_does_not(solver: Solver, puzzles: Puzzles) -> None:
     plain, _ = solve_all(solver, puzzles[0], SolveOptions(max_steps=1), 64)
     options = SolveOptions(max_steps=1, attempts=16, explore="guess")
@@ -305,9 +240,9 @@ def test_the_rules_judge_by_the_puzzle_and_not_by_the_guess(
     asked: list[list[int]] = []
 
     class Asking(Sudoku):
-        def verify_tokens(self, tokens: Any, answers: Any) -> Any:
+        def verify_tokens(self, tokens: Any, answers: Any, shape: Any = None) -> Any:
             asked.extend(tokens.tolist())
-            return super().verify_tokens(tokens, answers)
+            return super().verify_tokens(tokens, answers, shape)
 
     asking = Solver(solver.runtime, Asking(2, 2))
     options = SolveOptions(max_steps=1, attempts=8, explore="guess", width=3)
@@ -324,10 +259,10 @@ def test_guesses_that_can_not_be_made_are_refused(solver: Solver, untrained: Sol
     with pytest.raises(ConfigError, match="patience=0"):
         solver.solve("." * 16, SolveOptions(attempts=3, explore="guess", patience=0))
     spec = untrained.spec
-    model = spec.model.model_copy(update={"givens_from": None})
+    model = spec.model.model_copy(update={"given_tokens": ()})
     forgetful = Counting(untrained.runtime)
     forgetful.spec = spec.model_copy(update={"model": model})
-    with pytest.raises(ConfigError, match="givens_from is not set"):
+    with pytest.raises(ConfigError, match="given_tokens is empty"):
         Solver(forgetful).solve("." * 16, SolveOptions(attempts=3, explore="guess"))
 
 
@@ -365,36 +300,30 @@ def test_symmetric_attempts_come_back_in_the_puzzles_own_orientation(
     assert all((s.attempts, s.steps) == (6, 18) for s in voted)
 
 
-def votes(grids: str, confidences: list[float], options: SolveOptions) -> str:
-    """What is chosen among attempts that ended with these answers (a letter each)."""
-    from trm_sdk.search.scheduler import _Final, _votes  # the choice, apart from chance
-
+def chosen(grids: str, confidences: list[float], **options: Any) -> list[Candidate]:
+    """What is chosen among attempts that ended with these answers, a letter each."""
     domain = get_domain("sudoku-4x4")
     task = domain.parse("." * 16)
-    job = Job(task, options, domain.encode(task).tokens, check=False)
+    complete = SolveOptions(attempts=4, explore="noise", **options)
+    request = Request.of(task, 0, domain.encode(task), complete, False, 16)
+    assert request.votes == (complete.choose == "majority")
     for letter, confidence in zip(grids, confidences, strict=True):
-        tokens = np.full(16, "abcd".index(letter) + 2)
-        job.finals.append(_Final(tokens, confidence, False, None))
-    search = Search(domain, _runtime_of_nothing(), 1)
-    assert _votes(job) == (options.choose == "majority")
-    return "abcd"[int(search._chosen(job).answer[0]) - 2]
+        count(request, Grid(np.full((4, 4), "abcd".index(letter) + 1)), confidence, False)
+    return list(candidates(domain, request, ranked(request)[0], None))
 
 
-def _runtime_of_nothing() -> Any:
-    from small_models import random_model
-
-    from trm_sdk.runtimes.torch import TorchRuntime
-
-    spec, model = random_model()
-    return TorchRuntime(model, spec, device="cpu")
+def letters(found: list[Candidate]) -> str:
+    return "".join("abcd"[one.grid[0, 0] - 1] for one in found)
 
 
 def test_the_choice_among_answers() -> None:
-    majority = SolveOptions(attempts=4, explore="noise", choose="majority")
-    confidence = SolveOptions(attempts=4, explore="noise")
-    assert votes("abba", [0.1, 0.2, 0.3, 0.9], majority) == "a"  # a tie: the surest
-    assert votes("cbba", [0.9, 0.2, 0.3, 0.5], majority) == "b"
-    assert votes("cbba", [0.9, 0.2, 0.3, 0.5], confidence) == "c"
+    tie = chosen("abba", [0.1, 0.2, 0.3, 0.9], choose="majority")
+    assert letters(tie) == "ab"  # the surest of the most frequent
+    assert [(one.votes, one.confidence) for one in tie] == [(2, 0.9), (2, 0.3)]
+    assert letters(chosen("cbba", [0.9, 0.2, 0.3, 0.5], choose="majority")) == "bca"
+    assert letters(chosen("cbba", [0.9, 0.2, 0.3, 0.5])) == "cab"
+    assert letters(chosen("dcba", [0.5, 0.5, 0.5, 0.5])) == "dcba"  # who came first
+    assert letters(chosen("dcba", [0.5, 0.5, 0.6, 0.5], candidates=2)) == "bd"
 
 
 def test_attempts_that_would_be_the_same_are_refused(solver: Solver) -> None:
@@ -402,8 +331,7 @@ def test_attempts_that_would_be_the_same_are_refused(solver: Solver) -> None:
         solver.solve("." * 16, SolveOptions(attempts=3, explore="none"))
 
     class Rigid(Sudoku):
-        def random_symmetry(self, rng: np.random.Generator) -> Any:
-            return None
+        has_symmetries = False
 
     rigid = Solver(solver.runtime, Rigid(2, 2))
     with pytest.raises(ConfigError, match="states no symmetries"):
@@ -424,22 +352,22 @@ def test_time_runs_out(untrained: Solver) -> None:
     assert 1 < solution.attempts < 100_000
 
 
-def test_a_cancelled_job_leaves_and_the_others_stay(solver: Solver, puzzles: Puzzles) -> None:
+def test_a_cancelled_submission_leaves_alone(solver: Solver, puzzles: Puzzles) -> None:
     search = Search(solver.domain, solver.runtime, 4)
     tasks = [solver.domain.parse(puzzle) for puzzle in puzzles[0][:8]]
     endless = SolveOptions(max_steps=100_000, attempts=2, explore="noise", patience=0)
     stuck = search.add(solver.domain.parse("12..............".replace("2", ".")), endless)
     never = search.add(tasks[0], SolveOptions())
-    jobs = [search.add(task, SolveOptions(max_steps=16)) for task in tasks]
+    others = [search.add(task, SolveOptions(max_steps=16)) for task in tasks]
     search.cancel(never)
-    search.turn()
+    search.step()
     search.cancel(stuck)
     search.cancel(stuck)
     done = run(search)
-    assert {id(job) for job in jobs} - {id(job) for job in done} <= {
-        id(job) for job in jobs if job.done
+    assert {id(one) for one in others} - {id(one) for one in done} <= {
+        id(one) for one in others if one.done
     }
-    assert all(job.solution is not None for job in jobs)
+    assert all(one.solution is not None for one in others)
     assert never.done
     assert never.solution is None
 

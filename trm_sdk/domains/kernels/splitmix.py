@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trm_sdk.domains.sudoku.engine.compilation import kernel
+from trm_sdk.domains.kernels.compilation import kernel
 
 
 @kernel
@@ -27,11 +27,23 @@ def start_stream(rng: Any, seed: Any, item: Any) -> None:
 
 
 @kernel
+def advance(rng: Any) -> Any:
+    """Return the next 64 random bits."""
+    rng[0] += np.uint64(0x9E3779B97F4A7C15)
+    return mix(rng[0])
+
+
+@kernel
 def below(rng: Any, bound: Any) -> Any:
     """Return a random integer from 0 to ``bound - 1``; its bias of 2**-32 does not matter here."""
-    rng[0] += np.uint64(0x9E3779B97F4A7C15)
-    high = mix(rng[0]) >> np.uint64(32)
+    high = advance(rng) >> np.uint64(32)
     return np.int64((high * np.uint64(bound)) >> np.uint64(32))
+
+
+@kernel
+def uniform(rng: Any) -> Any:
+    """Return a random float64 from 0 (included) to 1 (not), a multiple of 2**-53."""
+    return np.float64(advance(rng) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
 @kernel

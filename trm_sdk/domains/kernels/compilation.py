@@ -1,4 +1,4 @@
-"""Compile the engine's inner loops with numba, cached on disk where a folder can be written."""
+"""Compile the inner loops of engines with numba, cached on disk where a folder can be written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
     from numba import njit
 except ImportError as error:
     raise MissingDependencyError(
-        f"the Sudoku engine needs numba ({error}): pip install 'trm-sdk[train]'"
+        f"generating and rating puzzles needs numba ({error}): pip install 'trm-sdk[train]'"
     ) from None
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,9 +36,11 @@ def kernel(function: Function) -> Function:
     try:
         compiled = njit(cache=True, nogil=True)(function)
         # numba looks for changes only in the file of the function itself. What is compiled holds
-        # the functions it calls too, so it is stale when any file of the engine has changed.
+        # the functions it calls too, so it is stale when any file of the engine, or of what
+        # engines share, has changed.
         file = compiled._cache._cache_file
-        file._source_stamp = (file._source_stamp, _sources())
+        folders = Path(function.__code__.co_filename).parent, Path(__file__).parent
+        file._source_stamp = (file._source_stamp, *map(_sources, folders))
     except (AttributeError, RuntimeError) as error:
         compiled = njit(nogil=True)(function)
         if isinstance(error, RuntimeError):
@@ -47,10 +49,10 @@ def kernel(function: Function) -> Function:
 
 
 @cache
-def _sources() -> str:
-    """Return a digest of the engine's source files."""
+def _sources(folder: Path) -> str:
+    """Return a digest of the source files in a folder."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -58,7 +60,7 @@ def _sources() -> str:
 @cache
 def _warn_uncached() -> None:
     warnings.warn(
-        "compiled Sudoku code can't be cached and will be compiled in every process: "
+        "compiled code can't be cached and will be compiled in every process: "
         "set NUMBA_CACHE_DIR to a writable folder",
         RuntimeWarning,
         stacklevel=3,

@@ -1,0 +1,216 @@
+/** Reading models: files and addresses, the metadata of a graph, and onnxruntime itself. */
+
+import { describeSpec } from "./puzzle.js";
+
+/** A model, or onnxruntime itself, can't be loaded. */
+export class ModelError extends Error {
+  name = "ModelError";
+}
+
+/** A model above this many bytes is worth a graphics card's overhead for every operator. */
+const LARGE_MODEL = 4_000_000;
+
+/**
+ * A model's bytes, its spec, what its domain is, and the rules that come with it, if any.
+ *
+ * @param {string | URL | Uint8Array} source
+ */
+export async function readModel(source) {
+  if (source instanceof Uint8Array) return withSpec(source, "the model");
+  const bytes = await readBytes(source);
+  if (!nameOf(source).endsWith(".json")) return withSpec(bytes, nameOf(source));
+  const described = parseJson(new TextDecoder().decode(bytes), nameOf(source));
+  if (!described.spec || !described.model) {
+    throw new ModelError(`${nameOf(source)} describes no model: it lacks "spec" or "model"`);
+  }
+  const description = descriptionIn(described);
+  const rules = described.rules ? await importRules(source, described.rules) : null;
+  return { bytes: await readBytes(beside(source, described.model)), spec: described.spec, description, rules };
+}
+
+function withSpec(bytes, name) {
+  const metadata = readMetadata(bytes, name);
+  if (metadata.trm_mode !== "step") {
+    throw new ModelError(
+      metadata.trm_mode
+        ? `${name} is a graph of mode "${metadata.trm_mode}"; one of mode "step" is needed`
+        : `${name} was not written by trm-export: it carries no description`,
+    );
+  }
+  const spec = parseJson(metadata.trm_spec, name);
+  const { domain_description: text } = metadata;
+  return { bytes, spec, description: text ? parseJson(text, name) : describeOld(spec), rules: null };
+}
+
+/** What `model.json` says of its domain, or what can be made of its spec. */
+export function descriptionIn({ domain, spec }) {
+  return domain ?? describeOld(spec);
+}
+
+function describeOld(spec) {
+  return describeSpec(spec, answerTokens(spec), givenTokens(spec));
+}
+
+/** The token that each logit column stands for. */
+export function answerTokens({ vocabulary, model }) {
+  if (model.answer_tokens) return model.answer_tokens;
+  return [...vocabulary.keys()].slice(model.output_offset ?? 0); // how older models say it
+}
+
+/** Tokens that stand in the answer as they are. */
+export function givenTokens({ vocabulary, model }) {
+  if (model.given_tokens) return model.given_tokens;
+  const from = model.givens_from ?? null;
+  return from === null ? [] : [...vocabulary.keys()].slice(from);
+}
+
+function parseJson(text, name) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ModelError(`${name} is not valid JSON: ${firstLine(error)}`);
+  }
+}
+
+/** A file beside another one. */
+function beside(source, name) {
+  if (isUrl(source)) return new URL(name, new URL(source, globalThis.document?.baseURI));
+  return String(source).replace(/[^/\\]*$/, name);
+}
+
+/** Rules are a program: they come from the model's own folder or not at all. */
+export async function importRules(source, name) {
+  if (!/^[\w-]+\.m?js$/.test(name)) {
+    throw new ModelError(`${nameOf(source)} names rules that are not a file beside it: ${name}`);
+  }
+  const place = beside(source, name);
+  try {
+    if (place instanceof URL) return await import(place.href);
+    const { pathToFileURL } = await import("node:url");
+    return await import(pathToFileURL(place).href);
+  } catch (error) {
+    throw new ModelError(`the domain's rules, ${place}, can't be loaded: ${firstLine(error)}`);
+  }
+}
+
+/** Is this to be fetched? In a browser everything is; in Node what has a scheme of the web. */
+function isUrl(source) {
+  return !inNode() || /^https?:/.test(String(source));
+}
+
+function inNode() {
+  return typeof process !== "undefined" && Boolean(process.versions?.node);
+}
+
+async function readBytes(source) {
+  if (!isUrl(source)) {
+    const { readFile } = await import("node:fs/promises");
+    try {
+      return new Uint8Array(await readFile(source));
+    } catch (error) {
+      throw new ModelError(`${source} can't be read: ${error.code ?? error.message}`);
+    }
+  }
+  let response;
+  try {
+    response = await fetch(source);
+  } catch (error) {
+    throw new ModelError(`${nameOf(source)} can't be fetched: ${firstLine(error)}`);
+  }
+  if (!response.ok) throw new ModelError(`${nameOf(source)} can't be fetched: HTTP ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/**
+ * The metadata of an ONNX file. onnxruntime's JavaScript API has no way to ask for it; in the file
+ * it is field 14 of a Protocol Buffers message, pairs of a key (field 1) and a value (field 2).
+ */
+function readMetadata(bytes, name) {
+  const text = new TextDecoder();
+  const metadata = {};
+  try {
+    for (const [field, content] of fields(bytes)) {
+      if (field !== 14) continue;
+      const pair = Object.fromEntries(fields(content));
+      metadata[text.decode(pair[1])] = text.decode(pair[2]);
+    }
+  } catch (error) {
+    throw new ModelError(`${name} is not an ONNX file: ${firstLine(error)}`);
+  }
+  return metadata;
+}
+
+function* fields(bytes) {
+  let at = 0;
+  const varint = () => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      if (at >= bytes.length) throw new RangeError("it ends too soon");
+      const byte = bytes[at++];
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const key = varint();
+    const kind = key % 8;
+    if (kind === 2) {
+      const length = varint();
+      if (at + length > bytes.length) throw new RangeError("it ends too soon");
+      yield [Math.floor(key / 8), bytes.subarray(at, at + length)];
+      at += length;
+    } else if (kind === 0) varint();
+    else if (kind === 1) at += 8;
+    else if (kind === 5) at += 4;
+    else throw new RangeError(`unknown wire type ${kind}`);
+  }
+}
+
+export async function chooseBackend(backend, size) {
+  if (inNode()) return "cpu";
+  const there = async () => Boolean(await globalThis.navigator.gpu?.requestAdapter());
+  if (backend === "webgpu" && !(await there())) {
+    throw new ModelError("WebGPU is unavailable in this browser; WebAssembly is there");
+  }
+  if (backend !== "auto") return backend;
+  return size > LARGE_MODEL && (await there()) ? "webgpu" : "wasm";
+}
+
+export async function importRuntime(backend) {
+  try {
+    if (backend === "cpu") return await import("onnxruntime-node");
+    if (backend === "webgpu") return await import("onnxruntime-web/webgpu");
+    return await import("onnxruntime-web");
+  } catch (error) {
+    throw new ModelError(
+      `onnxruntime-${backend === "cpu" ? "node" : "web"} can't be loaded (npm install puts it ` +
+        `there): ${firstLine(error)}`,
+    );
+  }
+}
+
+/**
+ * Shapes of a step graph's inputs without the batch: numbers, or names where boards may have any
+ * size.
+ *
+ * @returns {{tokens: (number | string)[], state: (number | string)[], identified: boolean}}
+ */
+export function inputShapes(session) {
+  const shapeOf = (name) => session.inputMetadata.find((input) => input.name === name)?.shape?.slice(1);
+  const [tokens, state] = [shapeOf("tokens"), shapeOf("y")];
+  const known = (length) => typeof length === "number" || length === "rows" || length === "columns";
+  if (!tokens?.length || !state?.length || ![...tokens, ...state].every(known)) {
+    throw new ModelError(
+      `the graph takes ${session.inputNames.join(", ")}; a step graph takes tokens, y and z`,
+    );
+  }
+  return { tokens, state, identified: session.inputNames.includes("puzzle_identifiers") };
+}
+
+export function nameOf(source) {
+  return source instanceof Uint8Array ? "the model" : String(source);
+}
+
+export function firstLine(error) {
+  return String(error?.message ?? error).split("\n")[0];
+}

@@ -1,0 +1,110 @@
+"""What the commands of `trm` share: options, the model, and puzzles from the command line."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.limits import MAX_THREADS
+
+if TYPE_CHECKING:
+    from trm_sdk.domains.base import Domain
+    from trm_sdk.options import SolveOptions
+    from trm_sdk.solver import Solver
+    from trm_sdk.task import Task
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def model_options(command: _F) -> _F:
+    """Add the options of every command that runs a model."""
+    for option in (
+        click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Default: all cores."),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt."
+        ),
+        click.option(
+            "--runtime",
+            type=click.Choice(["auto", "onnx", "torch"]),
+            default="auto",
+            show_default=True,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def search_options(command: _F) -> _F:
+    """Add the options of every command that solves; left out, the model's defaults hold."""
+    for option in (
+        click.option("--seed", type=int, help="Of noise, symmetries and guesses."),
+        click.option("--seconds", type=float, help="Time a puzzle may take."),
+        click.option("--patience", type=int, help="Steps before further attempts join the first."),
+        click.option("--width", type=int, help="Attempts under way at a time."),
+        click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
+        click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"])),
+        click.option("--attempts", type=int, help="Attempts a puzzle may take."),
+        click.option("--steps", "max_steps", type=int, help="Steps an attempt may take."),
+    ):
+        command = option(command)
+    return command
+
+
+def solve_options(given: dict[str, Any]) -> SolveOptions:
+    """Return the search options that were given, checked."""
+    from trm_sdk.options import SolveOptions
+
+    return SolveOptions(**{name: value for name, value in given.items() if value is not None})
+
+
+def load(model: str, runtime: Any, device: str, threads: int | None) -> Solver:
+    """Load a model by name or path."""
+    from trm_sdk.solver import Solver
+
+    return Solver.from_pretrained(model, runtime=runtime, device=device, threads=threads)
+
+
+def read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMError], bool]:
+    """Return the puzzles that the command line names, and whether they may be many."""
+    from trm_sdk.files import read_tasks
+
+    if not argument:
+        raise InvalidInputError("a puzzle, a file or - for standard input is needed; got ''")
+    if argument == "-":
+        if sys.stdin is None:
+            raise InvalidInputError("standard input is closed; there is nothing to read from it")
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")
+        return read_tasks(sys.stdin, domain, "standard input"), True
+    path = Path(argument)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # longer than a file name may be: a puzzle
+        is_file = is_folder = False
+    if is_folder:
+        raise InvalidInputError(f"{argument} is a folder; a file of puzzles is needed")
+    if is_file:
+        return read_tasks(_lines(path), domain, path.name), True
+    try:
+        return iter([domain.parse(argument)]), False
+    except InvalidInputError as error:
+        if path.suffix[1:].isalpha() or "/" in argument:
+            raise InvalidInputError(
+                f"no file {argument!r}, and it is not a puzzle either: {error}"
+            ) from None
+        raise
+
+
+def _lines(path: Path) -> Iterator[str]:
+    # A line that is not UTF-8 is to spoil itself alone; see `read_tasks`.
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        yield from file
+
+
+__all__ = ["load", "model_options", "read_argument", "search_options", "solve_options"]

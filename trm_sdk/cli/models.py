@@ -1,0 +1,76 @@
+"""`trm models` and `trm info`: which models there are, and what one is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trm_sdk.persistence.spec import ModelSpec
+
+
+@click.command()
+def models() -> None:
+    """List the models that come with the package."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from trm_sdk.persistence.checkpoint import read_spec
+    from trm_sdk.persistence.hub import BUNDLED, list_pretrained
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "domain", "board", "mixer", "parameters", "graph KB"):
+        right = heading in ("parameters", "graph KB")
+        table.add_column(heading, justify="right" if right else "left")
+    for name in list_pretrained():
+        spec, graph = read_spec(BUNDLED / name), BUNDLED / name / "model.onnx"
+        table.add_row(
+            name,
+            spec.domain,
+            _board(spec),
+            spec.model.mixer,
+            _parameters(BUNDLED / name / "model.safetensors"),
+            f"{graph.stat().st_size / 1000:.0f}" if graph.is_file() else "-",
+        )
+    Console().print(table)
+
+
+def _board(spec: ModelSpec) -> str:
+    size = "x".join(map(str, spec.grid_shape))
+    return f"{size}, or any" if spec.model.any_size else size
+
+
+def _parameters(weights: Path) -> str:
+    """Numbers in a file of weights, by its header alone; see the format of safetensors."""
+    try:
+        with weights.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    except (OSError, ValueError):
+        return "-"
+    shapes = (entry["shape"] for name, entry in header.items() if name != "__metadata__")
+    return f"{sum(map(math.prod, shapes)):,}"
+
+
+@click.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True)
+def info(model: str, as_json: bool) -> None:
+    """Show what a model is, what it was made for, and how it is run by default."""
+    from trm_sdk.info import describe
+
+    facts = describe(model)
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name}={item}" for name, item in value.items())
+        click.echo(f"{key:<{width}}  {value}")
+
+
+__all__ = ["info", "models"]

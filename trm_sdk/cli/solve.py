@@ -1,0 +1,264 @@
+"""`trm solve`: one puzzle, or all of a file; answers as a board, a table or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trm_sdk.cli.arguments import (
+    load,
+    model_options,
+    read_argument,
+    search_options,
+    solve_options,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trm_sdk.solution import Failure, Solution
+
+
+@click.command()
+@click.argument("puzzle", metavar="PUZZLE|FILE|-")
+@click.option("-m", "--model", default="sudoku", show_default=True, help="Name or path.")
+@search_options
+@model_options
+@click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a puzzle and line.")
+def solve(
+    puzzle: str,
+    model: str,
+    runtime: str,
+    device: str,
+    threads: int | None,
+    batch_size: int | None,
+    as_json: bool,
+    **search: Any,
+) -> None:
+    """Solve one puzzle, or all of a file or of standard input (-).
+
+    A file holds one puzzle a line, boards with blank lines between them, or CSV with a column
+    'question' or 'puzzle', and perhaps 'answer' or 'solution' to compare with.
+
+    Ends with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
+    can't be read.
+    """
+    options = solve_options(search)
+    solver = load(model, runtime, device, threads)
+    tasks, many = read_argument(puzzle, solver.domain)
+    if not many:
+        (task,) = list(tasks)
+        solution = solver.solve(task, options)
+        if as_json:
+            click.echo(_json(0, solution))
+        else:
+            _print_board(_console(), solution)
+        sys.exit(_code(solution))
+    # What can't be read takes its place among the results, so that the others are solved.
+    results = solver.solve_many(
+        tasks, options, batch_size, progress=sys.stderr.isatty(), on_error="yield"
+    )
+    sys.exit(_print_json(results) if as_json else _print_table(results))
+
+
+# --- verdicts -------------------------------------------------------------------------------
+
+
+def _is_solved(solution: Solution) -> bool:
+    """By the rules, or where there are none, by the known answer, if any."""
+    if solution.verified is None:
+        return solution.correct is not False
+    return solution.verified
+
+
+def _code(result: Solution | Failure) -> int:
+    """Exit code that a result asks for; says what is wrong with one that could not be read."""
+    from trm_sdk.solution import Failure
+
+    if isinstance(result, Failure):
+        click.echo(f"Error: {result.error}", err=True)
+        return 2
+    return 0 if _is_solved(result) and result.correct is not False else 1
+
+
+def _verdict(solution: Solution) -> str:
+    verdict = {True: "verified", False: "NOT solved", None: "not verifiable"}[solution.verified]
+    if solution.correct is not None:
+        verdict += ", the file's answer" if solution.correct else ", NOT the file's answer"
+    return (
+        f"{verdict}: {_count(solution.steps, 'step')}, "
+        f"{_count(solution.attempts, 'attempt')}, {solution.seconds * 1000:.1f} ms, "
+        f"confidence {solution.confidence:.2f}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# --- JSON -----------------------------------------------------------------------------------
+
+
+def _print_json(results: Iterator[Solution | Failure]) -> int:
+    code = 0
+    for index, result in enumerate(results):
+        click.echo(_json(index, result))
+        code = max(code, _code(result))
+    return code
+
+
+def _json(index: int, result: Solution | Failure) -> str:
+    from trm_sdk.solution import Failure
+
+    if isinstance(result, Failure):
+        return json.dumps({"index": index, "error": str(result.error)})
+    facts = {"index": index, **result.to_dict()}
+    if result.domain.any_size:  # a line does not say where its rows end
+        facts["shapes"] = [list(grid.shape) for grid in result.answers]
+    return json.dumps({key: value for key, value in facts.items() if value is not None})
+
+
+# --- boards and tables ----------------------------------------------------------------------
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    # A pipe has no width to fit into.
+    return console if console.is_terminal else Console(highlight=False, width=1_000_000)
+
+
+def _print_board(console: Console, solution: Solution) -> None:
+    """Draw an answer: in colours on a terminal; in a pipe as text that can be read again."""
+    from trm_sdk.render.terminal import Board
+
+    for index, answer in enumerate(solution.answers):
+        if index:
+            click.echo()
+        if console.is_terminal:
+            picture = solution.domain.picture(solution.task, answer, index)
+            console.print(Board(picture), crop=False)
+        else:
+            click.echo(solution.domain.format(answer))
+    click.echo(f"\n{_verdict(solution)}")
+
+
+_YES_NO = {True: "[green]yes[/]", False: "[red]no[/]", None: "-"}
+#: Columns of the table, those that a narrow terminal does without last.
+_COLUMNS: dict[str, Callable[[Solution], str]] = {
+    "answer": lambda one: one.domain.to_line(one.grid),
+    "verified": lambda one: _YES_NO[one.verified],
+    "correct": lambda one: _YES_NO[one.correct],
+    "steps": lambda one: str(one.steps),
+    "attempts": lambda one: str(one.attempts),
+    "ms": lambda one: f"{one.seconds * 1000:.1f}",
+    "confidence": lambda one: f"{one.confidence:.2f}",
+}
+#: The first so many always stand in the table.
+_ALWAYS = 3
+_GAP = 2
+
+
+def _print_table(results: Iterator[Solution | Failure]) -> int:
+    from time import perf_counter
+
+    from rich.markup import escape
+
+    from trm_sdk.solution import Failure
+
+    started, code, solved, failed, differing = perf_counter(), 0, 0, 0, 0
+    found: list[Solution | None] = []
+    for result in results:
+        code = max(code, _code(result))
+        if isinstance(result, Failure):
+            failed += 1
+            found.append(None)
+            continue
+        found.append(result)
+        solved += _is_solved(result)
+        differing += result.correct is False
+    seconds = perf_counter() - started
+    console = _console()
+    solutions = [one for one in found if one is not None]
+    columns = [
+        name
+        for name in _COLUMNS
+        if name != "correct" or any(one.correct is not None for one in solutions)
+    ]
+    rows = [
+        None if one is None else {name: _COLUMNS[name](one) for name in columns} for one in found
+    ]
+    for row in rows:
+        if row is not None:
+            row["answer"] = escape(row["answer"])
+    widths = {
+        name: max([len(name), *(_width(row[name]) for row in rows if row is not None)])
+        for name in columns
+    }
+    number = max(len(str(len(rows))), len("#"))
+    kept = _fitting(widths, console.width - number)
+    # A line of cells says no other shape than the usual one, and there is room for one line.
+    plain = all([grid.shape for grid in one.answers] == [one.domain.shape] for one in solutions)
+    if kept and plain:
+        _print_rows(console, rows, kept)
+    else:
+        _print_boards(console, found)
+    total = len(found)
+    console.print(
+        f"{solved} of {total} solved"
+        + (f", {differing} differ from the file's answer" if differing else "")
+        + (f", {failed} could not be read" if failed else "")
+        + f", {seconds:.2f} s, {total / seconds:.1f} puzzles/s"
+    )
+    return code
+
+
+def _width(cell: str) -> int:
+    from rich.text import Text
+
+    return Text.from_markup(cell).cell_len
+
+
+def _fitting(widths: dict[str, int], room: int) -> list[str]:
+    """As many columns as fit; none where not even the first ones do."""
+    kept: list[str] = []
+    always = sum(name in widths for name in list(_COLUMNS)[:_ALWAYS])
+    for name, width in widths.items():
+        room -= width + _GAP
+        if room < 0:
+            break
+        kept.append(name)
+    return kept if len(kept) >= always else []
+
+
+def _print_rows(console: Console, rows: list[dict[str, str] | None], columns: list[str]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for heading in ("#", *columns):
+        table.add_column(heading, justify="left" if heading == "answer" else "right", no_wrap=True)
+    for number, row in enumerate(rows, 1):
+        if row is None:
+            table.add_row(str(number), "[red]not a puzzle[/]")
+        else:
+            table.add_row(str(number), *(row[name] for name in columns))
+    console.print(table)
+
+
+def _print_boards(console: Console, found: list[Solution | None]) -> None:
+    for number, solution in enumerate(found, 1):
+        click.echo(f"# {number}")
+        if solution is None:
+            click.echo("not a puzzle")
+        else:
+            _print_board(console, solution)
+        click.echo()
+
+
+__all__ = ["solve"]

@@ -1,0 +1,1 @@
+"""What the compiled engines of domains share: compiling with numba, and random numbers."""

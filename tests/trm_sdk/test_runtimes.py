@@ -23,7 +23,7 @@ from trm_sdk.runtimes.base import Runtime
 from trm_sdk.runtimes.graph_file import graph_metadata
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.runtimes.onnx import OnnxRuntime
-from trm_sdk.runtimes.select import open_runtime
+from trm_sdk.runtimes.select import open_runtime, save_runtime
 from trm_sdk.runtimes.torch import TorchRuntime
 
 MIXERS = ("structured", "mlp_t", "attention")
@@ -496,3 +496,12 @@ def test_a_missing_package_is_named_with_its_cure(
         open_runtime(model_folder, runtime, "cpu", 1)
     if missing != "onnxruntime":  # and the other runtime does without
         assert open_runtime(model_folder, "auto", "auto", 1).name == "onnx"
+
+
+def test_a_runtime_without_a_file_is_refused_without_torch(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = OnnxRuntime(model_folder / "model.onnx", threads=1)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidInputError, match="it has no file to save"):
+        save_runtime(runtime, None, tmp_path)

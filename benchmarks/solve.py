@@ -29,7 +29,6 @@ from typing import Any, cast
 
 import click
 import numpy as np
-import onnxruntime
 import torch
 from rich.console import Console
 
@@ -47,6 +46,7 @@ from trm_sdk.domains import Domain
 from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.model.recursion import TRM
 from trm_sdk.runtimes.onnx import OnnxRuntime
+from trm_sdk.runtimes.ort import import_onnxruntime
 
 PARTS = ("ways", "failures", "overhead", "cold", "curve")
 #: Of a step graph with standard operators alone; see `export.quantize`.
@@ -97,9 +97,10 @@ def solver(runtime: Solver, options: SolveOptions | None) -> Way:
 
 def loop_graph(path: Path, domain: Domain, steps: int, threads: int) -> Way:
     """The `loop` graph: one call a batch, halting inside by the halting head alone."""
-    options = onnxruntime.SessionOptions()
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def solve(tasks: Sequence[Task], batch: int) -> list[bool]:
         right: list[bool] = []

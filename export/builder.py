@@ -121,7 +121,7 @@ class GraphBuilder:
             root._initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name
 
-    def constant(self, name: str, array: Array) -> str:
+    def constant(self, name: str, array: Array | np.generic) -> str:
         """Store a small constant; equal constants are stored once, under the first one's name."""
         root, array = self.root, np.asarray(array, order="C")
         key = (array.dtype.str, array.shape, array.tobytes())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
-import onnxruntime
 
 from export.builder import Array
 from export.errors import ExportError
 from trm_sdk.messages import first_line
 from trm_sdk.runtimes.onnx import check_providers, choose_providers
+from trm_sdk.runtimes.ort import import_onnxruntime
 from trm_sdk.validation import checked_threads
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 
 def session(
@@ -42,8 +45,9 @@ def session(
     InvalidInputError
         If the device is unavailable, or the number of threads is out of range.
     """
-    providers = choose_providers(device, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
+    ort = import_onnxruntime()
+    providers = choose_providers(device, ort.get_available_providers())
+    options = ort.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -51,7 +55,7 @@ def session(
         options.intra_op_num_threads = checked_threads(threads)
     source: Any = graph.SerializeToString() if isinstance(graph, onnx.ModelProto) else str(graph)
     try:
-        made = onnxruntime.InferenceSession(source, options, providers=providers)
+        made = ort.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise ExportError(f"onnxruntime refuses the graph: {first_line(error)}") from None
     check_providers(device, providers, made.get_providers())

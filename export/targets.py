@@ -22,6 +22,7 @@ from export.quantize import ROUNDS_ACTIVATIONS
 from export.sessions import run_session, session
 from export.verify import TOLERANCE
 from trm_sdk.errors import MissingDependencyError
+from trm_sdk.runtimes.ort import import_onnxruntime
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def to_ort(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Con
     """
     source, folder = Path(graph), output_path(folder)
     load_graph(source)
+    import_onnxruntime()  # before its tools are: they import it
     from onnxruntime.tools.convert_onnx_models_to_ort import (
         OptimizationStyle,
         convert_onnx_models_to_ort,

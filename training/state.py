@@ -24,6 +24,7 @@ from torch import Tensor
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.errors import CheckpointError
 from trm_sdk.messages import first_line
+from trm_sdk.persistence.torch_file import check_archive
 
 LATEST = "latest.pt"
 #: Parts without which nothing can go on.
@@ -59,6 +60,7 @@ def load(path: Path) -> dict[str, Any]:
         If it is no checkpoint of a training run.
     """
     try:
+        check_archive(path)
         with zipfile.ZipFile(path) as file:  # torch itself never looks at the checksums
             broken = file.testzip()
         if broken is not None:

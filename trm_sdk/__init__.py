@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trm_sdk.grid import Grid
     from trm_sdk.options import SolveOptions
     from trm_sdk.persistence.hub import list_pretrained
+    from trm_sdk.persistence.hub_client import push_to_hub
     from trm_sdk.solution import Candidate, Failure, Solution, Step
     from trm_sdk.solver import Solver
     from trm_sdk.task import Task
@@ -61,6 +62,7 @@ _HOMES = {
     "available_domains": "domains",
     "get_domain": "domains",
     "list_pretrained": "persistence.hub",
+    "push_to_hub": "persistence.hub_client",
     "register_domain": "domains",
 }
 
@@ -89,6 +91,7 @@ __all__ = [
     "available_domains",
     "get_domain",
     "list_pretrained",
+    "push_to_hub",
     "register_domain",
 ]
 

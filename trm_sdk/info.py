@@ -23,7 +23,7 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {"path": str(path)}
     checksum = spec = None
     if graph.suffix == ".onnx" and graph.is_file():
-        from trm_sdk.runtimes.onnx import graph_metadata
+        from trm_sdk.runtimes.graph_file import graph_metadata
 
         metadata = graph_metadata(graph)
         spec = ModelSpec.from_json(metadata["trm_spec"], graph)

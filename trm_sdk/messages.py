@@ -3,16 +3,101 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+#: Characters of a sentence, or of a key's name, that may come from outside.
+_LONGEST_SENTENCE, _LONGEST_NAME = 300, 100
+#: Complaints about one description that are told; the rest are counted.
+_MOST_COMPLAINTS = 8
+
+
 def shown(value: object, limit: int = 60) -> str:
-    """A value as errors name it: its repr on one line, cut where that is long."""
-    text = " ".join(repr(value).splitlines())
+    """A value as errors name it: its repr on one line, cut where that is long.
+
+    Only as much of a list, tuple, set, mapping or text is written as is shown, whatever its size
+    and depth.
+    """
+    writer = _Writer(limit)
+    with suppress(_FullError):
+        writer.write(value)
+    return clipped("".join(writer.parts), limit)
+
+
+def clipped(text: str, limit: int) -> str:
+    """Return a text on one line, cut where it is longer than `limit`."""
+    text = " ".join(text[: 2 * limit].splitlines())
+    # What comes from elsewhere may move a terminal's cursor, or colour what follows.
+    text = "".join(one if one.isprintable() else "?" for one in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class _FullError(Exception):
+    """More is written than will be shown."""
+
+
+class _Writer:
+    """Writes a repr until there is more than `limit` characters of it."""
+
+    def __init__(self, limit: int) -> None:
+        self.parts: list[str] = []
+        self._limit = limit
+        self._left = limit
+
+    def text(self, text: str) -> None:
+        self.parts.append(text)
+        self._left -= len(text)
+        if self._left < 0:
+            raise _FullError
+
+    def write(self, value: object) -> None:
+        kind = type(value)
+        if isinstance(value, (str, bytes)):
+            self.text(_safe_repr(value[: self._limit + 1]))
+        elif isinstance(value, int) and value.bit_length() > 1000:
+            # Python writes no integer of more than 4300 digits, and a long one slowly.
+            kept = value >> (value.bit_length() - 256)
+            self.text(f"{hex(kept)}... ({value.bit_length()} bits)")
+        elif kind is list:
+            self._items("[", value, "]")
+        elif kind is tuple:
+            self._items("(", value, ",)" if len(value) == 1 else ")")  # type: ignore[arg-type]
+        elif kind in (set, frozenset) and value:
+            before, after = ("{", "}") if kind is set else ("frozenset({", "})")
+            self._items(before, value, after)
+        elif kind is dict:
+            self._mapping(value)  # type: ignore[arg-type]
+        else:
+            self.text(_safe_repr(value))
+
+    def _items(self, before: str, values: Any, after: str) -> None:
+        self.text(before)
+        for number, value in enumerate(values):
+            if number:
+                self.text(", ")
+            self.write(value)
+        self.text(after)
+
+    def _mapping(self, values: dict[object, object]) -> None:
+        self.text("{")
+        for number, (key, value) in enumerate(values.items()):
+            if number:
+                self.text(", ")
+            self.write(key)
+            self.text(": ")
+            self.write(value)
+        self.text("}")
+
+
+def _safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # of whatever class it is
+        return f"<{type(value).__name__}>"
 
 
 def first_line(error: Exception) -> str:
@@ -38,20 +123,24 @@ def explain(error: ValidationError, what: str, accepted: Any) -> str:
     """A validation error of pydantic's in one sentence: field, value, what is accepted."""
     from pydantic import BaseModel  # here, so that naming a value needs no pydantic
 
-    parts = []
+    parts: list[str] = []
     items = error.errors(include_url=False)
+    # What is too short may be so for want of items that have an error of their own.
+    inner = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
     for item in items:
         loc = item["loc"]
-        if item["type"] == "too_short" and any(
-            len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in items
-        ):
-            continue  # too short for want of an item that has an error of its own
-        name = ".".join(str(part) for part in loc)
+        if item["type"] == "too_short" and loc in inner:
+            continue
+        if len(parts) == _MOST_COMPLAINTS:
+            parts.append("and more of the kind")
+            break
+        name = clipped(".".join(str(part) for part in loc), _LONGEST_NAME)
         if item["type"] == "extra_forbidden":
-            hint = _closest([str(part) for part in item["loc"]], list(accepted))
+            hint = _closest([str(part)[:_LONGEST_NAME] for part in loc], list(accepted))
             parts.append(f"unknown key {name!r}{hint}")
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix(f"{what}: ")
+            message = clipped(message, _LONGEST_SENTENCE)
             # What a model says of itself as a whole names the value, where that is of use.
             named = item["type"] == "missing" or (
                 item["type"] == "value_error"

@@ -87,6 +87,12 @@ class Solver:
         *,
         precision: Literal["float32", "bfloat16"] = "float32",
         compile: bool = False,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
     ) -> Solver:
         """Return a solver of a bundled model, a local one, or one on the Hugging Face Hub.
 
@@ -108,6 +114,8 @@ class Solver:
             Precision of the matrix products, in PyTorch. Default float32; see `TorchRuntime`.
         compile : bool
             Fuse each step with ``torch.compile``, in PyTorch. Default False.
+        revision, subfolder, cache_dir, token, local_files_only, force_download
+            For a model on the Hub, as in `huggingface_hub`; see `download_model`.
 
         Raises
         ------
@@ -123,7 +131,15 @@ class Solver:
         from trm_sdk.persistence.hub import resolve
         from trm_sdk.runtimes.select import open_runtime
 
-        path = resolve(name_or_path)
+        path = resolve(
+            name_or_path,
+            revision,
+            subfolder,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
         opened = open_runtime(path, runtime, device, threads, precision, compile)
         return cls(opened, domain, path)
 

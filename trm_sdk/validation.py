@@ -27,7 +27,9 @@ def checked_count(name: str, value: object, largest: int) -> int:
         If it is another number, or none; `name` says which argument it was.
     """
     if not is_int(value) or not 1 <= value <= largest:
-        raise InvalidInputError(f"{name} must be a whole number from 1 to {largest}; got {value!r}")
+        raise InvalidInputError(
+            f"{name} must be a whole number from 1 to {largest}; got {shown(value)}"
+        )
     return int(value)
 
 
@@ -43,6 +45,10 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     ------
     InvalidInputError
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+    try:
+        text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    except Exception:  # of whatever class it is
+        text = None
+    if not isinstance(text, str) or not text:
         raise InvalidInputError(f"a path is needed; got {shown(path)}")
-    return Path(path)
+    return Path(text)

@@ -20,9 +20,10 @@ from small_models import random_model
 from export.exporter import export_onnx
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from trm_sdk.runtimes.base import Runtime
+from trm_sdk.runtimes.graph_file import graph_metadata
 from trm_sdk.runtimes.noise import GaussianTable
-from trm_sdk.runtimes.onnx import OnnxRuntime, graph_metadata
-from trm_sdk.runtimes.select import open_runtime
+from trm_sdk.runtimes.onnx import OnnxRuntime
+from trm_sdk.runtimes.select import open_runtime, save_runtime
 from trm_sdk.runtimes.torch import TorchRuntime
 
 MIXERS = ("structured", "mlp_t", "attention")
@@ -209,9 +210,9 @@ def test_graphs_that_are_no_step_graph_are_refused(graphs: dict[str, Path], tmp_
         (altered(step, tmp_path / "a.onnx", set_metadata("trm_mode", None)), "'trm_mode'"),
         (altered(step, tmp_path / "b.onnx", set_metadata("trm_spec", None)), "'trm_spec'"),
         (altered(step, tmp_path / "c.onnx", set_metadata("trm_spec", "{")), "no valid model desc"),
-        (altered(step, tmp_path / "d.onnx", set_metadata("trm_format", "99")), "format 99"),
-        (altered(step, tmp_path / "e.onnx", set_metadata("trm_format", "x")), "format x"),
-        (altered(step, tmp_path / "h.onnx", set_metadata("trm_format", "²")), "format ²"),
+        (altered(step, tmp_path / "d.onnx", set_metadata("trm_format", "99")), "format '99'"),
+        (altered(step, tmp_path / "e.onnx", set_metadata("trm_format", "x")), "format 'x'"),
+        (altered(step, tmp_path / "h.onnx", set_metadata("trm_format", "²")), "format '²'"),
         (altered(step, tmp_path / "f.onnx", rename_input), "'latent'"),
         (
             altered(step, tmp_path / "g.onnx", set_metadata("trm_spec", larger.to_json())),
@@ -272,9 +273,10 @@ def test_providers_are_chosen_honestly(
 
     # A provider that is compiled in may still fail to load, which onnxruntime only warns of.
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
-        def __init__(self, path: str, options: Any, providers: list[str]) -> None:
-            asked.append(providers)
-            super().__init__(path, options, providers=["CPUExecutionProvider"])
+        def __init__(self, data: bytes, options: Any, providers: list[str], **more: Any) -> None:
+            if providers != ["CPUExecutionProvider"]:  # the trial step's
+                asked.append(providers)
+            super().__init__(data, options, providers=["CPUExecutionProvider"], **more)
 
     asked: list[list[str]] = []
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
@@ -494,3 +496,12 @@ def test_a_missing_package_is_named_with_its_cure(
         open_runtime(model_folder, runtime, "cpu", 1)
     if missing != "onnxruntime":  # and the other runtime does without
         assert open_runtime(model_folder, "auto", "auto", 1).name == "onnx"
+
+
+def test_a_runtime_without_a_file_is_refused_without_torch(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = OnnxRuntime(model_folder / "model.onnx", threads=1)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidInputError, match="it has no file to save"):
+        save_runtime(runtime, None, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,9 +12,14 @@ from trm_sdk.validation import is_int
 
 Mixer = Literal["mlp_t", "attention", "structured"]
 Positions = Literal["rope", "learned", "none"]
+# Bounds that no model comes near: a description from elsewhere is read before its weights are, and
+# must not make anyone build, count or allocate what never was.
 _LARGEST = 1 << 20
+_MOST_LAYERS = 10_000
+_LARGEST_STATE = 1 << 25  # numbers of one row's y: 128 MB; the paper's ARC model has 0.5 million
 _Token = Annotated[int, Field(ge=0, le=_LARGEST)]
 _Width = Annotated[int, Field(gt=0, le=_LARGEST)]
+_Count = Annotated[int, Field(gt=0, le=_MOST_LAYERS)]
 
 
 class ModelConfig(BaseModel):
@@ -82,27 +88,27 @@ class ModelConfig(BaseModel):
             data[new] = tuple(range(start, size))
         return data
 
-    vocab_size: int = Field(gt=1)
-    seq_len: int = Field(gt=0)
+    vocab_size: int = Field(gt=1, le=_LARGEST)
+    seq_len: _Width
     mixer: Mixer = "mlp_t"
-    hidden_size: int = Field(default=512, gt=0)
-    L_layers: int = Field(default=2, gt=0)
-    H_cycles: int = Field(default=3, gt=0)
-    L_cycles: int = Field(default=6, gt=0)
+    hidden_size: _Width = 512
+    L_layers: _Count = 2
+    H_cycles: _Count = 3
+    L_cycles: _Count = 6
     expansion: float = Field(default=4.0, gt=0)
-    ffn_size: int | None = Field(default=None, gt=0)
-    num_heads: int = Field(default=8, gt=0)
+    ffn_size: _Width | None = None
+    num_heads: _Width = 8
     positions: Positions = "none"
     rope_theta: float = Field(default=10000.0, gt=0)
     rms_norm_eps: float = Field(default=1e-5, gt=0)
-    puzzle_emb_ndim: int = Field(default=0, ge=0)
-    puzzle_emb_len: int = Field(default=0, ge=0)
-    num_puzzle_identifiers: int = Field(default=1, gt=0)
+    puzzle_emb_ndim: int = Field(default=0, ge=0, le=_LARGEST)
+    puzzle_emb_len: int = Field(default=0, ge=0, le=_LARGEST)
+    num_puzzle_identifiers: int = Field(default=1, gt=0, le=2**31 - 1)
     answer_tokens: tuple[_Token, ...] | None = None
     given_tokens: tuple[_Token, ...] = ()
     heads: dict[str, _Width] = Field(default_factory=dict)
     halt_pool: Literal["mean", "mean_max"] = "mean"
-    halt_max_steps: int = Field(default=16, gt=0)
+    halt_max_steps: int = Field(default=16, gt=0, le=100_000)
     structure: Structure | None = None
 
     @model_validator(mode="after")
@@ -147,7 +153,23 @@ class ModelConfig(BaseModel):
                 raise ValueError("heads need a structure whose nodes are cells, without 'values'")
         elif self.heads or self.halt_pool != "mean":
             raise ValueError("heads and halt_pool are for mixer='structured'")
+        self._check_sizes()
         return self
+
+    def _check_sizes(self) -> None:
+        """Refuse sizes that follow from others and that nothing could have."""
+        width = self.expansion * self.hidden_size
+        if self.ffn_size is None and not 0 < round(min(width, _LARGEST) * 2 / 3) < _LARGEST // 2:
+            raise ValueError(
+                f"expansion {self.expansion} of hidden_size {self.hidden_size} gives a SwiGLU of "
+                f"width {width * 2 / 3:.3g}; it must be at least 1 and below {_LARGEST // 2}"
+            )
+        numbers = prod(self.state_shape)
+        if numbers > _LARGEST_STATE:
+            raise ValueError(
+                f"one puzzle's state would have {numbers} numbers; at most {_LARGEST_STATE} are "
+                "accepted"
+            )
 
     @property
     def output_tokens(self) -> tuple[int, ...]:

@@ -20,11 +20,12 @@ from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependency
 from trm_sdk.messages import first_line, shown
 from trm_sdk.persistence.reference import (
     CONFIG_FILE,
-    check_weights,
     convert_reference,
     read_architecture,
+    run_hint,
 )
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.torch_file import check_weights, load_torch_file
 from trm_sdk.validation import as_path
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ SPEC_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GRAPH_FILE = "model.onnx"
 _METADATA_KEY = "trm_spec"
+_LAYERS, _FEW_LAYERS = "network.layers.", 100
+#: Bytes of a ``config.json``; those of the bundled models have two thousand.
+_LARGEST_SPEC = 16 << 20
 
 
 def read_spec(folder: Path) -> ModelSpec:
@@ -48,10 +52,13 @@ def read_spec(folder: Path) -> ModelSpec:
     """
     path = folder / SPEC_FILE
     try:
+        if path.stat().st_size > _LARGEST_SPEC:
+            raise CheckpointError(f"{path} is no model description: over {_LARGEST_SPEC} bytes")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CheckpointError(
             f"{folder} is no model folder: {SPEC_FILE} can't be read ({error.strerror})"
+            + run_hint(folder)
         ) from None
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is no UTF-8 text: {error}") from None
@@ -107,10 +114,11 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
     from trm_sdk.model.recursion import TRM
 
     check_weights(weights, source)
+    _check_layers(spec, weights, source)
     try:
         with torch.device("meta"):  # shapes alone: a config may ask for more than memory holds
             expected = TRM(spec.model).state_dict()
-    except RuntimeError as error:
+    except Exception as error:  # whatever a network of such sizes raises
         raise CheckpointError(
             f"{source}: its config asks for weights that can't be: {first_line(error)}"
         ) from None
@@ -124,10 +132,25 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
             )
     unknown = sorted(set(weights) - set(expected))
     if unknown:
-        raise CheckpointError(f"{source} has a weight {unknown[0]!r} that its config has not")
-    model = TRM(spec.model)
-    model.load_state_dict(dict(weights))
+        raise CheckpointError(f"{source} has a weight {shown(unknown[0])} that its config has not")
+    try:
+        model = TRM(spec.model)
+        model.load_state_dict(dict(weights))
+    except Exception as error:  # as for want of memory
+        raise CheckpointError(f"{source} can't be loaded: {first_line(error)}") from None
     return model.eval()
+
+
+def _check_layers(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Compare the number of layers, before so many are made that no file has weights for."""
+    numbers = {name[len(_LAYERS) :].split(".")[0] for name in weights if name.startswith(_LAYERS)}
+    if numbers and len(numbers) != spec.model.L_layers:
+        raise CheckpointError(
+            f"{source} has weights of {len(numbers)} layers; its config asks for "
+            f"{spec.model.L_layers}"
+        )
+    if not numbers and spec.model.L_layers > _FEW_LAYERS:
+        raise CheckpointError(f"{source} lacks the weights of {spec.model.L_layers} layers")
 
 
 def save_model(
@@ -189,54 +212,18 @@ def _read_safetensors(
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # the library's own errors have no common public base
-        raise CheckpointError(f"{path} is no readable .safetensors file: {error}") from None
+        raise CheckpointError(
+            f"{path} is no readable .safetensors file: {first_line(error)}"
+        ) from None
     text = metadata.get(_METADATA_KEY)
     if text is None and spec_needed:
         raise CheckpointError(f"{path} says nothing about its model ({_METADATA_KEY!r} is missing)")
     return (None if text is None else ModelSpec.from_json(text, path)), weights
 
 
-def _torch_load(path: Path) -> Any:
-    if path.suffix == ".onnx":
-        raise CheckpointError(
-            f"{path} is a graph; here a checkpoint or a model folder with its weights is needed"
-        )
-    if path.suffix == ".ort":
-        raise CheckpointError(
-            f"{path} is a graph in ORT format, for hosts of their own; a .onnx graph, a checkpoint "
-            "or a model folder is needed"
-        )
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError(
-            "reading this checkpoint needs torch: pip install 'trm-sdk[torch]'"
-        ) from None
-    try:
-        with path.open("rb") as file:
-            if file.read(1) == b"\x08":  # a graph's first field; no file of torch.save begins so
-                raise CheckpointError(
-                    f"{path} is no readable PyTorch checkpoint; if it is an ONNX graph, its name "
-                    "must end in .onnx"
-                )
-        # weights_only: a checkpoint from somewhere else must not run code.
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: {first_line(error)}"
-        ) from None
-    except CheckpointError:
-        raise
-    except Exception:  # whatever unpickling raises, or the advice to switch its check off
-        raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: it is not what torch.save writes, or holds "
-            "more than tensors and plain values"
-        ) from None
-
-
 def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     """Read what training.fit saved, or the reference implementation."""
-    data = _torch_load(path)
+    data = load_torch_file(path)
     if isinstance(data, dict) and "spec" in data and {"ema", "model"} & set(data):
         if not isinstance(data["spec"], str):
             raise CheckpointError(f"{path}: 'spec' must be JSON text; got {shown(data['spec'])}")

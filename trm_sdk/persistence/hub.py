@@ -1,11 +1,8 @@
 """A name or a path to a model on disk: bundled, local, cached, or on the Hugging Face Hub.
 
-The Hub is reached over plain HTTPS, without a client library. Environment variables:
-
-- ``TRM_SDK_CACHE``: where downloads are kept (default: the platform's cache folder);
-- ``HF_ENDPOINT``: another server than ``https://huggingface.co``;
-- ``HF_TOKEN``: for private models;
-- ``HF_HUB_OFFLINE``: set to 1, use only what is in the cache.
+The Hub is reached by `huggingface_hub` (extra ``hub``), whose settings apply: ``HF_HOME``,
+``HF_HUB_CACHE``, ``HF_TOKEN`` or the token of ``hf auth login``, ``HF_ENDPOINT``,
+``HF_HUB_OFFLINE``. ``TRM_SDK_CACHE`` keeps the downloads of this package elsewhere.
 """
 
 from __future__ import annotations
@@ -14,14 +11,16 @@ import difflib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from trm_sdk.errors import InvalidInputError, ModelNotFoundError
-from trm_sdk.messages import shown
+from trm_sdk.messages import first_line, shown
 from trm_sdk.persistence.cache import expanded
 from trm_sdk.persistence.folder import is_model_folder
+from trm_sdk.persistence.reference import run_hint
 
 BUNDLED = Path(__file__).parents[1] / "pretrained"
-_HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
+_HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./+-]+))?", re.ASCII)
 
 
 def list_pretrained() -> list[str]:
@@ -29,7 +28,12 @@ def list_pretrained() -> list[str]:
     return sorted(folder.name for folder in BUNDLED.glob("*") if is_model_folder(folder))
 
 
-def resolve(name_or_path: str | os.PathLike[str]) -> Path:
+def resolve(
+    name_or_path: str | os.PathLike[str],
+    revision: str | None = None,
+    subfolder: str | None = None,
+    **download: Any,
+) -> Path:
     """Find a model: a folder that holds one, or a single file.
 
     Parameters
@@ -38,6 +42,10 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         A bundled name; a folder or file that exists; or ``owner/name[@revision]`` on the Hub,
         which is downloaded once. An existing path comes before the Hub, a bundled name before a
         path.
+    revision, subfolder
+        Of a model on the Hub; see `download_model`.
+    **download
+        ``cache_dir``, ``token``, ``local_files_only``, ``force_download``; see `download_model`.
 
     Raises
     ------
@@ -50,9 +58,12 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         raise InvalidInputError(
             f"a model is given by name or path; got {type(name_or_path).__name__}"
         )
-    text = os.fspath(name_or_path)
-    if not text:
-        raise InvalidInputError(f"a model is given by name or path; got {text!r}")
+    try:
+        text = os.fspath(name_or_path)
+    except Exception as error:  # of whatever class it is
+        raise InvalidInputError(f"a model is given by name or path: {first_line(error)}") from None
+    if not isinstance(text, str) or not text:
+        raise InvalidInputError(f"a model is given by name or path; got {shown(text)}")
     if isinstance(name_or_path, str) and text in list_pretrained():
         return BUNDLED / text
     path = expanded(text, "a model's path")
@@ -66,14 +77,18 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         if not is_model_folder(path):
             raise ModelNotFoundError(
                 f"the folder {path} holds no model: config.json and model.onnx or "
-                "model.safetensors are needed"
+                f"model.safetensors are needed{run_hint(path)}"
             )
         return path
     match = _HUB_NAME.fullmatch(text)
     if match and isinstance(name_or_path, str) and not text.startswith("."):
-        from trm_sdk.persistence.download import download_model
+        from trm_sdk.persistence.hub_client import download_model
 
-        return download_model(match[1], match[2] or "main")
+        if revision is not None and match[2] and match[2] != revision:
+            raise InvalidInputError(
+                f"two revisions are named: {shown(text)} and revision={shown(revision)}"
+            )
+        return download_model(match[1], revision or match[2], subfolder, **download)
     raise ModelNotFoundError(_unknown(text))
 
 

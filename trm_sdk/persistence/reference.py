@@ -6,6 +6,7 @@ A ``torch.save``d state dict, usually named ``step_N``, with ``all_config.yaml``
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,17 @@ from pydantic import ValidationError
 
 from trm_sdk.domains.registry import get_domain
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError
-from trm_sdk.messages import explain, first_line, shown
+from trm_sdk.messages import clipped, explain, first_line
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.torch_file import check_weights
 from trm_sdk.persistence.yaml import load_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG_FILE = "all_config.yaml"
+_LARGEST_CONFIG = 4 << 20  # bytes
 #: Puzzle domains of the reference's data sets, by number of cells and vocabulary.
 _REFERENCE_DOMAINS = {(81, 11): "sudoku", (900, 6): "maze-30x30", (900, 12): "arc"}
 
@@ -39,7 +42,8 @@ def read_architecture(folder: Path) -> Mapping[str, Any]:
     """
     path = folder / CONFIG_FILE
     try:
-        config = load_yaml(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            config = load_yaml(file.read(_LARGEST_CONFIG).decode())
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise CheckpointError(f"{path} can't be read: {first_line(error)}") from None
     arch = config.get("arch") if isinstance(config, dict) else None
@@ -48,26 +52,16 @@ def read_architecture(folder: Path) -> Mapping[str, Any]:
     return arch
 
 
-def check_weights(weights: object, source: str | Path) -> None:
-    """Refuse what is not a mapping from names to tensors.
-
-    Raises
-    ------
-    CheckpointError
-    """
-    from torch import Tensor
-
-    if not isinstance(weights, Mapping):
-        raise CheckpointError(f"{source} holds no weights by name; got {type(weights).__name__}")
-    for name, tensor in weights.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(
-                f"{source}: a weight is a name and a tensor; got {shown(name)} and "
-                f"{type(tensor).__name__}"
-            )
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            # A view that repeats its storage, of any size: a small file would fill the memory.
-            raise CheckpointError(f"{source}: {name} has more numbers than the file holds")
+def run_hint(folder: Path) -> str:
+    """Where a folder is a run of the reference's: which file of it to name. Else nothing."""
+    try:
+        steps = [path for path in folder.glob("step_*") if (folder / CONFIG_FILE).is_file()]
+    except OSError:
+        return ""
+    if not steps:
+        return ""
+    last = max(steps, key=lambda path: [int(part) for part in re.findall(r"\d+", path.name)])
+    return f"; it is a run of the reference implementation: name a checkpoint of it, such as {last}"
 
 
 def convert_reference(
@@ -89,46 +83,58 @@ def convert_reference(
     """
     check_weights(state, source)
     plain = {name.split("inner.", 1)[-1]: tensor for name, tensor in state.items()}
-    try:
-        vocab_size, hidden = plain["embed_tokens.embedding_weight"].shape
-        mlp_t = bool(arch.get("mlp_t", False))
-        positions = str(arch.get("pos_encodings", "rope"))
-        emb_ndim = int(arch.get("puzzle_emb_ndim", 0))
-        emb_len = int(arch.get("puzzle_emb_len", 0)) or -(-emb_ndim // hidden)
-        if "seq_len" in arch:
-            seq_len = int(arch["seq_len"])
-        elif mlp_t:
-            seq_len = plain["L_level.layers.0.mlp_t.down_proj.weight"].shape[0] - emb_len
-        elif positions == "learned":
-            seq_len = plain["embed_pos.embedding_weight"].shape[0] - emb_len
-        else:  # the data sets whose models attend with rotary positions have 900 cells
-            seq_len = 81 if vocab_size == 11 else 900
-        model = ModelConfig(
-            vocab_size=vocab_size,
-            seq_len=seq_len,
-            mixer="mlp_t" if mlp_t else "attention",
-            hidden_size=hidden,
-            L_layers=int(arch["L_layers"]),
-            H_cycles=int(arch["H_cycles"]),
-            L_cycles=int(arch["L_cycles"]),
-            expansion=float(arch["expansion"]),
-            num_heads=int(arch["num_heads"]),
-            # The reference builds positions for every mixer, and mlp_t never applies rotary ones.
-            positions="none" if mlp_t and positions == "rope" else positions,  # type: ignore[arg-type]
-            rope_theta=float(arch.get("rope_theta", 10000.0)),
-            rms_norm_eps=float(arch.get("rms_norm_eps", 1e-5)),
-            puzzle_emb_ndim=emb_ndim,
-            puzzle_emb_len=emb_len,
-            num_puzzle_identifiers=(plain["puzzle_emb.weights"].shape[0] if emb_ndim else 1),
-            halt_max_steps=int(arch.get("halt_max_steps", 16)),
+    if any(name.startswith("H_level.") for name in plain):
+        raise CheckpointError(
+            f"{source} is a checkpoint of HRM, which has two networks (H_level and L_level); TRM "
+            "has one, and HRM is another architecture"
         )
-        weights = {_OUR_NAMES.get(name, name): tensor.float() for name, tensor in plain.items()}
+    try:
+        return _converted(arch, plain)
     except KeyError as error:
         raise CheckpointError(f"{source}: the reference checkpoint lacks {error}") from None
     except ValidationError as error:
         raise CheckpointError(f"{source}: " + explain(error, "arch", arch)) from None
-    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise CheckpointError(f"{source}: no architecture that can be read: {error}") from None
+    except Exception as error:  # whatever conversions raise of values that are something else
+        message = clipped(first_line(error), 200)
+        raise CheckpointError(f"{source}: no architecture that can be read: {message}") from None
+
+
+def _converted(
+    arch: Mapping[str, Any], plain: Mapping[str, Tensor]
+) -> tuple[ModelSpec, dict[str, Tensor]]:
+    vocab_size, hidden = plain["embed_tokens.embedding_weight"].shape
+    mlp_t = bool(arch.get("mlp_t", False))
+    positions = str(arch.get("pos_encodings", "rope"))
+    emb_ndim = int(arch.get("puzzle_emb_ndim", 0))
+    emb_len = int(arch.get("puzzle_emb_len", 0)) or -(-emb_ndim // hidden)
+    if "seq_len" in arch:
+        seq_len = int(arch["seq_len"])
+    elif mlp_t:
+        seq_len = plain["L_level.layers.0.mlp_t.down_proj.weight"].shape[0] - emb_len
+    elif positions == "learned":
+        seq_len = plain["embed_pos.embedding_weight"].shape[0] - emb_len
+    else:  # the data sets whose models attend with rotary positions have 900 cells
+        seq_len = 81 if vocab_size == 11 else 900
+    model = ModelConfig(
+        vocab_size=vocab_size,
+        seq_len=seq_len,
+        mixer="mlp_t" if mlp_t else "attention",
+        hidden_size=hidden,
+        L_layers=int(arch["L_layers"]),
+        H_cycles=int(arch["H_cycles"]),
+        L_cycles=int(arch["L_cycles"]),
+        expansion=float(arch["expansion"]),
+        num_heads=int(arch["num_heads"]),
+        # The reference builds positions for every mixer, and mlp_t never applies rotary ones.
+        positions="none" if mlp_t and positions == "rope" else positions,  # type: ignore[arg-type]
+        rope_theta=float(arch.get("rope_theta", 10000.0)),
+        rms_norm_eps=float(arch.get("rms_norm_eps", 1e-5)),
+        puzzle_emb_ndim=emb_ndim,
+        puzzle_emb_len=emb_len,
+        num_puzzle_identifiers=(plain["puzzle_emb.weights"].shape[0] if emb_ndim else 1),
+        halt_max_steps=int(arch.get("halt_max_steps", 16)),
+    )
+    weights = {_OUR_NAMES.get(name, name): tensor.float() for name, tensor in plain.items()}
     named = {
         f"network.{name.replace('L_level.layers.', 'layers.', 1)}": tensor
         for name, tensor in weights.items()

@@ -7,26 +7,19 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
+from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import first_line
-from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
+from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, open_step_graph
 from trm_sdk.runtimes.noise import GaussianTables
+from trm_sdk.runtimes.ort import import_onnxruntime
 from trm_sdk.validation import checked_threads
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-#: Version of the graph contract that this runtime speaks; see `export.graph`.
-GRAPH_FORMAT = 1
-_INPUTS = ["tokens", "y", "z"]
-_IDENTIFIERS = "puzzle_identifiers"
-_OUTPUTS = ["next_y", "next_z", "logits", "halt_logit"]
 #: Bytes of a graph up to which its batch, not its operators, is split between threads.
 SMALL_GRAPH = 2 << 20
 #: Rows that one thread runs at once there.
@@ -65,7 +58,8 @@ class OnnxRuntime:
     Raises
     ------
     CheckpointError
-        If the file is missing or corrupt, or is not a ``step`` graph with a dynamic batch.
+        If the file is missing or corrupt, is not a ``step`` graph with a dynamic batch, or does
+        what such a graph never does; see `open_step_graph`.
     InvalidInputError
         If `device` is invalid or unavailable, or `threads` is not positive.
     MissingDependencyError
@@ -75,9 +69,8 @@ class OnnxRuntime:
     -----
     A forked process (``gunicorn --preload``, `multiprocessing`) can keep using a small graph, of up
     to 2 MB. onnxruntime's own threads, which a larger graph uses, do not survive a fork: use
-    ``threads=1`` there, or load the model in every process. And onnxruntime 1.32
-    hangs or aborts in its exit handlers when a process ends that was forked after it was imported;
-    `os._exit`, by which `multiprocessing` ends, calls none.
+    ``threads=1`` there, or load the model in every process. A forked process ends normally, by
+    `sys.exit` too, as long as onnxruntime's telemetry is off; see `import_onnxruntime`.
     """
 
     name = "onnx"
@@ -88,7 +81,7 @@ class OnnxRuntime:
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        ort = _import_onnxruntime()
+        ort = import_onnxruntime()
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"no graph at {path}")
@@ -102,56 +95,15 @@ class OnnxRuntime:
         self._by_rows = path.stat().st_size < SMALL_GRAPH and providers == _PROVIDERS["cpu"]
         self._threads = threads
         self._crew: tuple[int, ThreadPoolExecutor] | None = None  # of a process: its threads
-        self._session = _open(ort, path, providers, 1 if self._by_rows else threads)
+        opened = open_step_graph(ort, path, providers, 1 if self._by_rows else threads)
+        self._session, self.spec, self.checksum = opened
         taken = self._session.get_providers()
         check_providers(device, providers, taken)
         self.device = "cuda" if "CUDAExecutionProvider" in taken else "cpu"
         self._ort = ort
-        metadata = _metadata(self._session, path)
-        mode = metadata.get("trm_mode")
-        if mode != "step":
-            raise CheckpointError(
-                f"{path} is a graph of mode {mode!r}; the Solver drives graphs of mode 'step' "
-                "(trm-export onnx --mode step)"
-            )
-        self.spec = ModelSpec.from_json(metadata["trm_spec"], path)
-        self.checksum = metadata.get("weights_sha256", "")
         self.batch_size = best_batch_size(self.spec.model, self.device)
         self._noise = GaussianTables()
         self._identified = self.spec.model.num_puzzle_identifiers > 1
-        self._check_signature(path)
-
-    def _check_signature(self, path: Path) -> None:
-        inputs = {value.name: value for value in self._session.get_inputs()}
-        outputs = {value.name for value in self._session.get_outputs()}
-        expected = [*_INPUTS, *([_IDENTIFIERS] if self._identified else [])]
-        if set(inputs) != set(expected) or not set(_OUTPUTS) <= outputs:
-            raise CheckpointError(
-                f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}; a step graph of this "
-                f"model takes {expected} and gives {_OUTPUTS}"
-            )
-        model = self.spec.model
-        board, state = model.token_shape_of(self.spec.grid_shape), model.state_shape
-        for name, sizes in (("tokens", board), ("y", state), ("z", state)):
-            batch, *rest = inputs[name].shape
-            if model.any_size:  # rows and columns have names, not sizes
-                sizes = tuple(sizes[2:])
-                rest = rest[2:] if all(isinstance(size, str) for size in rest[:2]) else rest
-            if isinstance(batch, int):
-                raise CheckpointError(
-                    f"{path} has a fixed batch of {batch}; the Solver needs a dynamic one"
-                )
-            if tuple(rest) != sizes:
-                raise CheckpointError(
-                    f"{path}: input {name!r} has shape (batch, {', '.join(map(str, rest))}); its "
-                    f"spec asks for (batch, {', '.join(map(str, sizes))})"
-                )
-        wanted = {"tokens": "tensor(int32)", "y": "tensor(float)", "z": "tensor(float)"}
-        for name, kind in wanted.items():
-            if inputs[name].type != kind:
-                raise CheckpointError(
-                    f"{path}: input {name!r} is a {inputs[name].type}; a step graph's is a {kind}"
-                )
 
     def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> OnnxState:
         """Return the initial state for puzzles; see `Runtime.start`."""
@@ -168,7 +120,7 @@ class OnnxRuntime:
         """Return the graph's inputs for all rows, or for some."""
         feeds = {"tokens": state.tokens, "y": state.y, "z": state.z}
         if self._identified:
-            feeds[_IDENTIFIERS] = state.identifiers
+            feeds[IDENTIFIERS] = state.identifiers
         return feeds if rows is None else {name: value[rows] for name, value in feeds.items()}
 
     def step(self, state: OnnxState) -> StepOutput:
@@ -180,7 +132,7 @@ class OnnxRuntime:
                 return self._step_by_rows(state)
             # One call, no binding: for arrays on the host onnxruntime neither copies the inputs
             # nor the outputs, and this is the cheapest way in (8 us measured).
-            y, z, logits, halt_logit = self._session.run(_OUTPUTS, self._feeds(state))
+            y, z, logits, halt_logit = self._session.run(OUTPUTS, self._feeds(state))
         except Exception as error:  # onnxruntime's exceptions have no common public base
             if self._session is None:
                 raise TRMError("the model is closed; no step can be taken") from None
@@ -200,7 +152,7 @@ class OnnxRuntime:
             for start in range(first, last, _ROWS_A_CALL):
                 rows = slice(start, min(start + _ROWS_A_CALL, last))
                 y[rows], z[rows], logits[rows], halt_logit[rows] = self._session.run(
-                    _OUTPUTS, self._feeds(state, rows)
+                    OUTPUTS, self._feeds(state, rows)
                 )
 
         parts = min(self._threads, batch)
@@ -225,15 +177,15 @@ class OnnxRuntime:
         binding = self._session.io_binding()
         binding.bind_cpu_input("tokens", state.tokens)
         if self._identified:
-            binding.bind_cpu_input(_IDENTIFIERS, state.identifiers)
+            binding.bind_cpu_input(IDENTIFIERS, state.identifiers)
         for name in ("y", "z"):
             value = getattr(state, name)
             if isinstance(value, np.ndarray):
                 value = self._ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0)
             binding.bind_ortvalue_input(name, value)
-        for name in _OUTPUTS[:2]:
+        for name in OUTPUTS[:2]:
             binding.bind_output(name, "cuda")
-        for name in _OUTPUTS[2:]:
+        for name in OUTPUTS[2:]:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
         state.y, state.z, logits, halt_logit = binding.get_outputs()
@@ -295,16 +247,6 @@ def _to_host(state: OnnxState) -> None:
         state.y, state.z = state.y.copy(), state.z.copy()
 
 
-def _import_onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingDependencyError(
-            "runtime='onnx' needs onnxruntime: pip install onnxruntime (or onnxruntime-gpu)"
-        ) from None
-    return onnxruntime
-
-
 _PROVIDERS = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
@@ -359,58 +301,6 @@ def available_threads() -> int:
         return os.cpu_count() or 1
 
 
-def _open(
-    ort: Any, path: Path, providers: Sequence[str], threads: int
-) -> onnxruntime.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that spin while they wait cost more than they win as soon as anything else runs: a
-    # second Solver, a web server, another process (measured: steps of three times the length).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors only: they come as exceptions as well
-    try:
-        return ort.InferenceSession(str(path), options, providers=list(providers))
-    except Exception as error:  # onnxruntime's exceptions have no common public base
-        raise CheckpointError(f"{path} is not a runnable ONNX graph: {first_line(error)}") from None
-
-
-def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, str]:
-    metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
-    missing = [key for key in ("trm_format", "trm_mode", "trm_spec") if key not in metadata]
-    if missing:
-        raise CheckpointError(
-            f"{path} was not written by trm-export: its metadata lacks {missing[0]!r}"
-        )
-    number = metadata["trm_format"]
-    if number not in map(str, range(1, GRAPH_FORMAT + 1)):
-        raise CheckpointError(
-            f"{path} is of graph format {number}; this version reads up to {GRAPH_FORMAT}"
-        )
-    return metadata
-
-
-def graph_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the metadata of a graph of any mode, without preparing it to run.
-
-    Raises
-    ------
-    CheckpointError
-    """
-    ort = _import_onnxruntime()
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no graph at {path}")
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no common public base
-        raise CheckpointError(f"{path} is not a runnable ONNX graph: {first_line(error)}") from None
-    return _metadata(session, path)
-
-
 __all__ = [
     "SMALL_GRAPH",
     "OnnxRuntime",
@@ -418,5 +308,4 @@ __all__ = [
     "available_threads",
     "check_providers",
     "choose_providers",
-    "graph_metadata",
 ]

@@ -77,8 +77,9 @@ def save_runtime(runtime: Runtime, source: Path | None, folder: Path) -> Path:
     """Write the model of a runtime as a folder; see `Solver.save_pretrained`."""
     if source is not None and (source.is_dir() or source.suffix == ".onnx"):
         return copy_model(source, folder, runtime.spec)
+    if runtime.name != "torch":  # asked before PyTorch is imported, which may not be there
+        raise InvalidInputError("this solver was made from a runtime alone; it has no file to save")
     from trm_sdk.runtimes.torch import TorchRuntime
 
-    if not isinstance(runtime, TorchRuntime):
-        raise InvalidInputError("this solver was made from a runtime alone; it has no file to save")
+    assert isinstance(runtime, TorchRuntime)
     return save_model(folder, runtime.spec, runtime.model.state_dict())

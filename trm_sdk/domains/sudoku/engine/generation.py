@@ -103,7 +103,7 @@ def minimise(
             for kind in range(3):
                 used[cell_units[cell, kind]] |= 1 << (np.int64(puzzle[cell]) - 1)
     for k in range(order.shape[0]):
-        cell = np.int64(order[k])
+        cell = np.int64(order[k])  # type: ignore[assignment]
         if puzzle[cell] == 0:
             continue
         digit = solution[cell]

@@ -165,7 +165,7 @@ def search(
                     rest &= rest - 1
                 if size < fewest:
                     fewest = size
-                    best = cell
+                    best = cell  # type: ignore[assignment]
                     if size == 2:
                         break
         if best < 0:

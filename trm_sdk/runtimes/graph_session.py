@@ -1,0 +1,307 @@
+"""From a graph file to a session that may be trusted to give what a step gives.
+
+In this order: the file is walked (`graph_file`), its spec read, one step of one row tried in a
+session with little memory and little time, and only then is the session made that will solve.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trm_sdk.errors import CheckpointError
+from trm_sdk.messages import first_line, shown
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.runtimes.graph_file import read_graph, require_step
+
+INPUTS = ("tokens", "y", "z")
+IDENTIFIERS = "puzzle_identifiers"
+OUTPUTS = ("next_y", "next_z", "logits", "halt_logit")
+#: Bytes of intermediate values that the trial step may have.
+TRIAL_MEMORY = 256 << 20
+#: Seconds that the trial step may take.
+TRIAL_SECONDS = 1.5
+#: Floating-point operations of a step (the 9x9 model's has 0.02e9) beyond which it is no matter if
+#: the trial step is not done, and seconds after which it is then left at that: opening a model
+#: should not take as long as using it.
+_LARGE_STEP, _LARGE_SECONDS = 0.2e9, 0.3
+_CPU = ["CPUExecutionProvider"]
+
+
+class StepSession(NamedTuple):
+    """A step graph, ready to run.
+
+    Attributes
+    ----------
+    session : onnxruntime.InferenceSession
+    spec : ModelSpec
+    checksum : str
+        SHA-256 of the weights, as the graph states it; empty where it doesn't.
+    """
+
+    session: Any
+    spec: ModelSpec
+    checksum: str
+
+
+def open_step_graph(ort: Any, path: Path, providers: Sequence[str], threads: int) -> StepSession:
+    """Open a graph of mode ``step``, after checking everything that can be checked beforehand.
+
+    Parameters
+    ----------
+    ort : module
+        onnxruntime.
+    path : path
+    providers : sequence of str
+        Execution providers, in order of preference.
+    threads : int
+        Threads within one operator.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or damaged; reaches for other files; has control flow, functions or
+        operators that no step graph has; is not of mode ``step``; takes or gives other arrays than
+        its spec asks for; or takes too much memory or time for one row.
+    """
+    graph = read_graph(path)
+    require_step(graph)
+    spec = ModelSpec.from_json(graph.metadata["trm_spec"], path)
+    try_step(ort, graph.data, spec, path)
+    session = _open(ort, graph.data, path, _options(ort, threads), providers)
+    return StepSession(session, spec, graph.metadata.get("weights_sha256", ""))
+
+
+@contextmanager
+def time_limit(ort: Any, seconds: float) -> Iterator[Any]:
+    """Yield `RunOptions` whose run ends, with an exception, once `seconds` have passed.
+
+    onnxruntime looks between two operators whether to stop: an operator that has begun is finished.
+    """
+    options = ort.RunOptions()
+    options.log_severity_level = 4  # that it was stopped comes as an exception, too
+
+    def stop() -> None:
+        options.terminate = True
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
+
+
+def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
+    """Take one step of one row on the CPU, with bounds on memory and time.
+
+    Raises
+    ------
+    CheckpointError
+        If it fails, or what it takes or gives differs from what the spec asks for.
+    """
+    options = _options(ort, 1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    if _widest_bytes(spec.model) < TRIAL_MEMORY // 8 and _has_small_memory(ort):
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        # Weights lie elsewhere, so that the bound is for what a step makes.
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    session = _open(ort, data, path, options, _CPU)
+    inputs, outputs = _signature(session, path)
+    board = spec.model.token_shape_of(spec.grid_shape)
+    state = spec.model.state_shape_of(spec.grid_shape)
+    _check_inputs(inputs, spec, path)
+    wanted = {
+        "next_y": state,
+        "next_z": state,
+        "logits": (*board, spec.model.outputs),
+        "halt_logit": (),
+    }
+    _check_outputs(outputs, wanted, inputs, path)
+    large = _step_operations(spec.model) > _LARGE_STEP
+    try:
+        feeds = {"tokens": np.zeros((1, *board), np.int32)}
+        feeds |= {name: np.zeros((1, *state), np.float32) for name in ("y", "z")}
+        if IDENTIFIERS in inputs:
+            feeds[IDENTIFIERS] = np.zeros(1, np.int32)
+        with time_limit(ort, _LARGE_SECONDS if large else TRIAL_SECONDS) as run_options:
+            run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            found = session.run(list(OUTPUTS), feeds, run_options)
+    except MemoryError as error:
+        raise CheckpointError(f"{path}: a step of it is too large: {first_line(error)}") from None
+    except Exception as error:  # onnxruntime's exceptions have no common public base
+        message = first_line(error)
+        if "terminate flag" in message:
+            if large:
+                return  # its signature is right, and nothing went wrong so far
+            message = f"one row was not done after {TRIAL_SECONDS} s"
+        elif "Available memory" in message:
+            message = f"one row takes more than {TRIAL_MEMORY >> 20} MB"
+        raise CheckpointError(f"{path}: a step of it fails: {message}") from None
+    for name, array in zip(OUTPUTS, found, strict=True):
+        shape = (1, *wanted[name])
+        if getattr(array, "shape", None) != shape or array.dtype != np.float32:
+            got = f"{array.dtype} of shape {array.shape}" if hasattr(array, "dtype") else "no array"
+            raise CheckpointError(
+                f"{path}: output {name!r} of one row is {got}; its spec asks for float32 of shape "
+                f"{shape}"
+            )
+
+
+def _options(ort: Any, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait cost more than they win as soon as anything else runs: a
+    # second Solver, a web server, another process (measured: steps of three times the length).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else a file that begins as one is read as a graph in ORT format, which nobody has checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.log_severity_level = 3  # errors only: they come as exceptions as well
+    return options
+
+
+def _open(ort: Any, data: bytes, path: Path, options: Any, providers: Sequence[str]) -> Any:
+    try:
+        # The fallback would try again with other providers, and say so on standard output.
+        return ort.InferenceSession(data, options, providers=list(providers), enable_fallback=False)
+    except Exception as error:  # onnxruntime's exceptions have no common public base
+        raise CheckpointError(f"{path} is not a runnable ONNX graph: {first_line(error)}") from None
+
+
+class _Value(NamedTuple):
+    """Type and shape of an input or output; sizes that are open have names, or None."""
+
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
+def _signature(session: Any, path: Path) -> tuple[dict[str, _Value], dict[str, _Value]]:
+    try:
+        inputs, outputs = (
+            {value.name: _Value(value.type, tuple(value.shape)) for value in values}
+            for values in (session.get_inputs(), session.get_outputs())
+        )
+    except Exception as error:  # such as a name that is not text
+        raise CheckpointError(f"{path} is not a runnable ONNX graph: {first_line(error)}") from None
+    return inputs, outputs
+
+
+def _check_inputs(inputs: Mapping[str, _Value], spec: ModelSpec, path: Path) -> None:
+    model = spec.model
+    expected = [*INPUTS, *([IDENTIFIERS] if model.num_puzzle_identifiers > 1 else [])]
+    if set(inputs) != set(expected):
+        raise CheckpointError(
+            f"{path} takes {shown(sorted(inputs))}; a step graph of this model takes {expected}"
+        )
+    board, state = model.token_shape_of(spec.grid_shape), model.state_shape
+    kinds = {"tokens": "tensor(int32)", "y": "tensor(float)", "z": "tensor(float)"}
+    for name, sizes in (("tokens", board), ("y", state), ("z", state)):
+        kind, shape = inputs[name]
+        batch, rest = (shape[0], shape[1:]) if shape else (None, ())
+        if model.any_size:  # rows and columns have names, not sizes
+            sizes = tuple(sizes[2:])
+            rest = rest[2:] if all(isinstance(size, str) for size in rest[:2]) else rest
+        if isinstance(batch, int):
+            raise CheckpointError(
+                f"{path} has a fixed batch of {batch}; the Solver needs a dynamic one"
+            )
+        if rest != sizes:
+            raise CheckpointError(
+                f"{path}: input {name!r} has shape {_sizes(rest)}; its spec asks for "
+                f"{_sizes(sizes)}"
+            )
+        if kind != kinds[name]:
+            raise CheckpointError(
+                f"{path}: input {name!r} is a {kind}; a step graph's is a {kinds[name]}"
+            )
+
+
+def _check_outputs(
+    outputs: Mapping[str, _Value],
+    wanted: Mapping[str, tuple[int, ...]],
+    inputs: Mapping[str, _Value],
+    path: Path,
+) -> None:
+    if not set(OUTPUTS) <= set(outputs):
+        raise CheckpointError(
+            f"{path} takes {shown(sorted(inputs))} and gives {shown(sorted(outputs))}; a step "
+            f"graph of this model gives {list(OUTPUTS)}"
+        )
+    for name, sizes in wanted.items():
+        kind, shape = outputs[name]
+        if kind != "tensor(float)":
+            raise CheckpointError(
+                f"{path}: output {name!r} is a {kind}; a step graph's is a tensor(float)"
+            )
+        # A shape that nobody knows reads like a scalar's; the trial step tells them apart.
+        fits = not shape or (
+            len(shape) == 1 + len(sizes)
+            and not isinstance(shape[0], int)
+            and all(
+                size == wish or not isinstance(size, int)
+                for size, wish in zip(shape[1:], sizes, strict=True)
+            )
+        )
+        if not fits:
+            raise CheckpointError(
+                f"{path}: output {name!r} has shape {shown(shape)}; its spec asks for "
+                f"{_sizes(sizes)}"
+            )
+
+
+def _sizes(sizes: Sequence[int | str | None]) -> str:
+    return f"({', '.join(['batch', *map(str, sizes)])})"
+
+
+def _nodes(model: ModelConfig) -> int:
+    """Positions of one row that the network computes at: cells, or (cell, value) pairs."""
+    return prod(model.state_shape[:-1])
+
+
+def _widest_bytes(model: ModelConfig) -> int:
+    """Roughly, of the largest value between two operators, for one row."""
+    nodes = _nodes(model)
+    scores = model.num_heads * nodes * nodes if model.mixer == "attention" else 0
+    return 4 * max(scores, nodes * 2 * model.swiglu_size)
+
+
+def _step_operations(model: ModelConfig) -> float:
+    """Roughly, floating-point operations of one step of one row."""
+    nodes, width = _nodes(model), model.hidden_size
+    mixing = 8 * width * width + 4 * nodes * width if model.mixer != "structured" else 8 * width
+    a_pass = model.L_layers * nodes * (6.0 * width * model.swiglu_size + mixing)
+    return a_pass * model.passes
+
+
+_small_memory: bool | None = None
+_small_memory_lock = threading.Lock()
+
+
+def _has_small_memory(ort: Any) -> bool:
+    """Whether this process has an allocator of `TRIAL_MEMORY` bytes, made when first asked for.
+
+    Only sessions that ask for the allocators of the process use it.
+    """
+    global _small_memory
+    with _small_memory_lock:
+        if _small_memory is None:
+            try:
+                kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+                memory = ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT)
+                limits = {"max_mem": TRIAL_MEMORY, "arena_extend_strategy": 1}
+                limits |= {"initial_chunk_size_bytes": 1 << 20, "max_dead_bytes_per_chunk": -1}
+                ort.create_and_register_allocator(memory, ort.OrtArenaCfg(limits))
+                _small_memory = True
+            except Exception:  # the application's own allocator, or a build without arenas
+                _small_memory = False
+        return _small_memory

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_sdk.domains.data import Encoded, Examples, Source, Targets, Tokens
+from trm_sdk.domains.generated import GeneratedSource
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
 from trm_sdk.errors import ConfigError, InvalidInputError
@@ -512,38 +513,6 @@ class Domain(ABC):
 
     def __repr__(self) -> str:
         return f"<Domain {self.name}>"
-
-
-class GeneratedSource:
-    """An endless source of what `Domain.examples` makes, a seed a draw.
-
-    Parameters
-    ----------
-    domain : Domain
-    options : mapping
-        Of the generator.
-    seed : int
-    """
-
-    def __init__(self, domain: Domain, options: Mapping[str, Any], seed: int) -> None:
-        self.domain, self.options, self.seed = domain, dict(options), seed
-        self.shape = domain.shape_of(domain.generator_options(self.options))
-        self.made = 0
-
-    def draw(self, n: int) -> Examples:
-        """Return the next n examples."""
-        self.made += 1
-        # A list of its own for each draw: its first puzzles then don't depend on n.
-        seed = int(np.random.SeedSequence((self.seed, self.made)).generate_state(1, np.uint64)[0])
-        return self.domain.examples(n, seed >> 1, self.options)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the number of draws."""
-        return {"made": self.made}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.made = int(state["made"])
 
 
 def _times(shape: Sequence[int]) -> str:

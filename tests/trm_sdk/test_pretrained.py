@@ -45,8 +45,8 @@ def test_the_graph_and_the_weights_are_one_model(name: str) -> None:
     tokens[0, ::3] = 2  # no puzzle; any tokens will do
     one, other = onnx.runtime.start(tokens), torch.runtime.start(tokens)
     for _ in range(2):
-        one, logits, halt = onnx.runtime.step(one)
-        other, logits_torch, halt_torch = torch.runtime.step(other)
+        one, logits, halt, _ = onnx.runtime.step(one)
+        other, logits_torch, halt_torch, _ = torch.runtime.step(other)
         np.testing.assert_allclose(logits, logits_torch, atol=1e-4, rtol=1e-4)
         np.testing.assert_allclose(halt, halt_torch, atol=1e-4, rtol=1e-4)
 

@@ -95,7 +95,7 @@ CALIBRATION = click.option(
     "heads",
     multiple=True,
     metavar="NAME",
-    help="Also give this head as an output [in 'step', those that the domain decodes answers from].",
+    help="Also give this head as an output [in step: those that answers are decoded from].",
 )
 @click.option("--no-heads", is_flag=True, help="Give none.")
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on its first 20 puzzles.")

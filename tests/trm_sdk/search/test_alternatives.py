@@ -1,4 +1,4 @@
-"""Answers that a domain decodes from heads: mazes whose directions are right and whose path isn't."""
+"""Answers decoded from heads: mazes whose directions are right and whose path is not."""
 
 from __future__ import annotations
 

@@ -91,8 +91,13 @@ CALIBRATION = click.option(
     help="In 'unroll', store the step once as a function of the model: auto where it saves much.",
 )
 @click.option(
-    "--head", "heads", multiple=True, metavar="NAME", help="Also give this head as an output."
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="NAME",
+    help="Also give this head as an output [in step: those that answers are decoded from].",
 )
+@click.option("--no-heads", is_flag=True, help="Give none.")
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on its first 20 puzzles.")
 @CALIBRATION
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -102,11 +107,16 @@ def onnx(
     puzzles: str | None,
     calibration: str | None,
     as_json: bool,
+    heads: tuple[str, ...],
+    no_heads: bool,
     **options: Any,
 ) -> None:
     """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
     from export.exporter import export_onnx
 
+    if heads and no_heads:
+        raise click.UsageError("--head and --no-heads exclude each other")
+    options["heads"] = heads if heads or no_heads else None
     report = export_onnx(checkpoint, output, puzzles=puzzles, calibration=calibration, **options)
     check = report.verification
     if as_json:

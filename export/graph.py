@@ -71,8 +71,8 @@ def build_graph(
 
         Models of any size (`ModelConfig.any_size`) have (batch, rows, columns) in the place of
         (batch, N), all three dynamic. Models with several puzzle identifiers take one more input,
-        ``puzzle_identifiers`` int32 (batch,). Heads that are asked for are further outputs, under
-        their own names: float32 (batch, N, width).
+        ``puzzle_identifiers`` int32 (batch,). Heads are further outputs, under their own names:
+        float32 (batch, N, width); see `ExportOptions` for which.
     ranges : mapping from layer to (lowest, highest), optional
         What `export.calibrate.calibrate` found; ``int8s`` alone needs it.
     **fields
@@ -126,7 +126,7 @@ def observed_graph(
     inputs : dict from layer to names of outputs
     """
     stored = Weights(weights)
-    graph = _ModelGraph(spec, stored, ExportOptions())
+    graph = _ModelGraph(spec, stored, ExportOptions(heads=()))
     graph.step()
     for value in dict.fromkeys(value for values in stored.inputs.values() for value in values):
         graph.g.output(value, FLOAT, None)
@@ -139,7 +139,7 @@ class _ModelGraph:
     def __init__(self, spec: ModelSpec, weights: Weights, options: ExportOptions) -> None:
         self.config: ModelConfig = spec.model
         self.weights = weights
-        self.heads = _checked_heads(self.config, options.heads)
+        self.heads = _checked_heads(self.config, options.heads_of(spec))
         self.network: NetworkGraph = network_graph(self.config, self.weights)
         self._pass: Function | None = None
         self.batch: int | str = "batch" if options.batch is None else options.batch

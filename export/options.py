@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from export.errors import ExportError
 from export.quantize import PRECISIONS, Precision
 from trm_sdk.messages import shown
+from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.validation import is_int
 
 Mode = Literal["step", "loop", "unroll"]
@@ -41,8 +42,9 @@ class ExportOptions:
     opset : int
         Of the standard operators; default 17.
     heads : tuple of str
-        Further heads of the model (`ModelConfig.heads`) that the graph gives as outputs; default
-        none.
+        Further heads of the model (`ModelConfig.heads`) that the graph gives as outputs. Default:
+        in ``step``, those that the registered domain decodes answers from (`Domain.decode_heads`);
+        in the other modes none.
     cycles : {"auto", "loop", "unroll"}
         In ``loop``: the passes of one supervision step as Loops nested in the outer one, or written
         out in its body. ``auto`` writes them out: onnxruntime does not prepack weights used two
@@ -64,7 +66,7 @@ class ExportOptions:
     max_steps: int | None = None
     batch: int | None = None
     opset: int = DEFAULT_OPSET
-    heads: tuple[str, ...] = ()
+    heads: tuple[str, ...] | None = None
     cycles: Cycles = "auto"
     functions: Functions = "auto"
 
@@ -90,8 +92,9 @@ class ExportOptions:
         return cls(**fields_given)
 
     def __post_init__(self) -> None:
-        heads = (self.heads,) if isinstance(self.heads, str) else tuple(self.heads)
-        object.__setattr__(self, "heads", heads)
+        if self.heads is not None:
+            heads = (self.heads,) if isinstance(self.heads, str) else tuple(self.heads)
+            object.__setattr__(self, "heads", heads)
         self._one_of("precision", PRECISIONS)
         self._one_of("mode", get_args(Mode))
         if not is_int(self.opset) or self.opset not in OPSETS:
@@ -118,6 +121,12 @@ class ExportOptions:
                 f"{self.mode!r}, whose host decides at every call"
             )
         check_steps(self.max_steps)
+
+    def heads_of(self, spec: ModelSpec) -> tuple[str, ...]:
+        """Return the names of the heads that a graph of this model gives."""
+        if self.heads is not None:
+            return self.heads
+        return spec.decode_heads() if self.mode == "step" else ()
 
     def _one_of(self, name: str, accepted: Collection[str]) -> str:
         value: str = getattr(self, name)

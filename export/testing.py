@@ -48,12 +48,14 @@ def check_export(domain: Domain, *, tasks: Sequence[Task] = (), seed: int = 0) -
     samples = Samples.of(domain, tasks, seed)
     spec, model = tiny_model(domain, seed)
     options = SolveOptions(max_steps=_STEPS, attempts=1)
+    heads = spec.decode_heads(domain)
     with tempfile.TemporaryDirectory() as folder:
         for mode in _MODES:
             steps = _STEPS if mode == "unroll" else None
-            export_onnx((spec, model), Path(folder) / f"{mode}.onnx", mode, max_steps=steps)
+            path = Path(folder) / f"{mode}.onnx"
+            export_onnx((spec, model), path, mode, max_steps=steps, heads=heads)
         runtimes = (
-            TorchRuntime(model, spec, device="cpu"),
+            TorchRuntime(model, spec, device="cpu", heads=heads),
             OnnxRuntime(Path(folder) / "step.onnx", "cpu", 1),
         )
         for task in samples.tasks:

@@ -219,7 +219,9 @@ class Step:
         Probability in 0..1 of the halting head.
     probabilities : float32 array of shape (rows, columns, values)
         Softmax over the values that an answer may hold, in the order of
-        `Vocabulary.answer_values`. A given cell has probability 1 for its value.
+        `Vocabulary.answer_values`. A given cell has probability 1 for its value. `grid` is the
+        likeliest of them cell by cell, except in a last step whose answer was read from further
+        heads of the model (`Domain.alternatives`).
     verified : bool or None
         As in `Solution`.
     attempt : int

@@ -67,9 +67,8 @@ class Solver:
         domain: Domain | None = None,
         source: str | os.PathLike[str] | None = None,
     ) -> None:
+        _check_domain(domain)
         domain = get_domain(runtime.spec.domain) if domain is None else domain
-        if not isinstance(domain, Domain):
-            raise InvalidInputError(f"domain must be a Domain, as of get_domain; got {domain!r}")
         runtime.spec.check_domain(domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain
@@ -131,6 +130,7 @@ class Solver:
         from trm_sdk.persistence.hub import resolve
         from trm_sdk.runtimes.select import open_runtime
 
+        _check_domain(domain)
         path = resolve(
             name_or_path,
             revision,
@@ -140,7 +140,7 @@ class Solver:
             local_files_only=local_files_only,
             force_download=force_download,
         )
-        opened = open_runtime(path, runtime, device, threads, precision, compile)
+        opened = open_runtime(path, runtime, device, threads, precision, compile, domain)
         return cls(opened, domain, path)
 
     @property
@@ -436,6 +436,11 @@ class Solver:
         source = "" if self._source is None else f" from {str(self._source)!r}"
         runtime = self._runtime
         return f"<Solver of {self._domain.name} on {runtime.name} ({runtime.device}){source}>"
+
+
+def _check_domain(domain: object) -> None:
+    if domain is not None and not isinstance(domain, Domain):
+        raise InvalidInputError(f"domain must be a Domain, as of get_domain; got {domain!r}")
 
 
 def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> None:

@@ -36,6 +36,9 @@ const MOST_CELLS = 1 << 20;
  * @property {(values: Int32Array, domain: Domain) => Conflict[]} [conflicts]
  * @property {(values: Int32Array, context: {puzzle: Int32Array, heads: Record<string, Float32Array>,
  *   domain: Domain}) => Int32Array} [decode] the answer that the network's values and heads stand for
+ * @property {(puzzle: Int32Array, heads: Record<string, Float32Array>, domain: Domain) =>
+ *   ArrayLike<number>[]} [alternatives] further answers that the heads stand for, in order of preference:
+ *   where `verify` refutes the answer, the first of them that it confirms takes its place
  *
  * @typedef {{kind: string, number: number, value: number, cells: number[]}} Conflict
  */
@@ -277,6 +280,14 @@ export class Domain {
   /** The answer that the network's values stand for. */
   decode(values, context) {
     return this.#rules?.decode ? this.#rules.decode(values, { ...context, domain: this }) : values;
+  }
+
+  /** The first further answer of the network's heads that obeys the rules, or null. */
+  alternative(puzzle, heads) {
+    if (!this.hasRules || !this.#rules?.alternatives) return null;
+    const found = this.#rules.alternatives(puzzle, heads, this);
+    const right = Array.from(found).find((answer) => this.verify(puzzle, answer));
+    return right ? Int32Array.from(right) : null;
   }
 }
 

@@ -44,7 +44,8 @@ const SOLVE_DEFAULTS = {
  * @property {{cell: number, value: number} | null} guess what this attempt fills in
  * @property {number} index supervision step of this attempt, from 1
  * @property {number} total steps taken so far, over all attempts
- * @property {Int32Array} values the answer after this step
+ * @property {Int32Array} values the answer after this step; in a last one perhaps an alternative of the
+ *   domain's (see `Rules` in puzzle.js), which is not the most probable one
  * @property {string} text the same as text
  * @property {Float32Array} probabilities softmax, `cells * domain.answers.length` numbers: column k
  *   is the value `domain.answers[k]`; 1 for a given
@@ -167,11 +168,13 @@ export class Solver {
         total += 1;
         const read = this.#readOut(domain, tokens, logits.data);
         const heads = Object.fromEntries(Object.entries(others).map(([name, { data }]) => [name, data]));
-        const values = domain.decode(read.values, { puzzle, heads });
+        let values = domain.decode(read.values, { puzzle, heads });
         const { probabilities } = read;
         const confidence = 1 / (1 + Math.exp(-halt.data[0]));
         if (attempt === 1) beliefs = probabilities;
-        const verified = domain.verify(puzzle, values); // by the puzzle, whatever was guessed
+        let verified = domain.verify(puzzle, values); // by the puzzle, whatever was guessed
+        const other = verified === false ? domain.alternative(puzzle, heads) : null;
+        if (other) [values, verified] = [other, true];
         const text = domain.format(values);
         const step = { attempt, guess, index, total, values, text, probabilities, heads };
         yield { ...step, confidence, verified, seconds };

@@ -374,6 +374,32 @@ class _Bad:
             object.__setattr__(drawn, "given", drawn.given[:2])
             return drawn
 
+    class DecodeHeads(Latin):
+        """decode_heads must be a tuple of names of heads"""
+
+        decode_heads = ("way",)
+
+    class Alternatives(Latin):
+        r"""alternatives of .* must be integer arrays of shape \(3, 16\)"""
+
+        def alternatives(self, tokens: Any, heads: Any, shape: Any = None) -> Any:
+            return [tokens.reshape(-1, 4, 4)]
+
+    class UnknownTokens(Latin):
+        """alternatives of .* must be tokens of the vocabulary"""
+
+        def alternatives(self, tokens: Any, heads: Any, shape: Any = None) -> Any:
+            return [tokens + 9]
+
+    class Together(Latin):
+        """alternatives of .* must be the same for a row in a batch as for the row alone"""
+
+        heads = {"way": 2}  # noqa: RUF012
+        decode_heads = ("way",)
+
+        def alternatives(self, tokens: Any, heads: Any, shape: Any = None) -> Any:
+            return [np.tile(heads["way"].argmax(-1)[0], (len(tokens), 1))]
+
     class Borders(Latin):
         """picture of .* must have borders"""
 

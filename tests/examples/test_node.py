@@ -21,6 +21,7 @@ from trm_sdk import InvalidInputError, SolveOptions, Solver
 from trm_sdk.domains import get_domain, registry
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.board import BoardDomain
+from trm_sdk.domains.maze import rules as maze_rules
 from trm_sdk.domains.text import line_of, read_numbers
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
@@ -429,6 +430,98 @@ def test_mazes_are_judged_as_python_does(node: str, tmp_path: Path) -> None:
         }
         assert about(domain, tmp_path, **questions)["verdicts"] == [*verdicts, False]
     assert right < 40, "most of what is nearly right is wrong"
+
+
+@pytest.fixture
+def bare_node() -> str:
+    """Node, which needs no packages where no graph is run."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("Node is not installed")
+    return program
+
+
+def _mazes(shape: tuple[int, int], n: int) -> np.ndarray:
+    rng = np.random.default_rng(shape)
+    mazes = (rng.random((n, *shape)) > 0.25).astype(np.uint8)
+    for maze in mazes:
+        start, goal = rng.choice(maze.size, 2, replace=False)
+        maze.flat[start], maze.flat[goal] = 2, 3
+    return mazes
+
+
+def test_the_walk_along_directions_is_python_s(bare_node: str, tmp_path: Path) -> None:
+    """Along right directions, spoilt ones, and mere noise; on boards of several shapes."""
+    rng = np.random.default_rng(1)
+    domain = get_domain("maze")
+    cases, expected = [], []
+    for shape in ((9, 9), (4, 11), (13, 2)):
+        mazes = _mazes(shape, 20)
+        right = maze_rules.directions(maze_rules.distances(mazes))
+        for maze, way in zip(mazes, right, strict=True):
+            for noise in (0.0, 0.4, 50.0):
+                logits = np.eye(5)[way] + rng.normal(0, 1, (*shape, 5)) * noise
+                logits = logits.astype(np.float32)
+                heads = {"direction": logits.reshape(-1).tolist()}
+                cases.append({"puzzle": maze.tolist(), "heads": heads})
+                tokens = maze.reshape(1, -1).astype(np.int32) + 1
+                flat = {"direction": logits.reshape(1, -1, 5)}
+                (walk,) = domain.alternatives(tokens, flat, shape)
+                found = domain.verify_tokens(tokens, walk, shape)[0]
+                walked = (walk[0] - 1).tolist()
+                expected.append({"found": [walked], "right": walked if found else None})
+    file = tmp_path / "cases.json"
+    module = Path(maze_rules.__file__).with_name("web.js")
+    about = {"description": domain.describe(), "rules": str(module), "cases": cases}
+    file.write_text(json.dumps(about))
+    assert ask(bare_node, "alternatives", file) == expected
+    shares = [sum(one["right"] is not None for one in expected[i::3]) for i in range(3)]
+    assert shares[0] > 40 > shares[1] > shares[2]
+
+
+def test_a_step_ends_with_the_walk_where_the_path_is_wrong(bare_node: str, tmp_path: Path) -> None:
+    domain = get_domain("maze")
+    config = ModelConfig(
+        vocab_size=6,
+        seq_len=900,
+        mixer="structured",
+        structure=domain.structure,
+        answer_tokens=(2, 5),
+        given_tokens=(1, 3, 4),
+        hidden_size=8,
+        ffn_size=8,
+        L_layers=1,
+        H_cycles=1,
+        L_cycles=1,
+        heads={"direction": 5},
+    )
+    graph = export_onnx(
+        (ModelSpec.for_domain(domain, config), TRM(config).eval()), tmp_path / "m.onnx"
+    ).path
+    maze = np.array([[2, 1, 0], [0, 1, 1], [0, 0, 3]])
+    way = maze_rules.directions(maze_rules.distances(maze[None]))[0]
+    nothing, path = np.eye(2)[np.zeros(9, int)], np.eye(2)[[0, 1, 0, 0, 1, 1, 0, 0, 0]]
+
+    def result(logits: Any, moves: Any) -> dict[str, list[float]]:
+        state = np.zeros(9).tolist()
+        read = {"logits": logits.reshape(-1).tolist(), "halt_logit": [0.0]}
+        heads = {} if moves is None else {"direction": np.eye(5)[moves].reshape(-1).tolist()}
+        return {"next_y": state, "next_z": state, **read, **heads}
+
+    unknown = np.full((3, 3), 4)
+    module = Path(maze_rules.__file__).with_name("web.js")
+    solved = [2, 4, 0, 0, 4, 4, 0, 0, 3]
+    for rules, script, verdicts in (
+        (module, [(nothing, unknown), (nothing, way), (nothing, way)], [False, True]),
+        (module, [(nothing, None), (path, None), (nothing, None)], [False, True]),
+        ("none", [(nothing, way), (nothing, way)], [None, None]),
+    ):
+        file = tmp_path / "script.json"
+        file.write_text(json.dumps([result(*one) for one in script]))
+        steps = ask(bare_node, "scripted", graph, rules, "S #\n#  \n##G", file)
+        assert [step["verified"] for step in steps] == verdicts
+        assert (steps[-1]["values"] == solved) is (verdicts[-1] is True)
+        assert steps[0]["values"] == maze.reshape(-1).tolist()
 
 
 # --- the example ------------------------------------------------------------------------------

@@ -58,6 +58,44 @@ const questions = {
     const verdicts = answers.map((answer) => domain.verify(domain.parse(puzzle), restored(answer)));
     return { parsed, verdicts };
   },
+  // Further answers that a domain's module reads from heads: a file of JSON, {description, rules, cases}.
+  async alternatives(file) {
+    const { description, rules, cases } = JSON.parse(readFileSync(file, "utf-8"));
+    const module = await import(pathToFileURL(rules).href);
+    const usual = new Domain(description, { rules: module });
+    return cases.map(({ puzzle, heads }) => {
+      const values = usual.parse(puzzle);
+      const domain = usual.resized(values.rows, values.columns);
+      const arrays = Object.fromEntries(
+        Object.entries(heads).map(([name, data]) => [name, Float32Array.from(data)]),
+      );
+      const found = module.alternatives(values, arrays, domain).map((one) => [...one]);
+      const right = domain.alternative(values, arrays);
+      return { found, right: right && [...right] };
+    });
+  },
+  // The steps of a model whose graph is not run: every step gives the next of these results.
+  async scripted(model, rules, puzzle, file) {
+    const results = JSON.parse(readFileSync(file, "utf-8"));
+    const tensors = (result) =>
+      Object.fromEntries(Object.entries(result).map(([name, data]) => [name, { data: Float32Array.from(data) }]));
+    const ort = {
+      Tensor: class {},
+      InferenceSession: {
+        async create() {
+          const shapes = { tokens: ["batch", "rows", "columns"], y: ["batch", "rows", "columns", 1, 1] };
+          const inputMetadata = Object.entries(shapes).map(([name, shape]) => ({ name, shape }));
+          return { inputMetadata, inputNames: ["tokens", "y", "z"], run: async () => tensors(results.shift()) };
+        },
+      },
+    };
+    const solver = await Solver.load(model, { ort, rules: rules === "none" ? {} : await import(pathToFileURL(rules).href) });
+    const steps = [];
+    for await (const step of solver.refine(puzzle, { attempts: 1, maxSteps: results.length })) {
+      steps.push({ values: [...step.values], verified: step.verified, text: step.text });
+    }
+    return steps;
+  },
   // Rules of one's own, over the model's.
   async rules(model, puzzle) {
     const rules = {

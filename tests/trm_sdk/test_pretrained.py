@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from trm_sdk.solver import Solver
 EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
 NAMES = ("sudoku", "sudoku-4x4")
+#: Takes more than a step or two.
+INKALA = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."
+INKALA_ANSWER = "812753649943682175675491283154237896369845721287169534521974368438526917796318452"
 
 
 def test_the_promised_models_are_there() -> None:
@@ -45,8 +49,8 @@ def test_the_graph_and_the_weights_are_one_model(name: str) -> None:
     tokens[0, ::3] = 2  # no puzzle; any tokens will do
     one, other = onnx.runtime.start(tokens), torch.runtime.start(tokens)
     for _ in range(2):
-        one, logits, halt = onnx.runtime.step(one)
-        other, logits_torch, halt_torch = torch.runtime.step(other)
+        one, logits, halt, _ = onnx.runtime.step(one)
+        other, logits_torch, halt_torch, _ = torch.runtime.step(other)
         np.testing.assert_allclose(logits, logits_torch, atol=1e-4, rtol=1e-4)
         np.testing.assert_allclose(halt, halt_torch, atol=1e-4, rtol=1e-4)
 
@@ -55,6 +59,18 @@ def test_sudoku_solves_an_easy_puzzle() -> None:
     solution = Solver.from_pretrained("sudoku", threads=1).solve(EASY)
     assert line_of(solution.grid) == ANSWER
     assert solution.verified is True
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_a_model_without_heads_solves_in_the_steps_it_always_took(runtime: Any) -> None:
+    solver = Solver.from_pretrained("sudoku", runtime=runtime, device="cpu", threads=1)
+    options = SolveOptions(attempts=1, max_steps=32)
+    found = list(solver.solve_many((EASY, INKALA), options=options))
+    assert solver.runtime.step(solver.runtime.start(np.ones((1, 81), np.int32))).heads == {}
+    assert [(one.steps, one.verified) for one in found] == [(2, True), (17, True)]
+    assert [line_of(one.grid) for one in found] == [ANSWER, INKALA_ANSWER]
+    alone = [solver.solve(puzzle, options) for puzzle in (EASY, INKALA)]
+    assert [(one.steps, one.grid) for one in alone] == [(one.steps, one.grid) for one in found]
 
 
 def test_sudoku_4x4_solves_nearly_all() -> None:

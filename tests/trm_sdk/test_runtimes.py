@@ -56,7 +56,7 @@ def some_tokens(rows: int, seed: int = 0) -> np.ndarray:
 def run(runtime: Runtime, state: Any, steps: int) -> tuple[Any, list[np.ndarray]]:
     seen = []
     for _ in range(steps):
-        state, logits, halt = runtime.step(state)
+        state, logits, halt, _ = runtime.step(state)
         seen.append(np.concatenate((logits.reshape(len(logits), -1), halt[:, None]), 1))
     return state, seen
 
@@ -76,7 +76,7 @@ def test_the_runtimes_agree(graphs: dict[str, Path], mixer: str) -> None:
 
 def test_outputs_have_the_stated_types(runtime: Runtime) -> None:
     model = runtime.spec.model
-    _, logits, halt = runtime.step(runtime.start(some_tokens(2)))
+    _, logits, halt, _ = runtime.step(runtime.start(some_tokens(2)))
     assert (logits.dtype, logits.shape) == (np.float32, (2, 16, model.outputs))
     assert (halt.dtype, halt.shape) == (np.float32, (2,))
 
@@ -87,13 +87,13 @@ def test_a_row_is_its_own(runtime: Runtime) -> None:
     # One step is compared, so that a chaotic random model does not magnify rounding.
     alone = []
     for row in range(5):
-        state, _, _ = runtime.step(runtime.start(tokens[row : row + 1]))
+        state, *_ = runtime.step(runtime.start(tokens[row : row + 1]))
         alone.append(run(runtime, state, 1)[1][0][0])
     first = [run(runtime, runtime.start(tokens[row : row + 1]), 1)[1][0][0] for row in (3, 4)]
 
-    state, _, _ = runtime.step(runtime.start(tokens[:3]))
+    state, *_ = runtime.step(runtime.start(tokens[:3]))
     state = runtime.select(state, np.array([2, 0, 0, 1]))
-    other, _, _ = runtime.step(runtime.start(tokens[4:]))
+    other, *_ = runtime.step(runtime.start(tokens[4:]))
     state = runtime.concatenate([state, other])
     state = runtime.restart(state, np.array([1, 3]), tokens[3:5])
     _, (seen,) = run(runtime, state, 1)
@@ -104,7 +104,7 @@ def test_a_row_is_its_own(runtime: Runtime) -> None:
 def test_tokens_given_are_not_changed(runtime: Runtime) -> None:
     tokens = some_tokens(2)
     before = tokens.copy()
-    state, _, _ = runtime.step(runtime.start(tokens[:1]))
+    state, *_ = runtime.step(runtime.start(tokens[:1]))
     runtime.restart(state, np.array([0]), tokens[1:])
     assert (tokens == before).all()
 
@@ -317,7 +317,7 @@ def test_a_step_that_can_not_be_compiled_runs_uncompiled(
     tokens = some_tokens(3)
     state = compiled.start(tokens)
     with pytest.warns(RuntimeWarning, match="torch.compile failed.*no C.. compiler here$"):
-        state, logits, _ = compiled.step(state)
+        state, logits, *_ = compiled.step(state)
     expected = plain.step(plain.start(tokens)).logits
     assert np.array_equal(logits, expected)
     compiled.step(state)  # no second warning: it would be an error
@@ -359,15 +359,15 @@ def test_states_share_the_buffers_of_a_compiled_step(monkeypatch: pytest.MonkeyP
         seen = []
         one, other = runtime.start(tokens[:3]), runtime.start(tokens[3:6])
         for _ in range(3):  # both want the buffers for four rows
-            one, *a = runtime.step(one)
+            one, *a, _ = runtime.step(one)
             one = runtime.perturb(one, scale, rngs)
-            other, *b = runtime.step(other)
+            other, *b, _ = runtime.step(other)
             seen += [*a, *b]
-        one, *a = runtime.step(one)
+        one, *a, _ = runtime.step(one)
         one = runtime.restart(one, np.array([1]), tokens[6:])
         both = runtime.concatenate([runtime.select(one, index), other])
-        both, *b = runtime.step(both)
-        one, *c = runtime.step(one)  # it was not used up by `select`, which copies
+        both, *b, _ = runtime.step(both)
+        one, *c, _ = runtime.step(one)  # it was not used up by `select`, which copies
         return [*seen, *a, *b, *c]
 
     expected = work(TorchRuntime(model, spec, device="cpu"))
@@ -407,14 +407,14 @@ def test_states_survive_when_compiling_fails_half_way(monkeypatch: pytest.Monkey
     seen = []
     for compile in (False, True):
         runtime = TorchRuntime(model, spec, device="cpu", compile=compile)
-        few, _, _ = runtime.step(runtime.start(tokens[:3]))
+        few, *_ = runtime.step(runtime.start(tokens[:3]))
         many = runtime.start(tokens[3:])
         if compile:
             with pytest.warns(RuntimeWarning, match="torch.compile failed.*too large"):
-                many, *a = runtime.step(many)
+                many, *a, _ = runtime.step(many)
         else:
-            many, *a = runtime.step(many)
-        few, *b = runtime.step(few)
+            many, *a, _ = runtime.step(many)
+        few, *b, _ = runtime.step(few)
         seen.append([*a, *b])
     for one, other in zip(*seen, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)

@@ -66,6 +66,8 @@ class Domain(ABC):
         What a comment line begins with in files of such puzzles. Default ``#``.
     heads : mapping from name to int
         Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
+    decode_heads : tuple of str
+        Those heads that `alternatives` reads. Default none: an answer is the best token a cell.
     showcase : tuple of (name, line)
         Puzzles that a page offers to choose from, as `read` reads them. Default none: generated
         ones are shown, where `generate` is implemented.
@@ -84,6 +86,7 @@ class Domain(ABC):
     identifiers: int = 1
     comment: str | None = "#"
     heads: Mapping[str, int] = MappingProxyType({})
+    decode_heads: tuple[str, ...] = ()
     showcase: tuple[tuple[str, str], ...] = ()
     Options: ClassVar[type[BaseModel]] = NoOptions
 
@@ -189,6 +192,35 @@ class Domain(ABC):
             Tokens, with the givens in their places.
         """
         return False
+
+    def alternatives(
+        self,
+        tokens: Tokens,
+        heads: Mapping[str, npt.NDArray[np.float32]],
+        shape: Shape | None = None,
+    ) -> Sequence[npt.NDArray[np.integer[Any]]]:
+        """Return further answers that auxiliary heads stand for; here none.
+
+        Where the rules refute the best token a cell, the search asks them about these in order; the
+        first that they confirm is the answer. Without rules there is nothing to choose by, and they
+        are not asked for.
+
+        Parameters
+        ----------
+        tokens : int32 array of shape (batch, N)
+            Puzzles, as given to `verify_tokens`.
+        heads : mapping from name to float32 array of shape (batch, N, width)
+            Logits of all of `decode_heads`.
+        shape : (rows, columns), optional
+            Of the boards; default the domain's own.
+
+        Returns
+        -------
+        sequence of integer arrays of shape (batch, N)
+            Tokens of one answer a puzzle each, with the givens in their places, in order of
+            preference.
+        """
+        return ()
 
     # --- from the outside world to a task ----------------------------------------------------
 

@@ -9,6 +9,7 @@ thousand parameters learn Sudoku from minutes of data, and what a dense mixer ha
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -365,9 +366,10 @@ class StructuredNetwork(nn.Module):
             seen = torch.cat((seen, y.amax(over)), dim=-1)
         return logits.float(), self.q_head(seen)[:, 0].float()
 
-    def auxiliary(self, y: Tensor) -> dict[str, Tensor]:
-        """Float32 logits (\\*tokens.shape, width) of each of the config's further heads."""
-        return {name: head(y).squeeze(-2).float() for name, head in self.heads.items()}
+    def auxiliary(self, y: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Float32 logits (\\*tokens.shape, width) of the config's further heads, or of some."""
+        names = self.heads if names is None else names
+        return {name: self.heads[name](y).squeeze(-2).float() for name in names}
 
 
 def _pools(structure: Structure) -> tuple[tuple[int, ...], nn.ModuleDict]:

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
-from trm_sdk.errors import CheckpointError
+from trm_sdk.errors import CheckpointError, InvalidInputError
 from trm_sdk.messages import explain, shown
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
@@ -107,6 +108,22 @@ class ModelSpec(BaseModel):
         if indent is None:
             return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         return _short_lists_on_a_line(json.dumps(data, ensure_ascii=False, indent=indent))
+
+    def decode_heads(self, domain: Domain | None = None) -> tuple[str, ...]:
+        """Return the heads of the model that its domain decodes answers from.
+
+        Parameters
+        ----------
+        domain : Domain, optional
+            Default: the registered domain that the spec names; of one that is not registered
+            nothing is known, and so there are none.
+        """
+        if domain is None:
+            try:
+                domain = get_domain(self.domain)
+            except InvalidInputError:
+                return ()
+        return tuple(name for name in domain.decode_heads if name in self.model.heads)
 
     def check_domain(self, domain: Domain, source: str | Path = "the model") -> None:
         """Refuse a domain that this model was not made for.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ Float32 = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.intp]
 
+#: What a step gives of heads where there are none.
+NO_HEADS: Mapping[str, Float32] = MappingProxyType({})
+
 
 class StepOutput(NamedTuple):
     """Result of one supervision step.
@@ -27,11 +31,14 @@ class StepOutput(NamedTuple):
     logits : float32 array of shape (batch, N, outputs)
         Valid until the next call that takes the state.
     halt_logit : float32 array of shape (batch,)
+    heads : mapping from name to float32 array of shape (batch, N, width)
+        Logits of the model's auxiliary heads that the runtime gives. Default none.
     """
 
     state: Any
     logits: Float32
     halt_logit: Float32
+    heads: Mapping[str, Float32] = NO_HEADS
 
 
 def best_batch_size(model: ModelConfig, device: str) -> int:

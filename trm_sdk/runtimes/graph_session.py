@@ -7,7 +7,7 @@ session with little memory and little time, and only then is the session made th
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -42,12 +42,15 @@ class StepSession(NamedTuple):
     ----------
     session : onnxruntime.InferenceSession
     spec : ModelSpec
+    heads : tuple of str
+        Auxiliary heads of the model that are outputs of the graph.
     checksum : str
         SHA-256 of the weights, as the graph states it; empty where it doesn't.
     """
 
     session: Any
     spec: ModelSpec
+    heads: tuple[str, ...]
     checksum: str
 
 
@@ -76,7 +79,8 @@ def open_step_graph(ort: Any, path: Path, providers: Sequence[str], threads: int
     spec = ModelSpec.from_json(graph.metadata["trm_spec"], path)
     try_step(ort, graph.data, spec, path)
     session = _open(ort, graph.data, path, _options(ort, threads), providers)
-    return StepSession(session, spec, graph.metadata.get("weights_sha256", ""))
+    heads = heads_given((value.name for value in session.get_outputs()), spec.model)
+    return StepSession(session, spec, heads, graph.metadata.get("weights_sha256", ""))
 
 
 @contextmanager
@@ -125,6 +129,7 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
         "next_z": state,
         "logits": (*board, spec.model.outputs),
         "halt_logit": (),
+        **{name: (*board, spec.model.heads[name]) for name in heads_given(outputs, spec.model)},
     }
     _check_outputs(outputs, wanted, inputs, path)
     large = _step_operations(spec.model) > _LARGE_STEP
@@ -135,7 +140,7 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
             feeds[IDENTIFIERS] = np.zeros(1, np.int32)
         with time_limit(ort, _LARGE_SECONDS if large else TRIAL_SECONDS) as run_options:
             run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-            found = session.run(list(OUTPUTS), feeds, run_options)
+            found = session.run(list(wanted), feeds, run_options)
     except MemoryError as error:
         raise CheckpointError(f"{path}: a step of it is too large: {first_line(error)}") from None
     except Exception as error:  # onnxruntime's exceptions have no common public base
@@ -147,14 +152,20 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
         elif "Available memory" in message:
             message = f"one row takes more than {TRIAL_MEMORY >> 20} MB"
         raise CheckpointError(f"{path}: a step of it fails: {message}") from None
-    for name, array in zip(OUTPUTS, found, strict=True):
-        shape = (1, *wanted[name])
+    for (name, sizes), array in zip(wanted.items(), found, strict=True):
+        shape = (1, *sizes)
         if getattr(array, "shape", None) != shape or array.dtype != np.float32:
             got = f"{array.dtype} of shape {array.shape}" if hasattr(array, "dtype") else "no array"
             raise CheckpointError(
                 f"{path}: output {name!r} of one row is {got}; its spec asks for float32 of shape "
                 f"{shape}"
             )
+
+
+def heads_given(outputs: Iterable[str], model: ModelConfig) -> tuple[str, ...]:
+    """Return which of these outputs of a graph are auxiliary heads of its model."""
+    there = set(outputs) - set(OUTPUTS)
+    return tuple(name for name in model.heads if name in there)
 
 
 def _options(ort: Any, threads: int) -> Any:

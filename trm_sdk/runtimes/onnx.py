@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,14 @@ import numpy as np
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import first_line
-from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
+from trm_sdk.runtimes.base import (
+    NO_HEADS,
+    Float32,
+    Rows,
+    StepOutput,
+    Tokens,
+    best_batch_size,
+)
 from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, open_step_graph
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.runtimes.ort import import_onnxruntime
@@ -54,6 +61,11 @@ class OnnxRuntime:
         it can while loading and at each new batch size; `device` reads ``cuda`` then, too.
     threads : int, optional
         Threads within one operator. Default: the number of cores that this process may use.
+
+    Attributes
+    ----------
+    heads : tuple of str
+        Auxiliary heads of the model that the graph gives (``trm-export onnx --head``).
 
     Raises
     ------
@@ -96,7 +108,8 @@ class OnnxRuntime:
         self._threads = threads
         self._crew: tuple[int, ThreadPoolExecutor] | None = None  # of a process: its threads
         opened = open_step_graph(ort, path, providers, 1 if self._by_rows else threads)
-        self._session, self.spec, self.checksum = opened
+        self._session, self.spec, self.heads, self.checksum = opened
+        self._outputs = (*OUTPUTS, *self.heads)
         taken = self._session.get_providers()
         check_providers(device, providers, taken)
         self.device = "cuda" if "CUDAExecutionProvider" in taken else "cpu"
@@ -132,13 +145,19 @@ class OnnxRuntime:
                 return self._step_by_rows(state)
             # One call, no binding: for arrays on the host onnxruntime neither copies the inputs
             # nor the outputs, and this is the cheapest way in (8 us measured).
-            y, z, logits, halt_logit = self._session.run(OUTPUTS, self._feeds(state))
+            y, z, logits, halt_logit, *heads = self._session.run(self._outputs, self._feeds(state))
         except Exception as error:  # onnxruntime's exceptions have no common public base
             if self._session is None:
                 raise TRMError("the model is closed; no step can be taken") from None
             raise TRMError(f"onnxruntime failed in a step: {first_line(error)}") from None
         state.y, state.z = y, z
-        return StepOutput(state, _flat(logits), halt_logit)
+        return StepOutput(state, _flat(logits), halt_logit, self._named(heads))
+
+    def _named(self, heads: Sequence[Float32]) -> Mapping[str, Float32]:
+        """Return logits of heads, in the order of the graph's outputs, by name."""
+        if not heads:
+            return NO_HEADS
+        return dict(zip(self.heads, map(_flat, heads), strict=True))
 
     def _step_by_rows(self, state: OnnxState) -> StepOutput:
         """A step of a small model: parts of the batch run side by side."""
@@ -146,14 +165,19 @@ class OnnxRuntime:
         y, z = np.empty_like(state.y), np.empty_like(state.z)
         logits = np.empty((*state.tokens.shape, model.outputs), np.float32)
         halt_logit = np.empty(batch, np.float32)
+        heads = [
+            np.empty((*state.tokens.shape, model.heads[name]), np.float32) for name in self.heads
+        ]
 
         def run(part: int) -> None:
             first, last = part * batch // parts, (part + 1) * batch // parts
             for start in range(first, last, _ROWS_A_CALL):
                 rows = slice(start, min(start + _ROWS_A_CALL, last))
-                y[rows], z[rows], logits[rows], halt_logit[rows] = self._session.run(
-                    OUTPUTS, self._feeds(state, rows)
+                y[rows], z[rows], logits[rows], halt_logit[rows], *found = self._session.run(
+                    self._outputs, self._feeds(state, rows)
                 )
+                for whole, part_of_it in zip(heads, found, strict=True):
+                    whole[rows] = part_of_it
 
         parts = min(self._threads, batch)
         crew = self._working_crew() if parts > 1 else None
@@ -162,7 +186,7 @@ class OnnxRuntime:
         for one in waiting:
             one.result()
         state.y, state.z = y, z
-        return StepOutput(state, _flat(logits), halt_logit)
+        return StepOutput(state, _flat(logits), halt_logit, self._named(heads))
 
     def _working_crew(self) -> ThreadPoolExecutor:
         """Return the threads that run rows: new ones in a forked process, which has none."""
@@ -185,11 +209,12 @@ class OnnxRuntime:
             binding.bind_ortvalue_input(name, value)
         for name in OUTPUTS[:2]:
             binding.bind_output(name, "cuda")
-        for name in OUTPUTS[2:]:
+        for name in self._outputs[2:]:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
-        state.y, state.z, logits, halt_logit = binding.get_outputs()
-        return StepOutput(state, _flat(logits.numpy()), halt_logit.numpy())
+        state.y, state.z, logits, halt_logit, *heads = binding.get_outputs()
+        named = self._named([head.numpy() for head in heads])
+        return StepOutput(state, _flat(logits.numpy()), halt_logit.numpy(), named)
 
     def restart(
         self, state: OnnxState, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None

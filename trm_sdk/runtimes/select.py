@@ -11,6 +11,7 @@ from trm_sdk.persistence.checkpoint import GRAPH_FILE, load_model, save_model
 from trm_sdk.persistence.folder import copy_model, folder_spec
 
 if TYPE_CHECKING:
+    from trm_sdk.domains.base import Domain
     from trm_sdk.runtimes.base import Runtime
 
 
@@ -21,8 +22,13 @@ def open_runtime(
     threads: int | None,
     precision: str = "float32",
     compile: bool = False,
+    domain: Domain | None = None,
 ) -> Runtime:
-    """A runtime for the model in this folder or file; see `Solver.from_pretrained`."""
+    """A runtime for the model in this folder or file; see `Solver.from_pretrained`.
+
+    It gives the heads that `domain`, by default the registered one, decodes answers from, as far as
+    model and graph have them.
+    """
     if runtime not in ("auto", "onnx", "torch"):
         raise InvalidInputError(f"runtime must be 'auto', 'onnx' or 'torch'; got {runtime!r}")
     graph = path / GRAPH_FILE if path.is_dir() else path
@@ -62,7 +68,8 @@ def open_runtime(
     from trm_sdk.runtimes.torch import TorchRuntime
 
     spec, model = load_model(path)
-    return TorchRuntime(model, spec, device, threads, precision, compile)
+    heads = spec.decode_heads(domain)
+    return TorchRuntime(model, spec, device, threads, precision, compile, heads)
 
 
 def _torch_has_cuda() -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,24 @@ from torch import Tensor
 
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM, State
+from trm_sdk.model.structured import StructuredNetwork
 from trm_sdk.persistence.spec import ModelSpec
-from trm_sdk.runtimes.base import Float32, Rows, StepOutput, Tokens, best_batch_size
+from trm_sdk.runtimes.base import (
+    NO_HEADS,
+    Float32,
+    Rows,
+    StepOutput,
+    Tokens,
+    best_batch_size,
+)
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.validation import checked_threads
 
 #: Batch sizes that buffers are made for; beyond the last, powers of two.
 _SIZES = (1, 2, 4, 8, 16, 64, 256)
 
-_StepFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
+#: From x, y and z to the next y and z, logits, halting logits, and logits of heads.
+_StepFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
 class TorchState:
@@ -56,21 +65,21 @@ class _Buffers:
         )
         self._tenant: weakref.ref[TorchState] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._outputs: tuple[Tensor, Tensor] | None = None  # written by every replay
+        self._outputs: tuple[Tensor, ...] | None = None  # written by every replay
 
-    def run(self, state: TorchState) -> tuple[Tensor, Tensor]:
-        """Take one step of a state, which stays here; return logits and halting logits, to be
-        copied."""
+    def run(self, state: TorchState) -> tuple[Tensor, ...]:
+        """Take one step of a state, which stays here; return logits, halting logits and logits of
+        heads, to be copied."""
         self._admit(state)
         if self._graph is not None and self._outputs is not None:
             self._graph.replay()
-            logits, halt_logit = self._outputs
+            outputs = self._outputs
         elif self.x.is_cuda:
-            logits, halt_logit = self._record()
+            outputs = self._record()
         else:
-            logits, halt_logit = self._advance()
+            outputs = self._advance()
         rows = len(state.x)
-        return logits[:rows], halt_logit[:rows]
+        return tuple(output[:rows] for output in outputs)
 
     def evict(self) -> None:
         """Give the state that lives here tensors of its own."""
@@ -90,13 +99,13 @@ class _Buffers:
         state.x, state.y, state.z = self.x[:rows], self.y[:rows], self.z[:rows]
         self._tenant = weakref.ref(state)
 
-    def _advance(self) -> tuple[Tensor, Tensor]:
-        y, z, logits, halt_logit = self._step(self.x, self.y, self.z)
+    def _advance(self) -> tuple[Tensor, ...]:
+        y, z, *outputs = self._step(self.x, self.y, self.z)
         self.y.copy_(y)
         self.z.copy_(z)
-        return logits, halt_logit
+        return tuple(outputs)
 
-    def _record(self) -> tuple[Tensor, Tensor]:
+    def _record(self) -> tuple[Tensor, ...]:
         """Take the first step as a CUDA graph, and make sure that it does what it should.
 
         Raises
@@ -150,6 +159,9 @@ class TorchRuntime:
     compile : bool
         Fuse a step with ``torch.compile``. The first step of every batch size (of 1, 2, 4, 8, 16,
         64, 256 …; batches are padded to the next) takes seconds to compile.
+    heads : sequence of str, optional
+        Auxiliary heads of the model that every step gives. Default: those that the registered
+        domain of the model decodes answers from (`Domain.decode_heads`).
 
     Notes
     -----
@@ -160,7 +172,7 @@ class TorchRuntime:
     Raises
     ------
     InvalidInputError
-        If an argument has an invalid value, or the device is unavailable.
+        If an argument has an invalid value, the model lacks a head, or the device is unavailable.
     """
 
     name = "torch"
@@ -173,11 +185,13 @@ class TorchRuntime:
         threads: int | None = None,
         precision: str = "float32",
         compile: bool = False,
+        heads: Sequence[str] | None = None,
     ) -> None:
         if threads is not None:
             torch.set_num_threads(checked_threads(threads))
         if precision not in ("float32", "bfloat16"):
             raise InvalidInputError(f"precision must be 'float32' or 'bfloat16'; got {precision!r}")
+        self.heads = _checked_heads(spec, heads)
         self._device = choose_device(device)
         self.device = self._device.type
         self.spec = spec
@@ -198,11 +212,17 @@ class TorchRuntime:
             threading.RLock() if self._in_buffers else contextlib.nullcontext()
         )
 
-    def _step_rows(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _step_rows(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(self.device, torch.bfloat16, enabled=self._bfloat16):
             state = self.model.recurse(x, State(y, z))
             logits, halt_logit = self.model.network.readout(state.y)
-        return state.y.float(), state.z.float(), logits.flatten(1, -2), halt_logit
+            heads: tuple[Tensor, ...] = ()
+            if self.heads:
+                network = self.model.network
+                assert isinstance(network, StructuredNetwork)  # others have no heads
+                found = network.auxiliary(state.y, self.heads)
+                heads = tuple(found[name].flatten(1, -2) for name in self.heads)
+        return state.y.float(), state.z.float(), logits.flatten(1, -2), halt_logit, *heads
 
     @torch.inference_mode()
     def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> TorchState:
@@ -227,13 +247,22 @@ class TorchRuntime:
 
     def _advance(self, state: TorchState) -> StepOutput:
         if not self._in_buffers:
-            state.y, state.z, logits, halt_logit = self._step_rows(state.x, state.y, state.z)
-            return _on_host(state, logits, halt_logit)
+            state.y, state.z, *outputs = self._step_rows(state.x, state.y, state.z)
+            return self._on_host(state, *outputs)
         try:
-            return _on_host(state, *self._buffers_for(state).run(state))
+            return self._on_host(state, *self._buffers_for(state).run(state))
         except Exception as error:  # whatever compilers and drivers raise
             self._do_without(error)
         return self._advance(state)
+
+    def _on_host(
+        self, state: TorchState, logits: Tensor, halt_logit: Tensor, *heads: Tensor
+    ) -> StepOutput:
+        found = _to_host((logits, halt_logit, *heads))
+        named: Mapping[str, Float32] = NO_HEADS
+        if heads:
+            named = dict(zip(self.heads, found[2:], strict=True))
+        return StepOutput(state, found[0], found[1], named)
 
     def _buffers_for(self, state: TorchState) -> _Buffers:
         size = _padded_size(len(state.x))
@@ -318,13 +347,23 @@ def _padded_size(rows: int) -> int:
     return next((size for size in _SIZES if size >= rows), 1 << (rows - 1).bit_length())
 
 
-def _on_host(state: TorchState, logits: Tensor, halt_logit: Tensor) -> StepOutput:
-    if not logits.is_cuda:
-        return StepOutput(state, logits.numpy(), halt_logit.numpy())
-    # One transfer for both, for each waits for the device.
-    both = torch.cat((logits.flatten(), halt_logit)).cpu().numpy()
-    rows = len(halt_logit)
-    return StepOutput(state, both[:-rows].reshape(logits.shape), both[-rows:])
+def _to_host(outputs: Sequence[Tensor]) -> list[Float32]:
+    if not outputs[0].is_cuda:
+        return [output.numpy() for output in outputs]
+    # One transfer for all, for each waits for the device.
+    together = torch.cat([output.flatten() for output in outputs]).cpu().numpy()
+    parts = np.split(together, np.cumsum([output.numel() for output in outputs])[:-1])
+    return [part.reshape(output.shape) for part, output in zip(parts, outputs, strict=True)]
+
+
+def _checked_heads(spec: ModelSpec, heads: Sequence[str] | None) -> tuple[str, ...]:
+    if heads is None:
+        return spec.decode_heads()
+    there = spec.model.heads
+    if isinstance(heads, str) or any(name not in there for name in heads):
+        names = ", ".join(map(repr, there)) or "none"
+        raise InvalidInputError(f"heads must be among those of the model ({names}); got {heads!r}")
+    return tuple(heads)
 
 
 def choose_device(device: str) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,10 @@ def verdict(domain: Domain, request: Request, grid: Grid) -> bool | None:
 
 
 def read_answer(
-    domain: Domain, request: Request, tokens: npt.NDArray[np.intp], symmetry: Symmetry | None = None
+    domain: Domain,
+    request: Request,
+    tokens: npt.NDArray[np.integer[Any]],
+    symmetry: Symmetry | None = None,
 ) -> Grid:
     """Return answer tokens of shape (N,) as a grid in the puzzle's own orientation."""
     grid = domain.decode(tokens, request.encoded.shape)
@@ -37,7 +41,7 @@ def verdicts(
     requests: Sequence[Request],
     symmetries: Sequence[Symmetry | None],
     tokens: Tokens,
-    answers: npt.NDArray[np.intp],
+    answers: npt.NDArray[np.integer[Any]],
 ) -> Bools:
     """Return which answers obey the rules, one a row.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import getitem
 from time import perf_counter
@@ -23,6 +23,7 @@ from trm_sdk.domains.base import Domain
 from trm_sdk.domains.data import Tokens
 from trm_sdk.grid import Grid
 from trm_sdk.runtimes.base import Float32, Runtime
+from trm_sdk.search.alternatives import Alternatives, Places
 from trm_sdk.search.answers import Answers, confidence_of, logit_of
 from trm_sdk.search.attempts import Attempt, begin, draw_guesses
 from trm_sdk.search.requests import Request
@@ -79,6 +80,8 @@ class Scheduler:
         self._observer = observer
         self._model = runtime.spec.model
         self._answers = Answers(self._model, domain.vocabulary)
+        decodes = domain.has_rules and bool(domain.decode_heads)
+        self._alternatives = Alternatives(domain) if decodes else None
         self._token_shape = self._model.token_shape_of(domain.shape)
         self._waiting: deque[tuple[Request, int]] = deque()  # and the number of the attempt
         # In the order of the runtime's state; None where an attempt has been retired.
@@ -130,7 +133,7 @@ class Scheduler:
         # 2. Step the model.
         if self._noisy:
             self._state = self.runtime.perturb(self._state, self._rows.noise, self._rngs)
-        self._state, logits, halt_logit = self.runtime.step(self._state)
+        self._state, logits, halt_logit, heads = self.runtime.step(self._state)
         self._steps += 1
         if self._observer is not None:
             self._observe(logits, halt_logit)
@@ -144,6 +147,14 @@ class Scheduler:
             answers = self._read(logits)
             confirmed = self._confirm(answers, finished) if self._checking else None
             self._rows.answer[:] = answers
+        if heads and self._checking and self._alternatives is not None:
+            further = self._confirm_alternatives(heads, confirmed, finished)
+            if further is not None:
+                answers = self._read(logits) if answers is None else answers
+                np.copyto(answers, further, where=further >= 0)
+                self._rows.answer[:] = answers
+                obeyed = np.logical_and.reduce(further >= 0, axis=1)
+                confirmed = obeyed if confirmed is None else np.logical_or(confirmed, obeyed)
         # 4. Find the slots to attend to: confirmed, halted, or at their deadlines.
         due = self._steps >= self._deadline
         if confirmed is None and not (due or self._halting or self._timed):
@@ -195,23 +206,47 @@ class Scheduler:
         places = np.flatnonzero(changed)
         if not len(places):
             return None
-        try:
-            found = self._verdicts(places, answers)
-        except Exception:  # of a domain: find out whose puzzle it was
-            found = np.zeros(len(places), bool)
-            for i, place in enumerate(places.tolist()):
-                slot = self._slots[place]
-                try:
-                    found[i] = slot is not None and self._verdicts(places[i : i + 1], answers)[0]
-                except Exception as error:
-                    assert slot is not None
-                    self._fail(slot.request, error)
-                    finished.append(slot.request)
+        found = self._ask(lambda some: self._verdicts(some, answers[some]), places, finished)
         if not found.any():
             return None
         confirmed = np.zeros(len(answers), bool)
         confirmed[places] = found
         return confirmed
+
+    def _ask(
+        self, ask: Callable[[Places], Bools], places: Places, finished: list[Request]
+    ) -> Bools:
+        """Ask the domain about slots; where it raises, find out whose puzzle it was."""
+        try:
+            return ask(places)
+        except Exception:
+            found = np.zeros(len(places), bool)
+            for i, place in enumerate(places.tolist()):
+                slot = self._slots[place]
+                try:
+                    found[i] = slot is not None and ask(places[i : i + 1])[0]
+                except Exception as error:
+                    assert slot is not None
+                    self._fail(slot.request, error)
+                    finished.append(slot.request)
+            return found
+
+    def _confirm_alternatives(
+        self, heads: Mapping[str, Float32], confirmed: Bools | None, finished: list[Request]
+    ) -> npt.NDArray[np.intp] | None:
+        """Return alternatives that obey the rules, -1 in the rows of other slots; or None."""
+        alternatives, puzzles = self._alternatives, self._rows.puzzle
+        if alternatives is None or not alternatives.can_read(heads):
+            return None
+        refuted = self._rows.check if confirmed is None else self._rows.check & ~confirmed
+        in_use = [slot is not None for slot in self._slots]  # one may have failed a moment ago
+        found = np.full(puzzles.shape, -1, np.intp)
+        self._ask(
+            lambda some: alternatives.confirm(some, puzzles, heads, self._verdicts, found),
+            np.flatnonzero(refuted & in_use),
+            finished,
+        )
+        return found if (found >= 0).any() else None
 
     def _confirm_alone(
         self, lone: _Lone, logits: Float32, finished: list[Request]
@@ -234,14 +269,15 @@ class Scheduler:
             return None
         return confirmed if confirmed[0] else None
 
-    def _verdicts(self, places: npt.NDArray[np.intp], answers: npt.NDArray[np.intp]) -> Bools:
+    def _verdicts(self, places: Places, answers: npt.NDArray[np.integer[Any]]) -> Bools:
+        """Return which answers, one for each of these slots, obey the rules."""
         slots = [slot for slot in map(self._slots.__getitem__, places.tolist()) if slot is not None]
         return verdicts(
             self.domain,
             [slot.request for slot in slots],
             [slot.attempt.symmetry for slot in slots],
             self._rows.puzzle[places],
-            answers[places],
+            answers,
         )
 
     # --- conclusions ------------------------------------------------------------------------
@@ -446,6 +482,8 @@ class Scheduler:
         self._lone: _Lone | None = None
         if self._checking and len(slots) == 1:
             self._lone = _Lone(self._answers.choices(rows.tokens[0], rows.given[0]), [])
+        if self._alternatives is not None:
+            self._alternatives.forget()
         self._deadline = self._next_deadline()
 
     def _next_deadline(self) -> float:

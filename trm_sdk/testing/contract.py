@@ -60,6 +60,11 @@ def check_declarations(domain: Domain) -> None:
         "must map names to numbers of classes, 2 or more",
     )
     declared(
+        "decode_heads",
+        isinstance(domain.decode_heads, tuple) and set(domain.decode_heads) <= set(domain.heads),
+        f"must be a tuple of names of heads ({sorted(domain.heads)})",
+    )
+    declared(
         "Options",
         isinstance(domain.Options, type) and issubclass(domain.Options, BaseModel),
         "must be a pydantic model, a class",

@@ -14,6 +14,8 @@ from trm_sdk.testing.expect import Samples, as_text, expect, fail, run, spoilt
 
 #: Cells of an answer that are changed, one at a time.
 _SPOILT = 100
+#: Rows of random logits that alternatives are read from.
+_READ = 3
 
 
 def check_verdicts(samples: Samples) -> None:
@@ -170,4 +172,38 @@ def _check_batch(domain: Domain, tokens: Any, answers: Any, shape: tuple[int, in
     )
 
 
-__all__ = ["check_batches", "check_verdicts"]
+def check_alternatives(samples: Samples) -> None:
+    """Check that `alternatives` reads answers from any logits, each row's from its own alone."""
+    domain, rng = samples.domain, samples.rng()
+    for task, index, _ in samples.pairs():
+        encoded = domain.encode(task, index)
+        tokens = np.tile(encoded.tokens, (_READ, 1))
+        heads = {
+            name: rng.normal(size=(*tokens.shape, domain.heads[name])).astype(np.float32)
+            for name in domain.decode_heads
+        }
+        call = f"alternatives of {_READ} times {as_text(domain, task.inputs[index])}"
+        many = run(domain, call, domain.alternatives, tokens, heads, encoded.shape)
+        for one in map(np.asarray, many):
+            expect(
+                one.shape == tokens.shape and one.dtype.kind in "iu",
+                domain,
+                call,
+                f"must be integer arrays of shape {tokens.shape}",
+                one,
+            )
+            known = ((one >= 0) & (one < len(domain.vocabulary))).all()
+            expect(known, domain, call, "must be tokens of the vocabulary", one)
+        last = {name: logits[-1:] for name, logits in heads.items()}
+        alone = run(domain, call, domain.alternatives, tokens[-1:], last, encoded.shape)
+        expect(
+            [np.asarray(one)[-1].tolist() for one in many]
+            == [np.asarray(one)[-1].tolist() for one in alone],
+            domain,
+            call,
+            "must be the same for a row in a batch as for the row alone",
+            alone,
+        )
+
+
+__all__ = ["check_alternatives", "check_batches", "check_verdicts"]

@@ -114,6 +114,7 @@ class Maze(Domain):
     any_size = True
     comment = None  # "#" is a wall
     heads = {"direction": len(rules.MOVES) + 1}  # noqa: RUF012 - read only, as the base class says
+    decode_heads = ("direction",)
     Options = MazeOptions
 
     def __init__(self, rows: int | None = None, columns: int | None = None) -> None:
@@ -166,6 +167,23 @@ class Maze(Domain):
     def random_symmetry(self, rng: np.random.Generator) -> Turn:
         """Turn and mirror: shortest paths stay shortest, but the canonical one becomes another."""
         return Turn(int(rng.integers(8)))
+
+    def alternatives(
+        self,
+        tokens: Tokens,
+        heads: Mapping[str, npt.NDArray[np.float32]],
+        shape: Shape | None = None,
+    ) -> tuple[npt.NDArray[np.integer[Any]]]:
+        """Return the walk from the start along the direction of each cell, drawn as an answer.
+
+        Directions are known a cell a pass, from the goal on; the path has to come all the way back.
+        So the walk is often right long before the path is drawn, and also where that has a gap.
+        """
+        board = (len(tokens), *(self.shape if shape is None else shape))
+        first = self.vocabulary.first
+        directions = heads["direction"].argmax(-1).reshape(board)
+        answers, _ = rules.walk(tokens.reshape(board) - first, directions)
+        return (answers.reshape(tokens.shape).astype(np.int32) + first,)
 
     # --- text ----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
  * goal. As `rules.judge` has it; see `Rules` in export/web_assets/puzzle.js for the contract.
  */
 
+/** (row, column) steps in the order of the direction head's classes; one more class means none. */
 const MOVES = [
   [1, 0],
   [0, -1],
@@ -44,4 +45,30 @@ export function verify(puzzle, answer, domain) {
   const marks = answer.reduce((count, one) => count + (one === path), 0);
   // As many marks as a shortest path has cells, and a way over them: they are that path.
   return shortest > 0 && marked === shortest && marks === shortest - 1;
+}
+
+/**
+ * The walk from the start along the direction of each cell, drawn as an answer, as `rules.walk` has it:
+ * it ends where the next move is none, leads into a wall or off the board, or back to where it was.
+ *
+ * @type {import("../../../export/web_assets/puzzle.js").Rules["alternatives"]}
+ */
+export function alternatives(puzzle, { direction }, { values, rows, columns }) {
+  if (!direction) return []; // a graph without this head
+  const value = (name) => values.findIndex((one) => one.name === name);
+  const [free, start, path] = ["free", "start", "path"].map(value);
+  const classes = direction.length / puzzle.length;
+  const answer = Int32Array.from(puzzle);
+  let cell = answer.indexOf(start);
+  for (;;) {
+    const logits = direction.subarray(cell * classes, (cell + 1) * classes);
+    const move = MOVES[logits.indexOf(Math.max(...logits))];
+    if (!move) break;
+    const [row, column] = [Math.floor(cell / columns) + move[0], (cell % columns) + move[1]];
+    if (row < 0 || row >= rows || column < 0 || column >= columns) break;
+    cell = row * columns + column;
+    if (answer[cell] !== free) break;
+    answer[cell] = path;
+  }
+  return [answer];
 }

@@ -9,8 +9,8 @@ Parts, each optional, kept together in one file of results:
 - ``loop``: ``loop`` against ``unroll`` for equal steps;
 - ``memory``: peak resident memory of a fresh process that solves with a ``loop`` graph.
 
-Times are medians of calls taken in turn. ``--page`` alone writes the page's table from what was measured
-before. Give each timed part a machine with nothing else to do.
+Times are medians of calls taken in turn. ``--page`` alone writes the page's table from what was
+measured before. Give each timed part a machine with nothing else to do.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from trm_sdk import Solver, SolveOptions, Step, Task
+from trm_sdk import SolveOptions, Solver, Step, Task
 from trm_sdk.render.image import draw_board
 
 FOLDER = Path(__file__).parent / "pictures"

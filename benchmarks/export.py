@@ -1,4 +1,4 @@
-"""What an export costs and gains, for the README: ``python -m benchmarks.export``.
+"""What an export costs and gains, for docs/benchmarks.md: ``python -m benchmarks.export``.
 
 Parts, each optional, kept together in one file of results:
 
@@ -9,7 +9,7 @@ Parts, each optional, kept together in one file of results:
 - ``loop``: ``loop`` against ``unroll`` for equal steps;
 - ``memory``: peak resident memory of a fresh process that solves with a ``loop`` graph.
 
-Times are medians of calls taken in turn. ``--readme`` alone writes the README's table from what was
+Times are medians of calls taken in turn. ``--page`` alone writes the page's table from what was
 measured before. Give each timed part a machine with nothing else to do.
 """
 
@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, sentence
-from benchmarks.readme import README, fill
+from benchmarks.pages import PAGE, fill
 from export.bench import feeds, in_turn
 from export.exporter import load_source, state_arrays
 from export.puzzles import calibration, held_out
@@ -214,7 +214,7 @@ def measure_memory(name: str, threads: int) -> dict[str, Any]:
 
 
 def fragment(result: dict[str, Any]) -> str:
-    """The README's part of what was measured: two tables, and sentences."""
+    """The page's part of what was measured: two tables, and sentences."""
     parts = []
     if judged := result.get("precisions"):
         parts.append(_bundled_table(judged, result.get("speed", {}).get("ms", {})))
@@ -314,7 +314,7 @@ def _limits(paper: dict[str, Any]) -> str:
 @click.option("--steps", default=32, show_default=True, help="Supervision steps of each.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--seconds", default=40.0, show_default=True, help="Of each timed comparison.")
-@click.option("--readme", is_flag=True, help="Write the README's part from the results.")
+@click.option("--page", is_flag=True, help="Write docs/benchmarks.md's part from the results.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=RESULTS / "export.json",
     show_default=True,
@@ -326,7 +326,7 @@ def main(
     steps: int,
     threads: int,
     seconds: float,
-    readme: bool,
+    page: bool,
     output: Path,
 ) -> None:
     """Measure what an export costs and gains."""
@@ -339,7 +339,7 @@ def main(
         "loop": lambda: time_loop(model, threads, seconds),
         "memory": lambda: measure_memory(model, threads),
     }
-    for part in parts or (() if readme else PARTS):
+    for part in parts or (() if page else PARTS):
         load = os.getloadavg()[0]
         result[part] = measure[part]() | {"load": load}
         result["machine"] = describe(threads)
@@ -348,8 +348,8 @@ def main(
         click.echo(f"{part}: {json.dumps(result[part])}")
     if "machine" in result:
         output.with_suffix(".md").write_text(fragment(result) + "\n", encoding="utf-8")
-    if readme:
-        fill(README, "export", fragment(result))
+    if page:
+        fill(PAGE, "export", fragment(result))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def describe(threads: int | None = None) -> dict[str, Any]:
 def sentence(machine: dict[str, Any]) -> str:
     """The same in a line for a table's caption."""
     simd = machine["simd"][-1] if machine["simd"] else "no SIMD found"
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (
-        f"{machine['cpu']}, {machine['cores']} cores ({simd}), {machine['threads']} threads, "
+        f"{machine['cpu']}, {machine['cores']} cores ({simd}), {threads}, "
         f"Python {machine['python']}"
     )

@@ -11,8 +11,8 @@ together in one file of results that is written after every row:
 - ``cold``: a fresh process from import to the first answer;
 - ``curve``: accuracy against compute, by longer plain attempts and by more attempts of every kind.
 
-``--readme`` ends with ``python -m benchmarks.solve_report``, which puts what was measured, now or
-before, into the README.
+``--page`` ends with ``python -m benchmarks.solve_report``, which puts what was measured, now or
+before, into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rich.console import Console
 from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample, sudoku_of
 from benchmarks.curve import curve
 from benchmarks.machine import describe
-from benchmarks.readme import README, fill
+from benchmarks.pages import PAGE, fill
 from benchmarks.solve_report import FIGURE, draw, fragment, markdown
 from export import export_onnx
 from export.exporter import load_source, state_arrays
@@ -277,7 +277,7 @@ def make_ways(
 @click.option("--threads", default=2, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "solve.json")
 @click.option("--figure", type=click.Path(path_type=Path), default=FIGURE)
-@click.option("--readme", is_flag=True, help="Fill in the README.")
+@click.option("--page", is_flag=True, help="Fill in docs/benchmarks.md.")
 def main(
     model: str,
     parts: tuple[str, ...],
@@ -291,7 +291,7 @@ def main(
     threads: int,
     out: Path,
     figure: Path,
-    readme: bool,
+    page: bool,
 ) -> None:
     """Compare the ways on MODEL, a name or path as in Solver.from_pretrained."""
     torch.set_num_threads(threads)
@@ -347,8 +347,8 @@ def main(
     if result.get("curve"):
         draw(result, figure)
         console.print(f"drawn to {figure}", highlight=False)
-    if readme:
-        fill(README, "solve", fragment(result))
+    if page:
+        fill(PAGE, "solve", fragment(result))
     console.print(f"written to {out} and {out.with_suffix('.md')}", highlight=False)
 
 

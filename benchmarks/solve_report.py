@@ -1,7 +1,7 @@
 """What `benchmarks.solve` measured, as tables and a figure: ``python -m benchmarks.solve_report``.
 
 Writes the figure, and replaces what stands between ``<!-- solve -->`` and ``<!-- end solve -->`` in
-the README.
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import matplotlib as mpl
 from benchmarks.accuracy import RESULTS
 from benchmarks.curve import WAYS
 from benchmarks.machine import sentence
-from benchmarks.readme import README, fill
+from benchmarks.pages import PAGE, fill
 from trm_sdk.cli.console import ErrorHandlingCommand
 
 mpl.use("Agg")
@@ -24,7 +24,7 @@ from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
 FIGURE = ROOT / "docs" / "solve.png"
-#: Sets that the README's table shows; all are in results/solve.md and in the figure.
+#: Sets that the page's table shows; all are in results/solve.md and in the figure.
 SHOWN = ("34+ givens", "minimal", "clue17")
 #: Load average from which a machine was not quiet.
 BUSY = 0.7
@@ -106,7 +106,7 @@ def sentences(result: dict[str, Any]) -> list[str]:
 
 
 def fragment(result: dict[str, Any]) -> str:
-    """The README's part: a table of the common sets side by side, the sentences, the figure."""
+    """The page's part: a table of the common sets side by side, the sentences, the figure."""
     sets: dict[str, Rows] = result.get("sets", {})
     shown = [name for name in SHOWN if sets.get(name)]
     parts = []
@@ -133,7 +133,7 @@ def fragment(result: dict[str, Any]) -> str:
             "Accuracy against compute, for longer plain attempts and for more attempts of every "
             "kind, which the rules stop at the first right answer:"
         )
-        parts.append("![accuracy against milliseconds a puzzle, by set](docs/solve.png)")
+        parts.append("![accuracy against milliseconds a puzzle, by set](solve.png)")
     return "\n\n".join(parts)
 
 
@@ -192,14 +192,14 @@ def draw(result: dict[str, Any], path: Path) -> None:
 @click.argument(
     "file", type=click.Path(exists=True, path_type=Path), default=RESULTS / "solve.json"
 )
-@click.option("--readme", type=click.Path(exists=True, path_type=Path), default=README)
+@click.option("--page", type=click.Path(exists=True, path_type=Path), default=PAGE)
 @click.option("--figure", type=click.Path(path_type=Path), default=FIGURE)
-def main(file: Path, readme: Path, figure: Path) -> None:
-    """Write the README's part and the figure from a FILE of `benchmarks.solve`'s results."""
+def main(file: Path, page: Path, figure: Path) -> None:
+    """Write the page's part and the figure from a FILE of `benchmarks.solve`'s results."""
     result = json.loads(file.read_text("utf-8"))
     if result.get("curve"):
         draw(result, figure)
-    fill(readme, "solve", fragment(result))
+    fill(page, "solve", fragment(result))
 
 
 if __name__ == "__main__":

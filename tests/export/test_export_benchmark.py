@@ -1,4 +1,4 @@
-"""``python -m benchmarks.export``: what it measures is real, and the README's part comes of it."""
+"""``python -m benchmarks.export``: what it measures is real, and the page's part comes of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.export import (
     time_steps,
 )
 from benchmarks.machine import describe
-from benchmarks.readme import fill
+from benchmarks.pages import fill
 from trm_sdk.errors import InvalidInputError
 
 
@@ -32,7 +32,7 @@ def test_the_papers_files_are_small_enough() -> None:
         assert graphs.build(precision, "loop").ByteSize() <= bar * graphs.parameter_bytes, precision
 
 
-def test_the_readmes_part() -> None:
+def test_the_pages_part() -> None:
     result = {
         "precisions": judge("sudoku-4x4", puzzles=4, steps=4),
         "speed": time_steps("sudoku-4x4", threads=1, seconds=0.01),
@@ -47,13 +47,13 @@ def test_the_readmes_part() -> None:
     assert "one puzzle is 25.0 points" in text
 
 
-def test_a_part_of_the_readme_is_replaced(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- export -->\nold\n<!-- end export -->\nb\n", encoding="utf-8")
+def test_a_part_of_the_page_is_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("a\n<!-- export -->\nold\n<!-- end export -->\nb\n", encoding="utf-8")
     for text in ("new", "newer"):
-        fill(readme, "export", text)
-    assert readme.read_text(encoding="utf-8") == (
+        fill(page, "export", text)
+    assert page.read_text(encoding="utf-8") == (
         "a\n<!-- export -->\nnewer\n<!-- end export -->\nb\n"
     )
     with pytest.raises(InvalidInputError, match="<!-- solve -->"):
-        fill(readme, "solve", "text")
+        fill(page, "solve", "text")

@@ -1,4 +1,4 @@
-"""The benchmark of ways to solve runs, keeps what it has, and fills in a README."""
+"""The benchmark of ways to solve runs, keeps what it has, and fills in a page."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def test_parts_are_measured_and_kept(model_folder: Path, tmp_path: Path) -> None
     assert "| ONNX step, int8w, int8, int4 |" in table
     assert "| plain | 256 |" in table
 
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- solve -->\nof last year\n<!-- end solve -->\nafter\n", "utf-8")
-    arguments = [str(tmp_path / "solve.json"), "--readme", str(readme)]
+    page = tmp_path / "benchmarks.md"
+    page.write_text("before\n<!-- solve -->\nof last year\n<!-- end solve -->\nafter\n", "utf-8")
+    arguments = [str(tmp_path / "solve.json"), "--page", str(page)]
     arguments += ["--figure", str(tmp_path / "again.png")]
     for _ in range(2):  # and once more changes nothing
         done = CliRunner().invoke(solve_report.main, arguments)
         assert done.exit_code == 0, done.output
-        text = readme.read_text("utf-8")
+        text = page.read_text("utf-8")
         assert text.startswith("before\n<!-- solve -->\n| | minimal | file |")
         assert text.endswith("\n<!-- end solve -->\nafter\n")
         assert "of last year" not in text
-        assert "docs/solve.png" in text
-    readme.write_text("nothing", "utf-8")
+        assert "](solve.png)" in text
+    page.write_text("nothing", "utf-8")
     done = CliRunner().invoke(solve_report.main, arguments)
     assert done.exit_code == 2
     assert "to write between" in done.output

@@ -246,14 +246,14 @@ def test_shapes_change_along_the_schedule_and_a_run_goes_on_to_the_bit(tmp_path)
 
 def test_it_learns_what_spreads_and_is_measured_on_boards_of_other_shapes():
     recipe = recipe_of(
-        steps=600,
+        steps=400,
         batch_size=16,
         model={"hidden_size": 16, "ffn_size": 32},
         objective={"max_steps": 4, "linger": 1, "grad_steps": 2},
         optimizer={"name": "muon", "muon_lr": 0.02, "lr": 1e-2, "warmup": 10},
     )
     run = Run.start(recipe, CPU)
-    for _ in range(600):
+    for _ in range(400):
         train_step(run)
     held = make_held_out(recipe, FLOOD)
     assert (held["usual"].shape, held["wide"].shape) == ((4, 4), (3, 9))

@@ -28,6 +28,8 @@ _STRING = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'")
 _WORDS = {"null": "None", "nil": "None", "undefined": "None", "NaN": "None", "nan": "None"}
 _WORD = re.compile(r"\b(?:np\.|math\.|float\(['\"])?(" + "|".join(_WORDS) + r")\b(?:['\"]\))?")
 _BRACES = str.maketrans("{}()", "[][]")
+#: Text that stands for an empty cell, beside what the vocabulary reads as one.
+_BLANKS = ("-", "x", "X", "\u00b7", "None", "null", "nan", "NaN")
 _MISSING = ("<NA>", "NaT")
 
 
@@ -36,7 +38,7 @@ def rows_of_text(value: object) -> list[str] | None:
 
     Strings of one character are cells, unless there is only one of them.
     """
-    items = value.tolist() if isinstance(value, np.ndarray) else value
+    items = np.asarray(value).tolist() if hasattr(value, "__array__") else value
     if not isinstance(items, (list, tuple)) or not items:
         return None
     if not all(isinstance(item, str) for item in items):
@@ -67,7 +69,7 @@ def cells_of(value: Any, vocabulary: Vocabulary) -> npt.NDArray[Any]:
     if array.dtype.kind not in "USO" or not array.ndim:
         return array
     # Not the array that numpy made: it writes numbers beside text as text.
-    mixed = np.array(value.tolist() if isinstance(value, np.ndarray) else value, dtype=object)
+    mixed = np.array(array.tolist() if hasattr(value, "__array__") else value, dtype=object)
     cells = [_value(cell, vocabulary) for cell in mixed.reshape(-1)]
     return np.array(cells, np.int64).reshape(mixed.shape)
 
@@ -93,6 +95,8 @@ def _value(cell: object, vocabulary: Vocabulary) -> int:
             return value
         if vocabulary.is_numbers and re.fullmatch(r"-?[0-9]{1,3}", text):
             return int(text)
+        if vocabulary.is_numbers and text in _BLANKS:
+            return _blank(vocabulary, cell)
     elif isinstance(cell, int) and not isinstance(cell, bool) and abs(cell) < 1_000_000:
         return cell
     elif isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e6:

@@ -15,6 +15,7 @@ from typing import Literal
 from trm_sdk.domains.vocabulary import Vocabulary
 
 _BARS = "|!¦" + "".join(map(chr, range(0x2502, 0x250C))) + "║"
+_SPACED_BAR = re.compile(f" ?[{re.escape(_BARS)}] ?")
 _SPACES = re.compile(r"[\s,;]+")
 #: Lines of frames: only these characters, and somewhere a drawn line of two at least.
 _FRAME = re.compile(r"[\s|+*.:'`,!=\-_~\u2500-\u257f]*")
@@ -129,6 +130,7 @@ def readings(vocabulary: Vocabulary, text: str) -> Iterator[Reading]:
     spaced[" "] = blank
     if " " in text or "\n" in text:
         yield Reading(_places, spaced, stride=1)
+        yield Reading(_places_around_bars, spaced, stride=1)
         yield Reading(_every_second(0), spaced, stride=2)
         yield Reading(_every_second(1), spaced, stride=2)
 
@@ -174,6 +176,10 @@ def _places(line: str, count: int) -> list[str] | None:
     return kept + [" "] * (count - len(kept)) if any(map(str.strip, kept)) or kept else None
 
 
+def _places_around_bars(line: str, count: int) -> list[str] | None:
+    return _places(_SPACED_BAR.sub("", line), count) if _SPACED_BAR.search(line) else None
+
+
 def _every_second(first: int) -> Split:
     def split(line: str, count: int) -> list[str] | None:
         line = line.rstrip("\r\n")
@@ -208,10 +214,12 @@ def is_title(line: str, columns: int, symbols: Container[str]) -> bool:
 def cells_of_line(line: str, vocabulary: Vocabulary, count: int) -> list[str] | None:
     """Return the cells of a line that holds a whole board; None where it holds none."""
     for reading in readings(vocabulary, line):
-        if len(line.strip("\r\n")) >= reading.stride * (count - 1) + 1:
-            cells = reading.cells(line, count)
-            if cells is not None:
-                return cells
+        # Only where a line is as long as it must be does a space tell anything.
+        if reading.stride and (reading.stride > 1 or len(line.strip("\r\n")) != count):
+            continue
+        cells = reading.cells(line, count)
+        if cells is not None:
+            return cells
     return None
 
 

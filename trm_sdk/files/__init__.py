@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from trm_sdk.domains.base import Domain
+from trm_sdk.domains.rows import is_frame
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.files.boards import read_boards
 from trm_sdk.files.data import describe, object_in, read_data, read_jsonl
@@ -117,7 +118,7 @@ def _recognised(
     begins = next(number for number, line in head if line is first)
     if domain.is_whole(first) and puzzles.board(puzzles.text(first)) is not None:
         return _each_line(puzzles, chain(head, numbered), begins)
-    if not _is_data(first):
+    if not (_is_data(first) or is_frame(first)):
         # One whole puzzle is enough: before it stood a title, or a puzzle cut short.
         if any(puzzles.is_puzzle(line) for _, line in head):
             return _each_line(puzzles, chain(head, numbered), begins)
@@ -186,7 +187,8 @@ def _nothing(puzzles: Puzzles, numbered: _Lines, text: str, tasks: list[Task | T
         return f"{puzzles.name} holds no puzzle of {puzzles.domain.name}: {kind}"
     hint = f" (the header of a CSV has a column called {NAMED})"
     hint = hint if re.search(r"[^\W\d_]{2}.*[,;\t]", first) else ""
-    words = _WORD.search(first)
+    known = puzzles.domain.vocabulary.readable()
+    words = _WORD.search(first) and any(one.isalpha() and one not in known for one in first)
     alone = text.strip() == first.strip()
     if puzzles.domain.is_whole(first) and (alone or not words):
         return f"{puzzles.line(first, number)}{hint}"

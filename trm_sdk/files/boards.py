@@ -29,16 +29,14 @@ def read_boards(puzzles: Puzzles, numbered: Lines) -> Tasks:
             return [puzzles.task(whole, None, puzzles.name, {})]
     plain = [_block(puzzles, number, block) for number, block in blocks]
     if domain.any_size or not any(isinstance(task, TRMError) for task in plain):
-        return plain
+        return _with_answers(puzzles, plain)
     drawn = boards_in(numbered, domain.vocabulary, domain.shape, puzzles.is_comment)
     found = [] if drawn is None else [_drawn(puzzles, board) for board in drawn]
     if drawn is not None and len(drawn) == 1 and isinstance(found[0], Task):
         found = [puzzles.task(drawn[0].text(), None, puzzles.name, _titled(drawn[0]))]
-    sheet: Task | None = _sheet(
-        puzzles, [line for _, line in numbered if not puzzles.is_blank(line)]
-    )
+    sheet = _sheet(puzzles, [line for _, line in numbered if not puzzles.is_blank(line)])
     best = plain
-    for other in (found, [] if sheet is None else [sheet]):
+    for other in (found, sheet):
         if _read(other) and (_read(other), -len(other)) > (_read(best), -len(best)):
             best = other
     return _with_answers(puzzles, best)
@@ -66,14 +64,14 @@ def _with_answers(puzzles: Puzzles, tasks: Tasks) -> Tasks:
     return found
 
 
-def _sheet(puzzles: Puzzles, lines: list[str]) -> Task | None:
-    """A board of a cell a field, as spreadsheets and data frames write it.
+def _sheet(puzzles: Puzzles, lines: list[str]) -> Tasks:
+    """The board, if it is one, of a cell a field, as spreadsheets and data frames write it.
 
     There may be a line of names above and a column of row numbers on the left.
     """
     rows, columns = puzzles.domain.shape
     if not rows <= len(lines) <= rows + 1:
-        return None
+        return []
     for delimiter in DELIMITERS:
         table = [split_record(line, delimiter) for line in lines][-rows:]
         numbers = [row[0] for row in table if row]
@@ -84,8 +82,8 @@ def _sheet(puzzles: Puzzles, lines: list[str]) -> Task | None:
         cells = [[_field(cell) for cell in row] for row in table]
         task = puzzles.task(cells, None, puzzles.name, {})
         if isinstance(task, Task):
-            return task
-    return None
+            return [task]
+    return []
 
 
 def _field(cell: str) -> str | None:
@@ -108,13 +106,13 @@ def _blocks(puzzles: Puzzles, numbered: Lines) -> list[tuple[int, list[str]]]:
 
 
 def _block(puzzles: Puzzles, number: int, block: list[str]) -> Task | TRMError:
-    """A block as it stands, or without the title above it."""
+    """A block without the title above it, or as it stands."""
     name = f"{puzzles.name}:{number}"
-    task = puzzles.task("".join(block), None, name, {})
-    if isinstance(task, TRMError) and len(block) > 1 and _WORD.search(block[0]):
+    if len(block) > 1 and _WORD.search(block[0]):
         below = puzzles.task("".join(block[1:]), None, name, {"title": block[0].strip()})
-        return below if isinstance(below, Task) else task
-    return task
+        if isinstance(below, Task):
+            return below
+    return puzzles.task("".join(block), None, name, {})
 
 
 def _titled(board: Board) -> dict[str, str]:

@@ -96,11 +96,27 @@ def read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMErr
     try:
         return iter([domain.parse(argument)]), False
     except InvalidInputError as error:
+        pasted = _pasted(argument, domain)
+        if pasted:
+            return iter(pasted), len(pasted) > 1
         if path.suffix[1:].isalpha() or "/" in argument:
             raise InvalidInputError(
                 f"no file {argument!r}, and it is not a puzzle either: {error}"
             ) from None
         raise
+
+
+def _pasted(argument: str, domain: Domain) -> list[Task]:
+    """The puzzles of an argument that has other things beside them; none where one is wrong."""
+    from trm_sdk.files import read_tasks
+    from trm_sdk.task import Task
+
+    try:
+        found = list(read_tasks(argument.splitlines(keepends=True), domain, "the argument"))
+    except InvalidInputError:
+        return []
+    tasks = [task for task in found if isinstance(task, Task)]
+    return tasks if len(tasks) == len(found) else []
 
 
 __all__ = ["load", "model_options", "read_argument", "search_options", "solve_options"]

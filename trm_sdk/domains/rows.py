@@ -26,6 +26,8 @@ _NUMBER = re.compile(r"\W*\d{1,6}\W*")
 #: Characters that may stand for an empty cell in a text, beside those of the vocabulary.
 _MAYBE_BLANK = "-xX~oO#:\u00b7\u2022\u25a1\u25a2\u2592\u2014\u2013"
 
+#: Lines among which one must be a row, so that text about something else is soon done with.
+_LOOKED_AT = 500
 _Split = Literal["gaps", "titles"]
 _SPLITS: tuple[_Split, _Split] = ("gaps", "titles")
 #: The cells of a line, or None where it is not a row.
@@ -249,7 +251,10 @@ def boards_in(
     best: tuple[int, int] = (0, 0)
     found: list[Board] | None = None
     text = "".join(line for _, line in lines)
+    sample = [line for _, line in lines if line.strip()][:_LOOKED_AT]
     for reading in readings(vocabulary, text):
+        if all(reading.cells(line, shape[1]) is None for line in sample):
+            continue
         for split in _SPLITS:
             boards = list(_segments(lines, reading, shape, is_comment, split))
             whole = sum(_is_whole(board, shape, reading.stride) for board in boards)

@@ -51,16 +51,15 @@ def _with_answers(puzzles: Puzzles, tasks: Tasks) -> Tasks:
     found: Tasks = []
     for task in tasks:
         above = found[-1] if found else None
-        if (
+        is_answer = (
             isinstance(task, Task)
-            and isinstance(above, Task)
-            and above.answers is None
             and _ANSWER.search(str(task.metadata.get("title", "")))
             and puzzles.is_filled(task.grid)
-        ):
-            found[-1] = replace(above, answers=task.inputs)
-        else:
+        )
+        if not is_answer or above is None:
             found.append(task)
+        elif isinstance(above, Task) and isinstance(task, Task):
+            found[-1] = replace(above, answers=above.answers or task.inputs)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from trm_sdk.domains.cells import data_in
@@ -14,6 +14,8 @@ from trm_sdk.files.table import ANSWERS, QUESTIONS, Numbered, first_of
 from trm_sdk.messages import first_line, shown
 from trm_sdk.task import Task
 
+#: Items among which one must be a puzzle.
+_LOOKED_AT = 100
 #: Further keys that hold a board, too general for a column of a CSV.
 _MORE_QUESTIONS = ("value", "cells", "rows", "data")
 
@@ -51,8 +53,11 @@ def read_data(puzzles: Puzzles, text: str) -> Iterator[Task | TRMError] | None:
     if not isinstance(data, (list, dict)) or not data:
         return None
     found = _walk(puzzles, data, puzzles.name, 0)
-    first = next(found, None)
-    return None if first is None else chain([first], found)
+    head = list(islice(found, _LOOKED_AT))
+    readable = any(isinstance(task, Task) for task in head)
+    # Errors alone say that the data is about something else, unless it has a key for puzzles.
+    keyed = isinstance(data, dict) and bool(head)
+    return chain(head, found) if readable or keyed else None
 
 
 def _walk(puzzles: Puzzles, data: Any, name: str, depth: int) -> Iterator[Task | TRMError]:

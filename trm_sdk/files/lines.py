@@ -139,6 +139,8 @@ class Puzzles:
         if not places:
             return None
         puzzle, answer = boards[places[0]], None
+        if self.is_filled(puzzle) and any(map(whole, parts[: places[0]])):
+            return None  # the answer to a puzzle that can't be read
         used = places[:1]
         if len(places) > 1 and self.is_filled(boards[places[1]]):
             answer = boards[places[1]]

@@ -56,7 +56,7 @@ def header_above(puzzles: Puzzles, line: str, below: str) -> Header | None:
         boards = [puzzles.board(part) if puzzles.domain.is_whole(part) else None for part in record]
         columns = [name for name, one in zip(header, boards, strict=True) if one is not None]
         filled = [name for name, one in zip(header, boards, strict=True) if puzzles.is_filled(one)]
-        if columns:
+        if columns and columns[0] not in filled:
             answer = columns[1] if len(columns) > 1 and columns[1] in filled else None
             return Header(header, delimiter, columns[0], answer)
     return None

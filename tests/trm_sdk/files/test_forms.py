@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.files import read_tasks
+from trm_sdk.files import read_file, read_tasks
 from trm_sdk.task import Task
 
 NINE = get_domain("sudoku")
@@ -120,6 +122,9 @@ def test_a_filled_board_under_the_title_solution_is_the_answer() -> None:
         (task,) = tasks(f"Puzzle\n{BOARD}\n\n{title}\n{SOLUTION}\n")
         assert task.answer is not None
         assert NINE.to_line(task.answer) == SOLVED
+    spoilt = BOARD.replace("5", "", 1)
+    found = read(f"Puzzle 1\n{spoilt}\n\nSolution\n{SOLUTION}\n\nPuzzle 2\n{OTHER}\n")
+    assert [NINE.to_line(task.grid) for task in found if isinstance(task, Task)] == [Q]
 
 
 @pytest.mark.parametrize("blank", ["-", "x", "X", "~", "·", " ", "_", "*", "?"])
@@ -203,6 +208,16 @@ def test_the_second_board_of_a_line_is_its_answer(form: str) -> None:
     for task in tasks(f"{form.format(P, SOLVED)}\n" * 3):
         assert task.answer is not None
         assert (NINE.to_line(task.grid), NINE.to_line(task.answer)) == (P, SOLVED)
+
+
+@pytest.mark.parametrize("form", ["{},{}", "{} {}", "{};{};easy", '"{}","{}"'])
+def test_the_answer_to_a_puzzle_that_is_spoilt_is_not_taken_for_it(form: str) -> None:
+    for bad in (P[:-1], P + "1", P.replace("5", "§", 1)):
+        good, wrong = read(f"{form.format(P, SOLVED)}\n{form.format(bad, SOLVED)}\n")
+        assert isinstance(good, Task)
+        assert str(wrong).startswith("f:2: ")
+        assert str(wrong).count("\n") == 0
+        assert refusal(form.format(bad, SOLVED))
 
 
 def test_a_header_of_other_names_is_told_by_the_record_below_it() -> None:
@@ -353,3 +368,73 @@ def test_clashing_givens_spoil_their_own_line_alone() -> None:
     assert isinstance(good, Task)
     (hard,) = tasks("12345678" + "." * 45 + "9" + "." * 27)
     assert (hard.grid.cells > 0).sum() == 9
+
+
+# --- any text at all ------------------------------------------------------------------------------
+
+_FORMS = [
+    f"{P}\n{Q}\n",
+    f"Grid 01\n{BOARD}\nGrid 02\n{OTHER}\n",
+    framed("*-------*-------*-------*", "|-------+-------+-------|", "*-------*-------*-------*"),
+    f"[Puzzle]\n{BOARD}\n[State]\n{BOARD}\n",
+    f"board = {CELLS}\n",
+    f'{{"puzzle": "{P}", "solution": "{SOLVED}"}}\n',
+    f'<opensudoku><game data="{P}"/></opensudoku>',
+    f"id,puzzle,solution\n1,{P},{SOLVED}\n",
+]
+
+
+@pytest.mark.parametrize("form", range(len(_FORMS)))
+def test_damaged_text_is_read_or_refused_and_never_misread(form: int) -> None:
+    rng = random.Random(form)
+    text = _FORMS[form]
+    refusals: list[str] = []
+    for _ in range(60):
+        place = rng.randrange(len(text))
+        put = rng.choice(["", "", "1", ".", ",", "|", "\n", '"', "[", "}", "\x00", "é"])
+        try:
+            found = read(text[:place] + put + text[place + rng.randrange(2) :])
+        except InvalidInputError as error:
+            refusals.append(str(error))
+            continue
+        for task in found:
+            if isinstance(task, Task):
+                line = NINE.to_line(task.grid)
+                # One cell is changed at most: none has moved.
+                assert min(sum(map(str.__ne__, line, one)) for one in (P, Q)) <= 1, line
+    assert all(len(message) < 600 and "\n" not in message for message in refusals)
+
+
+def test_noise_is_refused() -> None:
+    rng = random.Random(0)
+    refusals: list[str] = []
+    for _ in range(200):
+        length = rng.randrange(1, 400)
+        noise = "".join(rng.choice("019.,;|+-[]{}()<>=:#\"' \n\tabxZ\x1bé") for _ in range(length))
+        try:
+            read(noise)
+        except InvalidInputError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 100
+    assert not any("\n" in message for message in refusals)
+
+
+_BUGS = Path(__file__).parents[4] / "shared" / "bugs"
+
+
+@pytest.mark.skipif(not _BUGS.is_dir(), reason="the inputs of bug reports are not here")
+def test_inputs_of_bug_reports_are_read() -> None:
+    files = [file for file in sorted(_BUGS.glob("S*/*")) if file.suffix not in ("", ".py")]
+    files = [file for file in files if file.parent.name != "S21"]
+    unread = {}
+    for file in files:
+        found = list(read_file(file, NINE))
+        wrong = [str(task) for task in found if isinstance(task, TRMError)]
+        if wrong:
+            unread[f"{file.parent.name}/{file.name}"] = wrong
+    assert files
+    assert {name: len(errors) for name, errors in unread.items()} == {
+        "S09/float.csv": 1,  # the digits are lost
+        "S09/mangled.csv": 1,
+        "S23/clash.txt": 1,  # contradicting givens
+    }

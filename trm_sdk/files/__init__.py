@@ -187,8 +187,7 @@ def _nothing(puzzles: Puzzles, numbered: _Lines, text: str, tasks: list[Task | T
         return f"{puzzles.name} holds no puzzle of {puzzles.domain.name}: {kind}"
     hint = f" (the header of a CSV has a column called {NAMED})"
     hint = hint if re.search(r"[^\W\d_]{2}.*[,;\t]", first) else ""
-    known = puzzles.domain.vocabulary.readable()
-    words = _WORD.search(first) and any(one.isalpha() and one not in known for one in first)
+    words = puzzles.has_words(first)
     alone = text.strip() == first.strip()
     if puzzles.domain.is_whole(first) and (alone or not words):
         return f"{puzzles.line(first, number)}{hint}"

@@ -11,7 +11,6 @@ from trm_sdk.errors import TRMError
 from trm_sdk.files.lines import DELIMITERS, Puzzles, split_record
 from trm_sdk.task import Task
 
-_WORD = re.compile(r"[^\W\d_]{2}")
 _ANSWER = re.compile(r"\b(?:solution|solved|answer)", re.IGNORECASE)
 
 Lines = Sequence[tuple[int, str]]
@@ -107,7 +106,7 @@ def _blocks(puzzles: Puzzles, numbered: Lines) -> list[tuple[int, list[str]]]:
 def _block(puzzles: Puzzles, number: int, block: list[str]) -> Task | TRMError:
     """A block without the title above it, or as it stands."""
     name = f"{puzzles.name}:{number}"
-    if len(block) > 1 and _WORD.search(block[0]):
+    if len(block) > 1 and puzzles.has_words(block[0]):
         below = puzzles.task("".join(block[1:]), None, name, {"title": block[0].strip()})
         if isinstance(below, Task):
             return below

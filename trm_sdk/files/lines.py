@@ -18,6 +18,7 @@ from trm_sdk.task import Task
 DELIMITERS = ",;\t"
 #: Fields are parted by these in turn, until one of them is a puzzle.
 _PARTED = (re.compile(r"\s+"), re.compile(r"[\s:#=&?/\\\"'<>()\[\]{},;|]+"))
+_WORD = re.compile(r"[^\W\d_]{2}")
 _AROUND = "\"'`,;()[]{}<> \t"
 _FLOAT = re.compile(r"\s*[0-9](?:\.[0-9]+)?[eE]\+?[0-9]+\s*")
 #: What ``errors="surrogateescape"`` makes of bytes that are not UTF-8.
@@ -60,6 +61,13 @@ class Puzzles:
     def is_blank(self, line: str) -> bool:
         """Return whether a line separates boards."""
         return not self.text(line)
+
+    def has_words(self, line: str) -> bool:
+        """Return whether a line has words, not letters that may all be cells."""
+        known = self.domain.vocabulary.value_of
+        return bool(_WORD.search(line)) and any(
+            one.isalpha() and known(one) is None for one in line
+        )
 
     def text(self, line: str) -> str:
         """Return a line without what surrounds its cells."""

@@ -27,7 +27,7 @@ from benchmarks.machine import describe
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.files import read_tasks
+from trm_sdk.files import read_file
 from trm_sdk.search.answers import Answers
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
@@ -107,12 +107,11 @@ def read_set(solver: Solver, path: Path) -> Examples:
     InvalidInputError
         If the file can't be read, or a maze or its answer is missing or wrong.
     """
-    with path.open(encoding="utf-8") as lines:
-        tasks = []
-        for task in read_tasks(lines, solver.domain, path.name):
-            if isinstance(task, Exception):
-                raise task
-            tasks.append(task)
+    tasks = []
+    for task in read_file(path, solver.domain):
+        if isinstance(task, Exception):
+            raise task
+        tasks.append(task)
     return solver.domain.encode_examples(tasks)
 
 

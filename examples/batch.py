@@ -17,7 +17,7 @@ from pathlib import Path
 
 from trm_sdk import Solution, Solver, TRMError
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.files import read_tasks
+from trm_sdk.files import read_file
 
 COLUMNS = (
     "name", "puzzle", "answer", "verified", "correct", "confidence", "steps", "attempts", "error"
@@ -36,13 +36,10 @@ def main() -> int:
         if arguments.answers.exists() and arguments.answers.samefile(arguments.puzzles):
             raise InvalidInputError(f"{arguments.answers} is the file that is read from")
         solver = Solver.from_pretrained(arguments.model)
-        with (
-            arguments.puzzles.open(encoding="utf-8", errors="surrogateescape") as lines,
-            arguments.answers.open("w", encoding="utf-8", newline="") as file,
-        ):
+        with arguments.answers.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            tasks = read_tasks(lines, solver.domain, arguments.puzzles.name)
+            tasks = read_file(arguments.puzzles, solver.domain)
             for result in solver.solve_many(
                 tasks, batch_size=arguments.batch_size, on_error="yield"
             ):

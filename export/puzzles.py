@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from export.builder import Array
 from export.errors import ExportError
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import HELD_OUT_SEED, Encoded, Examples
-from trm_sdk.files import read_tasks
+from trm_sdk.files import read_file
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.task import Task
 
@@ -107,12 +107,10 @@ def _tasks(path: str | os.PathLike[str], domain: Domain) -> Iterator[Task]:
         If it can't be read.
     """
     try:
-        with Path(path).open(encoding="utf-8", errors="surrogateescape") as lines:
-            found: Iterable[Task | Exception] = read_tasks(lines, domain, os.fspath(path))
-            for task in found:
-                if isinstance(task, Exception):
-                    raise task
-                yield task
+        for task in read_file(Path(path), domain, os.fspath(path)):
+            if isinstance(task, Exception):
+                raise task
+            yield task
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{os.fspath(path)} can't be read: {error}") from None
 

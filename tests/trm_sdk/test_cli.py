@@ -227,6 +227,16 @@ def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
     refused(CliRunner().invoke(main, ["solve", ONE, "-m", "sudko"]), "no model named 'sudko'")
 
 
+def test_an_argument_may_have_other_things_beside_the_puzzle(trm: Trm) -> None:
+    for argument in (
+        f"{ONE} # easy",
+        f"https://puzzles.example/?bd={ONE}",
+        f'{{"puzzle": "{ONE}"}}',
+    ):
+        facts = json.loads(trm("solve", argument, "--json").stdout)
+        assert facts["puzzle"] == ONE
+
+
 def test_watching(trm: Trm) -> None:
     result = trm("watch", ONE, "--delay", "0")
     assert result.exit_code == 0

@@ -12,7 +12,7 @@ from training.settings import PuzzleFile
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples, Tokens
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
-from trm_sdk.files import read_tasks
+from trm_sdk.files import open_lines, read_tasks
 from trm_sdk.task import Task
 
 #: Symmetries drawn for a board until one keeps its shape: of the eight turns half do.
@@ -39,7 +39,7 @@ def read_csv(
         Naming file and line of whatever can't be read or is no solution; or if there is no puzzle.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = list(open_lines(Path(path)))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path} can't be read as CSV: {error}") from None
     rows = [number for number, line in enumerate(lines) if number and line.strip()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,7 +72,7 @@ def load(model: str, runtime: Any, device: str, threads: int | None) -> Solver:
 
 def read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMError], bool]:
     """Return the puzzles that the command line names, and whether they may be many."""
-    from trm_sdk.files import read_tasks
+    from trm_sdk.files import decoded_lines, read_file, read_tasks
 
     if not argument:
         raise InvalidInputError("a puzzle, a file or - for standard input is needed; got ''")
@@ -80,8 +80,10 @@ def read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMErr
         if sys.stdin is None:
             raise InvalidInputError("standard input is closed; there is nothing to read from it")
         if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="surrogateescape")
-        return read_tasks(sys.stdin, domain, "standard input"), True
+            lines: Iterable[str] = decoded_lines(sys.stdin.buffer, "standard input")
+        else:
+            lines = sys.stdin
+        return read_tasks(lines, domain, "standard input"), True
     path = Path(argument)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
@@ -90,10 +92,13 @@ def read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMErr
     if is_folder:
         raise InvalidInputError(f"{argument} is a folder; a file of puzzles is needed")
     if is_file:
-        return read_tasks(_lines(path), domain, path.name), True
+        return read_file(path, domain), True
     try:
         return iter([domain.parse(argument)]), False
     except InvalidInputError as error:
+        pasted = _pasted(argument, domain)
+        if pasted:
+            return iter(pasted), len(pasted) > 1
         if path.suffix[1:].isalpha() or "/" in argument:
             raise InvalidInputError(
                 f"no file {argument!r}, and it is not a puzzle either: {error}"
@@ -101,10 +106,17 @@ def read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMErr
         raise
 
 
-def _lines(path: Path) -> Iterator[str]:
-    # A line that is not UTF-8 is to spoil itself alone; see `read_tasks`.
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
-        yield from file
+def _pasted(argument: str, domain: Domain) -> list[Task]:
+    """The puzzles of an argument that has other things beside them; none where one is wrong."""
+    from trm_sdk.files import read_tasks
+    from trm_sdk.task import Task
+
+    try:
+        found = list(read_tasks(argument.splitlines(keepends=True), domain, "the argument"))
+    except InvalidInputError:
+        return []
+    tasks = [task for task in found if isinstance(task, Task)]
+    return tasks if len(tasks) == len(found) else []
 
 
 __all__ = ["load", "model_options", "read_argument", "search_options", "solve_options"]

@@ -42,8 +42,10 @@ def solve(
 ) -> None:
     """Solve one puzzle, or all of a file or of standard input (-).
 
-    A file holds one puzzle a line, boards with blank lines between them, or CSV with a column
-    'question' or 'puzzle', and perhaps 'answer' or 'solution' to compare with.
+    A file holds one puzzle a line, perhaps with other things beside it; boards with blank lines or
+    titles between them; CSV with a column 'question' or 'puzzle', and perhaps 'answer' or
+    'solution' to compare with; JSON; or a form of its own kind of puzzle, such as .sdk and
+    OpenSudoku's XML. It may be in .gz or .zip.
 
     Ends with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
     can't be read.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -14,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from trm_sdk.domains.cells import cells_of, rows_of_text
 from trm_sdk.domains.data import Encoded, Examples, Source, Targets, Tokens
 from trm_sdk.domains.generated import GeneratedSource
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
-from trm_sdk.errors import ConfigError, InvalidInputError
-from trm_sdk.grid import Grid, as_array
+from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
+from trm_sdk.grid import Grid
 from trm_sdk.messages import explain, shown
 from trm_sdk.render.picture import Border, Picture, frame
 from trm_sdk.structure import Structure
@@ -230,7 +232,9 @@ class Domain(ABC):
         Parameters
         ----------
         puzzle : Task, Grid, str, or array-like of shape `shape` or (N,)
-            Text is read by `read`.
+            Text is read by `read`. Arrays and nested sequences hold whole numbers, or cells as
+            text; None, NaN and an empty string are an empty cell. A sequence of strings may hold a
+            row each.
 
         Raises
         ------
@@ -281,6 +285,35 @@ class Domain(ABC):
             )
         return Grid(rows)
 
+    def read_file(
+        self, text: str, name: str, path: Path | None = None
+    ) -> Iterator[Task | TRMError] | None:
+        """Read a puzzle file of a form that only this kind of puzzle has; here none: None.
+
+        Asked for every text that is neither CSV with a header nor a puzzle a line, before boards
+        are looked for in it.
+
+        Parameters
+        ----------
+        text : str
+            The whole file.
+        name : str
+            Of the file, for names of tasks and for errors.
+        path : Path, optional
+            Where it lies, if it is a file: others may lie beside it.
+
+        Returns
+        -------
+        iterator of Task or TRMError, or None
+            None: the text is in another form.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is in a form of this domain, but holds no puzzle.
+        """
+        return None
+
     def cells_in(self, line: str) -> int:
         """Return how many cells a line of a file shows; 0: it only separates or decorates."""
         keeps_spaces = self.vocabulary.value_of(" ") is not None
@@ -312,9 +345,15 @@ class Domain(ABC):
                 "a puzzle must be a Task, a Grid, a str, or an array of integers; "
                 f"got {type(value).__name__}"
             )
-        array = as_array(value)  # type: ignore[arg-type]
-        if array.ndim == 1 and array.size == self.seq_len:
+        rows = rows_of_text(value)
+        if rows is not None:
+            return self.read("\n".join(rows))
+        array = cells_of(value, self.vocabulary)
+        # One row or column of a table, or a batch of one board.
+        if array.size == self.seq_len and sum(size > 1 for size in array.shape) == 1:
             array = array.reshape(self.shape)
+        elif array.ndim > 2 and array.squeeze().ndim == 2:
+            array = array.squeeze()
         return Grid(array)
 
     def _check_grid(self, grid: Grid, roles: tuple[Any, ...], what: str) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain, Shape
+from trm_sdk.domains.cells import data_in
 from trm_sdk.domains.data import Tokens
-from trm_sdk.domains.text import read_numbers
+from trm_sdk.domains.rows import boards_in, cells_of_line
+from trm_sdk.domains.text import BLANKS, read_numbers
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
 from trm_sdk.render.picture import Border, edges, frame
@@ -52,11 +54,70 @@ class BoardDomain(Domain):
     distinct: tuple[Grouping, ...] = ()
 
     def read(self, text: str) -> Grid:
-        """Read a board in any of the usual forms; see `trm_sdk.domains.text.read_numbers`.
+        """Read a board in any of the usual forms.
 
-        Where values have symbols of their own, one symbol a cell is read; see `Domain.read`.
+        Those of `trm_sdk.domains.text.read_numbers`, or one symbol a cell where values have symbols
+        of their own (`Domain.read`); a list as source code has it; else rows in which empty cells
+        are dashes, ``x`` or spaces (`trm_sdk.domains.rows`).
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the character, or the number of cells found and expected; or where both ``0`` and
+            another character stand for an empty cell on a board of ten values or more, whose first
+            may be meant by ``0``.
         """
-        return read_numbers(text, self.shape) if self.vocabulary.is_numbers else super().read(text)
+        numbers = self.vocabulary.is_numbers
+        try:
+            grid = read_numbers(text, self.shape) if numbers else super().read(text)
+        except InvalidInputError as error:
+            found = self._read_otherwise(text)
+            if found is None:
+                raise
+            if isinstance(found, InvalidInputError):
+                raise found from error
+            return found
+        if numbers and grid.cells.max() >= self.vocabulary.values:
+            found = self._read_otherwise(text)  # letters from A = 1, for one
+            return found if isinstance(found, Grid) else grid
+        if numbers and self.vocabulary.values > 10:
+            self._refuse_two_blanks(text)
+        return grid
+
+    def _read_otherwise(self, text: str) -> Grid | InvalidInputError | None:
+        """A board in a form that needs the board's shape to be told; None where it is in none."""
+        if self.any_size or not isinstance(text, str):
+            return None
+        data = data_in(text)
+        if isinstance(data, (list, str)) and data and data != text:
+            try:
+                return self._grid(data)
+            except InvalidInputError as error:
+                return error if isinstance(data, list) else None
+        lines = list(enumerate(text.lstrip("\ufeff").splitlines(), 1))
+        if len(lines) == 1:
+            row = cells_of_line(text, self.vocabulary, self.seq_len)
+            return None if row is None else self.read(" ".join(row))
+        boards = boards_in(lines, self.vocabulary, self.shape, self._is_comment)
+        if boards is None or len(boards) != 1:
+            return None
+        return self.read(boards[0].text())
+
+    def _is_comment(self, line: str) -> bool:
+        return self.comment is not None and line.lstrip().startswith(self.comment)
+
+    def _refuse_two_blanks(self, text: str) -> None:
+        """Refuse 0 beside another empty cell: the values may be 0-9 A-F as well as 1-9 A-G."""
+        body = "\n".join(line for line in text.splitlines() if not self._is_comment(line))
+        tokens = _NOT_CELLS.sub(" ", body).split()
+        blanks = sorted(set(body) & set(BLANKS) - {"0"})
+        if blanks and "0" in (tokens if len(tokens) == self.seq_len else body):
+            last = self.vocabulary.symbols[-2], self.vocabulary.symbols[-1]
+            raise InvalidInputError(
+                f"both '0' and {blanks[0]!r} stand in a board of {self.vocabulary.values - 1} "
+                f"values: '0' may be an empty cell or the first of 0-{last[0]}; write empty cells "
+                f"in one way and values as 1-{last[1]}"
+            )
 
     def cells_in(self, line: str) -> int:
         """Return how many characters of a line are neither separators nor drawn rules."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.vocabulary import Vocabulary
+from trm_sdk.errors import TRMError
 from trm_sdk.files import read_tasks
 from trm_sdk.grid import Grid
 from trm_sdk.structure import Structure
@@ -152,9 +153,7 @@ def _check_files(samples: Samples) -> None:
         texts["a puzzle a line"] = "".join(f"{domain.to_line(puzzle)}\n" for puzzle, _ in pairs)
     for kind, text in texts.items():
         call = f"a file of {kind}, {text!r},"
-        found = run(
-            domain, call, lambda text=text: list(read_tasks(io.StringIO(text), domain, "f"))
-        )
+        found = run(domain, call, lambda text=text: _read(domain, text))
         grids = [task.inputs[0] if isinstance(task, Task) else task for task in found]
         expect(
             grids == [puzzle for puzzle, _ in pairs],
@@ -164,6 +163,14 @@ def _check_files(samples: Samples) -> None:
             "cells_in and is_whole have a say)",
             grids,
         )
+
+
+def _read(domain: Domain, text: str) -> list[Task | TRMError]:
+    """The puzzles of a file; the error alone where it has none."""
+    try:
+        return list(read_tasks(io.StringIO(text), domain, "f"))
+    except TRMError as error:
+        return [error]
 
 
 def _csv(domain: Domain, pairs: list[tuple[Grid, Grid]]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trm_sdk.domains.arc import canvas
 from trm_sdk.domains.arc.augment import Augmentation, by_task, split_name
-from trm_sdk.domains.arc.tasks import grid_of, parse_json, read_tasks, task_of
+from trm_sdk.domains.arc.tasks import grid_of, parse_json, read_tasks, task_of, tasks_in
 from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.data import Encoded, Examples
 from trm_sdk.domains.vocabulary import Token, Vocabulary
-from trm_sdk.errors import InvalidInputError
+from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.messages import shown
 from trm_sdk.task import Task
@@ -222,6 +223,14 @@ class Arc(Domain):
         task = puzzle if isinstance(puzzle, Task) else Task((self._grid(puzzle),))
         self.check(task)
         return task
+
+    def read_file(
+        self, text: str, name: str, path: Path | None = None
+    ) -> Iterator[Task | TRMError] | None:
+        """Read ARC's JSON files; solutions of a combined file are looked for beside it."""
+        if not text.lstrip("\ufeff \t\r\n").startswith("{"):
+            return None
+        return iter(tasks_in(parse_json(text.lstrip("\ufeff"), name), name, path))
 
     def parse_answer(self, answer: object) -> Grid:
         """Read an answer in the forms that `parse` takes for a grid."""

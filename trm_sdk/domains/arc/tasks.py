@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from trm_sdk.domains.arc.canvas import COLOURS, SIDE
@@ -70,16 +70,31 @@ def read_tasks(
 
 
 def _read_file(path: Path, solutions: Path | None) -> list[Task]:
-    if solutions is None and "challenges" in path.name:
+    return tasks_in(_loaded(path), path.name, path, solutions)
+
+
+def tasks_in(
+    data: Any, source: str, path: Path | None = None, solutions: Path | None = None
+) -> list[Task]:
+    """Return the tasks of a file's parsed JSON; see `read_tasks`.
+
+    Parameters
+    ----------
+    data : dict
+    source : str
+        Name of the file, for errors; without its ending, the id of a single task.
+    path, solutions : Path, optional
+        As in `read_tasks`.
+    """
+    if solutions is None and path is not None and "challenges" in path.name:
         beside = path.with_name(path.name.replace("challenges", "solutions"))
         solutions = beside if beside.is_file() else None
-    data = _loaded(path)
     if not data:
-        raise InvalidInputError(f"{path.name}: holds no task")
+        raise InvalidInputError(f"{source}: holds no task")
     if isinstance(data, dict) and not set(_SECTIONS) & set(data):
-        tasks = [task_of(value, name, path.name) for name, value in data.items()]
+        tasks = [task_of(value, name, source) for name, value in data.items()]
     else:
-        tasks = [task_of(data, path.stem, path.name)]
+        tasks = [task_of(data, PurePath(source).stem, source)]
     if solutions is None:
         return tasks
     return _merged(tasks, _loaded(solutions), solutions.name)
@@ -255,4 +270,4 @@ def _merged(tasks: list[Task], data: Any, source: str) -> list[Task]:
     return merged
 
 
-__all__ = ["grid_of", "parse_json", "read_tasks", "task_of"]
+__all__ = ["grid_of", "parse_json", "read_tasks", "task_of", "tasks_in"]

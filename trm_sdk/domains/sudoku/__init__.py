@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trm_sdk.domains.base import Shape
 from trm_sdk.domains.board import BoardDomain
+from trm_sdk.domains.sudoku import formats
 from trm_sdk.domains.symmetry import Rearrangement
 from trm_sdk.domains.vocabulary import Vocabulary
-from trm_sdk.errors import InvalidInputError
+from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.structure import Structure, boxes, columns, rows, values
 from trm_sdk.task import Task
@@ -169,6 +171,29 @@ class Sudoku(BoardDomain):
             cells = cells.T
         renamed = np.concatenate(([0], rng.permutation(self.size) + 1)).astype(np.int8)
         return Rearrangement(np.ascontiguousarray(cells).reshape(-1), renamed, self.shape)
+
+    def read(self, text: str) -> Grid:
+        """Read a board in any form that boards of numbers have, or only Sudokus; see `formats`."""
+        if isinstance(text, str):
+            special = formats.read_line(text, self)
+            if special is not None:
+                return special
+        try:
+            grid = super().read(text)
+        except InvalidInputError:
+            marks = formats.read_pencil_marks(text, self) if isinstance(text, str) else None
+            if marks is None:
+                raise
+            return marks
+        if self.size <= 9 < grid.cells.max():  # numbers of several digits
+            return formats.read_pencil_marks(text, self) or grid
+        return grid
+
+    def read_file(
+        self, text: str, name: str, path: Path | None = None
+    ) -> Iterator[Task | TRMError] | None:
+        """Read files with sections (``.sdk``, ``.ss``) and OpenSudoku's XML; see `Domain`."""
+        return formats.read_file(text, name, self)
 
     def format(self, grid: Grid) -> str:
         """Return the board with its boxes drawn."""

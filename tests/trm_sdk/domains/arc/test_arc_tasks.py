@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from arc_tasks import EVALUATION, SUBSETS, TRAINING, shared, tasks, write
 
+from trm_sdk.domains import get_domain
 from trm_sdk.domains.arc.tasks import read_tasks
 from trm_sdk.errors import InvalidInputError
+from trm_sdk.files import read_file
 from trm_sdk.grid import Grid
+from trm_sdk.task import Task
 
 ID = "aa000001"
 
@@ -197,3 +200,15 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
     path.write_text(json.dumps(TRAINING[ID]), encoding="utf-8-sig")
     assert read_tasks(path)[0].name == "one"
+
+
+def test_puzzle_files_are_read_as_arc_s_own(tmp_path: Path) -> None:
+    """What `trm solve` reads is what `read_tasks` reads, with solutions from beside the file."""
+    path = write(tmp_path / "arc_challenges.json", EVALUATION)
+    assert list(read_file(path, get_domain("arc"))) == read_tasks(path)
+    single = write(tmp_path / "0a1b2c3d.json", TRAINING[ID])
+    (task,) = read_file(single, get_domain("arc"))
+    assert isinstance(task, Task)
+    assert task.name == "0a1b2c3d"
+    with pytest.raises(InvalidInputError, match=r"bad\.json"):
+        list(read_file(write(tmp_path / "bad.json", {"train": []}), get_domain("arc")))

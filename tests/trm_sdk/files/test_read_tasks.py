@@ -217,3 +217,14 @@ def test_large_boards_on_one_line_and_many() -> None:
         for task in tasks:
             assert isinstance(task, Task)
             assert task.grid.tolist() == numbers
+
+
+def test_a_row_of_letters_that_are_cells_is_not_a_title() -> None:
+    text = "S   \n #  \n    \n#  G\n\n GS#\n ###\n   #\n####\n"
+    first, second = read(text, "maze-4x4")
+    assert isinstance(first, Task)
+    assert isinstance(second, Task)
+    assert second.grid.tolist() == [[1, 3, 2, 0], [1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+    titled, _ = read(f"Maze 1: small\n{text}", "maze-4x4")
+    assert isinstance(titled, Task)
+    assert titled.grid == first.grid

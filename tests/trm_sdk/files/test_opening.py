@@ -1,0 +1,126 @@
+"""Files that are compressed, or in another encoding than UTF-8."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from trm_sdk.domains import get_domain
+from trm_sdk.errors import InvalidInputError
+from trm_sdk.files import decoded_lines, open_lines, read_file
+from trm_sdk.task import Task
+
+ONE, TWO = "1.34341..14343.1", "2.......1......."
+TEXT = f"puzzle,x\r\n{ONE},ä\r\n{TWO},2\r\n"
+DOMAIN = get_domain("sudoku-4x4")
+
+
+def puzzles(path: Path) -> list[str]:
+    tasks = list(read_file(path, DOMAIN))
+    assert all(isinstance(task, Task) for task in tasks), tasks
+    return [DOMAIN.to_line(task.grid) for task in tasks if isinstance(task, Task)]
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InvalidInputError) as caught:
+        puzzles(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("packed", ["", ".gz", ".zip"])
+def test_encodings_and_compression(tmp_path: Path, encoding: str, packed: str) -> None:
+    data = TEXT.encode(encoding)
+    path = tmp_path / f"p.csv{packed}"
+    if packed == ".zip":
+        zipped(path, {"p/": b"", "p/puzzles.csv": data, "__MACOSX/._p.csv": b"x"})
+    else:
+        path.write_bytes(gzip.compress(data) if packed else data)
+    assert puzzles(path) == [ONE, TWO]
+    assert next(iter(open_lines(path))) == "puzzle,x\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "p.txt"
+    path.write_bytes(f"{ONE}\n{TWO}\n".encode(encoding))
+    assert puzzles(path) == [ONE, TWO]
+
+
+def test_a_stream_that_can_not_be_rewound(tmp_path: Path) -> None:
+    class Pipe(io.RawIOBase):
+        def __init__(self, data: bytes) -> None:
+            self.data = io.BytesIO(data)
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: object) -> int:
+            return self.data.readinto(buffer)  # type: ignore[arg-type]
+
+    for data in (
+        gzip.compress(TEXT.encode()),
+        zipped(tmp_path / "p.zip", {"p.csv": TEXT.encode()}).read_bytes(),
+    ):
+        lines = decoded_lines(Pipe(data), "pipe")  # type: ignore[arg-type]
+        assert "".join(lines) == TEXT.replace("\r\n", "\n")
+
+
+def test_archives_of_several_files_are_refused(tmp_path: Path) -> None:
+    several = zipped(tmp_path / "a.zip", {"one.csv": b"x", "two.csv": b"y"})
+    message = "a.zip must be a zip archive of one file; got 2: ['one.csv', 'two.csv']"
+    assert refusal(several) == message
+    sheet = zipped(tmp_path / "a.xlsx", {"[Content_Types].xml": b"x", "xl/workbook.xml": b"y"})
+    assert refusal(sheet) == "a.xlsx is an Office document, not text; save the sheet as CSV"
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"%PDF-1.7\n...", "a PDF document"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        (b"PAR1....PAR1", "a Parquet file"),
+        (b"\x93NUMPY\x01\x00", "a NumPy array file"),
+    ],
+)
+def test_what_is_not_text_is_named(tmp_path: Path, data: bytes, named: str) -> None:
+    path = tmp_path / "p.txt"
+    path.write_bytes(data)
+    assert refusal(path) == f"p.txt is {named}, not text; export the puzzles as CSV"
+
+
+def test_damage_is_one_sentence(tmp_path: Path) -> None:
+    whole = gzip.compress((TEXT * 3000).encode())
+    for name, data in (
+        ("a.gz", whole[:12]),
+        ("a.zip", b"PK\x03\x04" + b"x" * 40),
+        ("a.txt", b"\xff\xfe" * 20),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data)
+        assert f"{name} can't be read as text" in refusal(path)
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(gzip.compress(f"{ONE}\n".encode() * 50_000, 0)[:-2000])
+    *tasks, error = read_file(cut, DOMAIN)
+    assert len(tasks) > 10_000
+    assert "cut.gz can't be read as text: it is damaged" in str(error)
+
+
+def test_bytes_that_are_not_utf_8_spoil_their_own_line_alone(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_bytes(f"{ONE}\n".encode() + b"\xff\n" + f"{TWO}\n".encode())
+    one, bad, two = read_file(path, DOMAIN)
+    assert isinstance(one, Task)
+    assert isinstance(two, Task)
+    assert str(bad) == "p.txt:2 can't be read as text: it is not UTF-8"

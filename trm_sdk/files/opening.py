@@ -1,0 +1,136 @@
+"""Opening puzzle files: compression and text encoding, told by what a file begins with."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from trm_sdk.errors import InvalidInputError
+from trm_sdk.messages import first_line, shown
+
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+#: UTF-32 before UTF-16, whose mark it begins with.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+#: What is not text, by its first bytes.
+_BINARY = (
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x93NUMPY", "a NumPy array file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+)
+_PEEKED = 64
+
+
+def open_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a puzzle file, read as they are asked for.
+
+    Accepted: text in UTF-8, and in UTF-16 or UTF-32 with a byte order mark (UTF-16 also without);
+    the same compressed with gzip, or as the only file of a zip archive.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InvalidInputError
+        If it is a binary file of a known kind, or an archive of several files.
+    OSError
+        If it can't be read, or what is compressed is damaged.
+    """
+    with path.open("rb") as file:
+        yield from decoded_lines(file, path.name)
+
+
+def decoded_lines(file: IO[bytes], name: str) -> Iterator[str]:
+    """Yield the lines of an open binary file; see `open_lines`.
+
+    A byte that is not UTF-8 becomes a surrogate, so that it spoils its own line alone.
+    """
+    try:
+        yield from _unpacked(file, name, 0)
+    except (EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise OSError(f"it is damaged: {first_line(error)}") from None
+
+
+def _unpacked(file: IO[bytes], name: str, depth: int) -> Iterator[str]:
+    raw = cast(io.BufferedReader, file if hasattr(file, "peek") else io.BufferedReader(file))
+    head = raw.peek(_PEEKED)[:_PEEKED]
+    if head.startswith(_GZIP) and depth == 0:
+        with gzip.GzipFile(fileobj=raw) as inner:
+            yield from _unpacked(cast(IO[bytes], inner), name, 1)
+    elif head.startswith((_ZIP, b"PK\x05\x06")) and depth == 0:
+        seekable = raw if raw.seekable() else io.BytesIO(raw.read())
+        with zipfile.ZipFile(seekable) as archive, archive.open(_only_file(archive, name)) as inner:
+            yield from _unpacked(inner, name, 1)
+    else:
+        for magic, kind in _BINARY:
+            if head.startswith(magic):
+                raise InvalidInputError(f"{name} is {kind}, not text; export the puzzles as CSV")
+        encoding = _encoding(head)
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+        text = io.TextIOWrapper(raw, encoding=encoding, errors=errors)
+        try:
+            for number, line in enumerate(text):
+                # Any bytes are UTF-16, but no text has the mark all over.
+                if errors == "strict" and "\ufeff" in (line[1:] if number == 0 else line):
+                    raise OSError(f"it begins as {encoding.upper()} does, and is not")
+                yield line
+        finally:
+            text.detach()  # whoever opened the file closes it
+
+
+def _only_file(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    entries = [
+        entry
+        for entry in archive.infolist()
+        if not entry.is_dir()
+        and not entry.filename.startswith("__MACOSX/")
+        and not entry.filename.endswith(".DS_Store")
+    ]
+    names = [entry.filename for entry in entries]
+    if "[Content_Types].xml" in names:
+        raise InvalidInputError(f"{name} is an Office document, not text; save the sheet as CSV")
+    if len(entries) != 1:
+        raise InvalidInputError(
+            f"{name} must be a zip archive of one file; got {len(entries)}: {shown(names)}"
+        )
+    if entries[0].flag_bits & 1:
+        raise InvalidInputError(f"{name} is a zip archive with a password; unpack it first")
+    return entries[0]
+
+
+def _encoding(head: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    # Text of digits and punctuation in UTF-16 has a zero in every other byte.
+    even, odd = head[0::2], head[1::2]
+    if len(head) >= 4 and not any(odd) and all(even):
+        return "utf-16-le"
+    if len(head) >= 4 and not any(even) and all(odd):
+        return "utf-16-be"
+    return "utf-8"
+
+
+__all__ = ["decoded_lines", "open_lines"]

@@ -26,6 +26,7 @@ PAGES = {
     "examples/web/README.md": "examples/web.md",
     "trm_sdk/domains/maze/README.md": "domains/maze.md",
     "trm_sdk/domains/arc/README.md": "domains/arc.md",
+    "training/runs/maze.md": "runs/maze.md",
     "training/runs/sudoku.md": "runs/sudoku.md",
     "training/runs/sudoku-wide.md": "runs/sudoku-wide.md",
 }

@@ -41,7 +41,8 @@ class _Relation(BaseModel):
         exchanged by transposition). Default: the relation's own name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when first used: importing the package is to cost little.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
     weights: str | None = None

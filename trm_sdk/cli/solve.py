@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,9 @@ def solve(
         if as_json:
             click.echo(_json(0, solution))
         else:
-            _print_board(_console(), solution)
+            # rich takes longer to import than a puzzle to solve: only for a terminal's colours.
+            coloured = sys.stdout.isatty() or "FORCE_COLOR" in os.environ
+            _print_board(_console() if coloured else None, solution)
         sys.exit(_code(solution))
     # What can't be read takes its place among the results, so that the others are solved.
     results = solver.solve_many(
@@ -136,14 +139,14 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=1_000_000)
 
 
-def _print_board(console: Console, solution: Solution) -> None:
+def _print_board(console: Console | None, solution: Solution) -> None:
     """Draw an answer: in colours on a terminal; in a pipe as text that can be read again."""
-    from trm_sdk.render.terminal import Board
-
     for index, answer in enumerate(solution.answers):
         if index:
             click.echo()
-        if console.is_terminal:
+        if console is not None and console.is_terminal:
+            from trm_sdk.render.terminal import Board
+
             picture = solution.domain.picture(solution.task, answer, index)
             console.print(Board(picture), crop=False)
         else:

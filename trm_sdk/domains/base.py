@@ -33,7 +33,7 @@ Shape = tuple[int, int]
 class NoOptions(BaseModel):
     """Generator options of a domain that has none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Domain(ABC):

@@ -100,15 +100,15 @@ def _imported(place: str) -> Factory:
 
 
 def _make(name: str) -> Domain:
-    known = list(_known())
-    for pattern, load in known:
+    # One by one: installed packages are searched only for what is not found before.
+    for pattern, load in _known():
         if pattern == name:
             return _checked(load()(), name)
-    for pattern, load in known:
+    for pattern, load in _known():
         size = _size_in(name, pattern)
         if size is not None:
             return _checked(load()(rows=size[0], columns=size[1]), name)
-    names = sorted(pattern for pattern, _ in known)
+    names = available_domains()
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise InvalidInputError(f"no domain named {name!r}{hint} (there are {names})")

@@ -156,10 +156,13 @@ class ModelSpec(BaseModel):
 
 
 def _short_lists_on_a_line(text: str) -> str:
-    """JSON whose lists of plain values stand on one line each."""
+    """Return JSON whose lists of plain values, and of such lists, stand on one line each."""
     plain = r'(?:"(?:[^"\\]|\\.)*"|[-\w.]+)'
-    return re.sub(
-        rf"\[\s*({plain}(?:,\s*{plain})*)\s*\]",
-        lambda found: "[" + re.sub(r",\s*(?=[\"\w-])", ", ", found[1]) + "]",
-        text,
-    )
+    flat = rf"\[\s*{plain}(?:,\s*{plain})*\s*\]"
+    for item in (plain, flat):
+        text = re.sub(
+            rf"\[\s*({item}(?:,\s*{item})*)\s*\]",
+            lambda found: "[" + re.sub(r",\s*(?=[\"\w\[-])", ", ", found[1]) + "]",
+            text,
+        )
+    return text

@@ -69,7 +69,7 @@ class MazeOptions(BaseModel):
         Draw each maze's size between this and the board's, with walls around it. Default None.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     rows: _Side | None = None
     columns: _Side | None = None

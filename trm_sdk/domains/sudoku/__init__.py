@@ -50,7 +50,7 @@ class SudokuOptions(BaseModel):
         A pool whose puzzles stay is learned by heart. None: they stay.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     clues_added: tuple[int, int] = (0, 0)
     hard: bool = False

@@ -250,7 +250,14 @@ def test_it_learns_what_spreads_and_is_measured_on_boards_of_other_shapes():
         batch_size=16,
         model={"hidden_size": 16, "ffn_size": 32},
         objective={"max_steps": 4, "linger": 1, "grad_steps": 2},
-        optimizer={"name": "muon", "muon_lr": 0.02, "lr": 1e-2, "warmup": 10},
+        optimizer={
+            "name": "muon",
+            "muon_lr": 0.01,
+            "lr": 3e-3,
+            "warmup": 10,
+            "schedule": "trapezoid",
+            "cooldown": 0.6,
+        },
     )
     run = Run.start(recipe, CPU)
     for _ in range(400):

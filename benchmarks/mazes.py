@@ -24,10 +24,10 @@ import click
 import numpy as np
 
 from benchmarks.machine import describe
+from training.data.files import read_csv
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.files import read_file
 from trm_sdk.search.answers import Answers
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task
@@ -99,27 +99,10 @@ def tasks_of(solver: Solver, examples: Examples) -> list[Task]:
     ]
 
 
-def read_set(solver: Solver, path: Path) -> Examples:
-    """Read mazes with their answers from a CSV file.
-
-    Raises
-    ------
-    InvalidInputError
-        If the file can't be read, or a maze or its answer is missing or wrong.
-    """
-    tasks = []
-    for task in read_file(path, solver.domain):
-        if isinstance(task, Exception):
-            raise task
-        tasks.append(task)
-    return solver.domain.encode_examples(tasks)
-
-
-def measure(solver: Solver, examples: Examples, defaults: bool) -> dict[str, Any]:
+def measure(solver: Solver, examples: Examples) -> dict[str, Any]:
     """Measure one set."""
     cells = math.prod(examples.shape)
-    options = solver.options
-    steps = max(options.max_steps, math.ceil(options.steps_per_cell * cells), max(FIXED))
+    steps = max(solver.options.on_board(cells).max_steps, max(FIXED))
     one = attempt(solver, examples, steps, rows=8 if cells <= 900 else 2)
     solved = one.first > 0
     found: dict[str, Any] = {
@@ -131,23 +114,22 @@ def measure(solver: Solver, examples: Examples, defaults: bool) -> dict[str, Any
         "steps_p50": float(np.median(one.first[solved])) if solved.any() else None,
         "steps_max": int(one.first.max()),
     }
-    if defaults:
-        seconds, verified, false, attempts = [], 0, 0, 0
-        for task in tasks_of(solver, examples):
-            begun = perf_counter()
-            solution = solver.solve(task)
-            seconds.append(perf_counter() - begun)
-            verified += solution.verified is True
-            attempts = max(attempts, solution.attempts)
-            false += solution.verified is True and not shortest(task, solution.grid)
-        p50, p95 = np.percentile(seconds, (50, 95))
-        found |= {
-            "defaults": verified / len(seconds),
-            "attempts_max": attempts,
-            "falsely_verified": int(false),
-            "ms_p50": 1000 * float(p50),
-            "ms_p95": 1000 * float(p95),
-        }
+    seconds, verified, false, attempts = [], 0, 0, 0
+    for task in tasks_of(solver, examples):
+        begun = perf_counter()
+        solution = solver.solve(task)
+        seconds.append(perf_counter() - begun)
+        verified += solution.verified is True
+        attempts = max(attempts, solution.attempts)
+        false += solution.verified is True and not shortest(task, solution.grid)
+    p50, p95 = np.percentile(seconds, (50, 95))
+    found |= {
+        "defaults": verified / len(seconds),
+        "attempts_max": attempts,
+        "falsely_verified": int(false),
+        "ms_p50": 1000 * float(p50),
+        "ms_p95": 1000 * float(p95),
+    }
     return found
 
 
@@ -188,13 +170,9 @@ def table(result: dict[str, Any]) -> str:
     for name, one in result["sets"].items():
         label = " / ".join(f"{100 * one['label'][step]:.1f}" for step in ("48", "64", "96"))
         took = f"{one['steps_p50']:.0f} / {one['steps_max']}" if one["steps_p50"] else "-"
-        by_default = time = ""
-        if "defaults" in one:
-            by_default = f"{100 * one['defaults']:.1f}%"
-            time = f"{one['ms_p50']:.0f} / {one['ms_p95']:.0f}"
         lines.append(
             f"| {name} | {one['mazes']} | {label} | {100 * one['one_attempt']:.1f}% | "
-            f"{by_default} | {took} | {time} |"
+            f"{100 * one['defaults']:.1f}% | {took} | {one['ms_p50']:.0f} / {one['ms_p95']:.0f} |"
         )
     return "\n".join(lines)
 
@@ -215,14 +193,15 @@ def main(
         raise InvalidInputError(f"MODEL must solve mazes; this one solves {solver.domain.name!r}")
     sets: dict[str, Examples] = {}
     if data is not None:
-        sets["Maze-Hard test"] = read_set(solver, data / "maze-hard-test.csv")
+        tasks = read_csv(data / "maze-hard-test.csv", solver.domain)
+        sets["Maze-Hard test"] = solver.domain.encode_examples(tasks)
     for name, count, options in SETS:
         sets[name] = solver.domain.examples(max(1, round(share * count)), HELD_OUT_SEED, options)
     result: dict[str, Any] = {"machine": describe(threads), "model": model, "sets": {}}
     for name, examples in sets.items():
         if only and not any(name.startswith(start) for start in only):
             continue
-        result["sets"][name] = measure(solver, examples, defaults=True)
+        result["sets"][name] = measure(solver, examples)
         click.echo(f"{name}: {json.dumps(result['sets'][name])}", err=True)
     click.echo(table(result))
     click.echo(f"\n{result['machine']}, {threads} threads; `python -m benchmarks.mazes`.")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.messages import shown
+from trm_sdk.messages import shown, times
 
 
 class Grid:
@@ -82,7 +82,7 @@ class Grid:
     def __repr__(self) -> str:
         if self._cells.size <= 256:
             return f"Grid({self.tolist()!r})"
-        return f"<Grid {_times(self.shape)}>"
+        return f"<Grid {times(self.shape)}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):
@@ -142,7 +142,3 @@ def _has_boolean(cells: object) -> bool:
     return type(cells) is not int and (
         isinstance(cells, bool) or getattr(cells, "dtype", None) == np.bool_
     )
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(str(size) for size in shape)

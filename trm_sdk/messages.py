@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,11 @@ def _safe_repr(value: object) -> str:
         return repr(value)
     except Exception:  # of whatever class it is
         return f"<{type(value).__name__}>"
+
+
+def times(shape: Iterable[int]) -> str:
+    """Return a shape as errors and names write it: ``9x9``."""
+    return "x".join(str(size) for size in shape)
 
 
 def first_line(error: Exception) -> str:

@@ -22,7 +22,7 @@ from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
-from trm_sdk.messages import explain, shown
+from trm_sdk.messages import explain, shown, times
 from trm_sdk.render.picture import Border, Picture, frame
 from trm_sdk.structure import Structure
 from trm_sdk.task import Task
@@ -147,14 +147,14 @@ class Domain(ABC):
             return self
         if not self.any_size:
             raise InvalidInputError(
-                f"{self.name} takes boards of {_times(self.shape)}; got {_times(shape)}"
+                f"{self.name} takes boards of {times(self.shape)}; got {times(shape)}"
             )
         other = copy.copy(self)
         for name in list(vars(other)):  # what was derived from the old shape
             if isinstance(getattr(type(self), name, None), cached_property):
                 del vars(other)[name]
         other.shape = shape
-        other.name = f"{self.family}-{_times(shape)}"
+        other.name = f"{self.family}-{times(shape)}"
         other.structure = None if self.structure is None else self.structure.resized(shape)
         return other
 
@@ -359,7 +359,7 @@ class Domain(ABC):
     def _check_grid(self, grid: Grid, roles: tuple[Any, ...], what: str) -> None:
         if grid.shape != self.shape and not self.any_size:
             raise InvalidInputError(
-                f"{self.name} takes boards of {_times(self.shape)}; got {_times(grid.shape)}"
+                f"{self.name} takes boards of {times(self.shape)}; got {times(grid.shape)}"
             )
         first = self.vocabulary.first
         allowed = {token - first for role in roles for token in self.vocabulary.having(role)}
@@ -584,10 +584,6 @@ class Domain(ABC):
 
     def __repr__(self) -> str:
         return f"<Domain {self.name}>"
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(str(size) for size in shape)
 
 
 __all__ = ["Domain", "Encoded", "Examples", "GeneratedSource", "NoOptions", "Shape", "Source"]

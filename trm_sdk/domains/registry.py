@@ -64,7 +64,7 @@ def register_domain(name: str, factory: Factory) -> None:
 
 def available_domains() -> list[str]:
     """Return the names of all domains, built in and added; ``{rows}x{columns}`` is any size."""
-    return sorted(dict(_known()))
+    return sorted({name for known in (_own, _installed) for name, _ in known()})
 
 
 def get_domain(name: str) -> Domain:
@@ -83,12 +83,19 @@ def get_domain(name: str) -> Domain:
     return _made[name]
 
 
-def _known() -> Iterator[tuple[str, Callable[[], Factory]]]:
-    """Names, and how to load their factories."""
+_Known = Iterator[tuple[str, Callable[[], Factory]]]
+
+
+def _own() -> _Known:
+    """Names registered in this process and built in, and how to load their factories."""
     for name, factory in _registered.items():
         yield name, lambda factory=factory: factory  # type: ignore[misc]
     for name, place in _BUILT_IN.items():
         yield name, lambda place=place: _imported(place)  # type: ignore[misc]
+
+
+def _installed() -> _Known:
+    """The same of other packages; finding them takes a look at all that are installed."""
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         yield entry.name, entry.load
 
@@ -100,14 +107,14 @@ def _imported(place: str) -> Factory:
 
 
 def _make(name: str) -> Domain:
-    # One by one: installed packages are searched only for what is not found before.
-    for pattern, load in _known():
-        if pattern == name:
-            return _checked(load()(), name)
-    for pattern, load in _known():
-        size = _size_in(name, pattern)
-        if size is not None:
-            return _checked(load()(rows=size[0], columns=size[1]), name)
+    for known in (_own, _installed):  # the second only for what the first has not
+        for pattern, load in known():
+            if pattern == name:
+                return _checked(load()(), name)
+        for pattern, load in known():
+            size = _size_in(name, pattern)
+            if size is not None:
+                return _checked(load()(rows=size[0], columns=size[1]), name)
     names = available_domains()
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""

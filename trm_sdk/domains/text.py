@@ -10,7 +10,7 @@ import numpy as np
 
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
-from trm_sdk.messages import shown
+from trm_sdk.messages import shown, times
 from trm_sdk.validation import is_int
 
 #: Characters that stand for an empty cell (value 0) in text.
@@ -89,7 +89,7 @@ def _from_json(body: str, shape: tuple[int, int] | None) -> Grid:
         return _shaped([data], shape, body)
     grid = Grid(data)
     if shape is not None and grid.shape != shape:
-        raise InvalidInputError(f"expected a {_times(shape)} grid; got {_times(grid.shape)}")
+        raise InvalidInputError(f"expected a {times(shape)} grid; got {times(grid.shape)}")
     return grid
 
 
@@ -109,7 +109,7 @@ def _shaped(rows: list[list[int]], shape: tuple[int, int] | None, text: str) -> 
             )
     if len(flat) != shape[0] * shape[1]:
         raise InvalidInputError(
-            f"expected {shape[0] * shape[1]} cells for a {_times(shape)} grid; got {len(flat)} "
+            f"expected {shape[0] * shape[1]} cells for a {times(shape)} grid; got {len(flat)} "
             f"in {shown(text)}"
         )
     return Grid(np.array(flat).reshape(shape))
@@ -132,10 +132,6 @@ def _is_shape(shape: object) -> bool:
         and len(shape) == 2
         and all(is_int(size) and size > 0 for size in shape)
     )
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in shape)
 
 
 def _symbol(value: int) -> str:

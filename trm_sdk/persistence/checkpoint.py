@@ -53,7 +53,7 @@ def read_spec(folder: Path) -> ModelSpec:
     path = folder / SPEC_FILE
     try:
         if path.stat().st_size > _LARGEST_SPEC:
-            raise CheckpointError(f"{path} is no model description: over {_LARGEST_SPEC} bytes")
+            raise CheckpointError(f"{path} is not a model description: over {_LARGEST_SPEC} bytes")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CheckpointError(

@@ -182,7 +182,7 @@ def _csv(domain: Domain, pairs: list[tuple[Grid, Grid]]) -> str:
 
 
 def check_refusals(samples: Samples) -> None:
-    """Check that `parse` refuses what is no puzzle, by an error of ours."""
+    """Check that `parse` refuses what is not a puzzle, by an error of ours."""
     domain = samples.domain
     puzzle = samples.tasks[0].inputs[0]
     beyond = np.array(puzzle.cells)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trm_sdk.atomic import write_whole
-from trm_sdk.domains.arc.tasks import grid_of, parse_json
+from trm_sdk.domains.arc.tasks import entries_of, grid_of, parse_json
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
 from trm_sdk.messages import shown
@@ -86,16 +86,7 @@ def check_submission(data: Any, tasks: Sequence[Task]) -> dict[str, list[tuple[G
         raise InvalidInputError(f"submission: unknown task {sorted(unknown)[0]!r}")
     found: dict[str, list[tuple[Grid, Grid]]] = {}
     for task in tasks:
-        where = f"submission: task {task.name}"
-        if task.name not in data:
-            raise InvalidInputError(f"{where}: missing")
-        rows = data[task.name]
-        if not isinstance(rows, list) or len(rows) != len(task.inputs):
-            given = len(rows) if isinstance(rows, list) else shown(rows)
-            raise InvalidInputError(
-                f"{where}: must be a list of {len(task.inputs)} objects, one a test input; "
-                f"got {given}"
-            )
+        where, rows = entries_of(data, task, "submission", "objects")
         found[str(task.name)] = []
         for number, row in enumerate(rows, start=1):
             place = f"{where}, test input {number}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -241,6 +242,28 @@ def grid_of(cells: Any, where: str) -> Grid:
     return Grid(cells)
 
 
+def entries_of(
+    data: Mapping[str, Any], task: Task, source: str, what: str
+) -> tuple[str, list[Any]]:
+    """Return where a task stands in a file, and the list that it has there, one entry an input.
+
+    Raises
+    ------
+    InvalidInputError
+        If the task is missing, or has something else; `what` says what its entries are.
+    """
+    where = f"{source}: task {task.name}"
+    if task.name not in data:
+        raise InvalidInputError(f"{where}: missing")
+    entries = data[task.name]
+    if not isinstance(entries, list) or len(entries) != len(task.inputs):
+        given = len(entries) if isinstance(entries, list) else shown(entries)
+        raise InvalidInputError(
+            f"{where}: must be a list of {len(task.inputs)} {what}, one a test input; got {given}"
+        )
+    return where, entries
+
+
 def _merged(tasks: list[Task], data: Any, source: str) -> list[Task]:
     """Tasks with the test outputs of a solutions file."""
     if not isinstance(data, dict):
@@ -250,16 +273,7 @@ def _merged(tasks: list[Task], data: Any, source: str) -> list[Task]:
         raise InvalidInputError(f"{source}: task {unknown[0]}: the challenges have no such task")
     merged = []
     for task in tasks:
-        where = f"{source}: task {task.name}"
-        if task.name not in data:
-            raise InvalidInputError(f"{where}: missing")
-        outputs = data[task.name]
-        if not isinstance(outputs, list) or len(outputs) != len(task.inputs):
-            given = len(outputs) if isinstance(outputs, list) else shown(outputs)
-            raise InvalidInputError(
-                f"{where}: must be a list of {len(task.inputs)} grids, one a test input; "
-                f"got {given}"
-            )
+        where, outputs = entries_of(data, task, source, "grids")
         answers = tuple(
             grid_of(cells, f"{where}, test output {number}")
             for number, cells in enumerate(outputs, start=1)

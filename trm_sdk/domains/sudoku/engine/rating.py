@@ -119,8 +119,8 @@ def probe(boards: Any, box: tuple[int, int] = (3, 3)) -> NDArray[np.float64]:
     Returns
     -------
     float64 array of shape (N,)
-        0: singles solve the puzzle. Below 1: one round does, and the smaller the share that it
-        strikes out of what is to be struck out, the closer to 1. From 1 on: two rounds do; and so
+        0: singles solve the puzzle. Below 1: one round does, and the fewer of the wrong digits it
+        strikes out, the closer to 1. From 1 on: two rounds do; and so
         on. From the number of cells on: no number of rounds does; that number, plus a tenth of the
         digits left beyond one per cell. Symmetric images are rated alike.
 

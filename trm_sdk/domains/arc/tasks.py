@@ -243,7 +243,7 @@ def grid_of(cells: Any, where: str) -> Grid:
 
 
 def entries_of(
-    data: Mapping[str, Any], task: Task, source: str, what: str
+    data: Mapping[Any, Any], task: Task, source: str, what: str
 ) -> tuple[str, list[Any]]:
     """Return where a task stands in a file, and the list that it has there, one entry an input.
 

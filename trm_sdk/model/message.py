@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.layers import Linear, rms_norm, truncated_normal_
-from trm_sdk.structure import Structure
+from trm_sdk.structure import Neighbourhood, Offsets, Structure
 
 
 class Membership(NamedTuple):
@@ -43,13 +43,15 @@ class Membership(NamedTuple):
         """Return the groups of a structure, sorted by the weights they use."""
         sets: dict[str, list[tuple[int, ...]]] = {}
         for relation in structure.over_cells:
+            assert not isinstance(relation, (Neighbourhood, Offsets))  # ModelConfig checks it
             sets.setdefault(relation.weights_key, []).extend(relation.groups_on(structure.shape))
         groups = [group for one in sets.values() for group in one]
         gather = torch.zeros(len(groups), structure.cells)
         for row, group in enumerate(groups):
             gather[row, list(group)] = 1
         counts = tuple((key, len(one)) for key, one in sets.items())
-        return cls(gather.T.contiguous(), gather / gather.sum(1, keepdim=True).sqrt(), counts)
+        sizes = gather.sum(1, keepdim=True).clamp(min=1)
+        return cls(gather.T.contiguous(), gather / sizes.sqrt(), counts)
 
 
 class GroupMap(nn.Module):
@@ -70,7 +72,7 @@ class GroupMap(nn.Module):
 
 
 class MessageBlock(nn.Module):
-    """``x + down(silu(gate) * up)``, normalised, with gate and up of the node and its groups' replies."""
+    """``x + down(silu(gate) * up)``, normalised; the gate sees the node and its groups' replies."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -96,17 +98,18 @@ class MessageBlock(nn.Module):
     def forward(self, x: Tensor, membership: Membership) -> Tensor:
         """x and the result are of shape (batch, cells, values, channels)."""
         messages = F.silu(self.message(x))
-        inner = messages.shape[-2:]
-        told = torch.matmul(membership.gather, messages.flatten(-2)).unflatten(-1, inner)
-        parts = told.split([count for _, count in membership.counts], dim=1)
+        values, size = messages.shape[-2:]
+        told = torch.matmul(membership.gather, messages.flatten(-2))
+        told = told.view(len(x), -1, values, size)
+        parts = torch.split(told, [count for _, count in membership.counts], dim=1)
         replies = [
             self.relations[key](part)
             for (key, _), part in zip(membership.counts, parts, strict=True)
         ]
         heard = torch.matmul(membership.spread, torch.cat(replies, 1).flatten(-2))
-        mixed = x + heard.unflatten(-1, inner)
+        mixed = x + heard.view(x.shape)
         if self.value is not None:
-            mixed = mixed + self.value(messages.sum(-2, keepdim=True) / math.sqrt(inner[0]))
+            mixed = mixed + self.value(messages.sum(-2, keepdim=True) / math.sqrt(values))
         gate, up = self.gate_up(mixed).chunk(2, dim=-1)
         return rms_norm(x + self.down(F.silu(gate) * up), self.eps)
 

@@ -311,6 +311,7 @@ class StructuredNetwork(nn.Module):
         self.config = config
         self.by_value = structure.interchangeable_values
         self.counts: tuple[tuple[str, int], ...] = ()
+        self.shape: tuple[int, ...]
         if config.block == "message":
             self.shape, self.pools = (structure.cells,), nn.ModuleDict()
             spread, gather, self.counts = Membership.of(structure)

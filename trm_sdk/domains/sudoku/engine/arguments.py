@@ -11,13 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from trm_sdk.domains.sudoku.engine.geometry import Boards
+from trm_sdk.domains.sudoku.engine.geometry import (
+    Boards,
+    Geometry,
+    Groups,
+    board_geometry,
+    group_geometry,
+)
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.messages import shown
 from trm_sdk.validation import is_int
 
 #: Cell indices are kept in uint8 tables, and units in one 64-bit mask.
 MAX_DIGITS = 16
+_MAX_GROUPS = 62
 #: Integers are int64 in the compiled loops.
 _MAX_INTEGER = 2**63 - 1
 
@@ -32,18 +39,54 @@ def checked_box(box: Any) -> tuple[int, int]:
     return sides
 
 
+def checked_geometry(box: Any, groups: Any = None) -> tuple[Geometry, int]:
+    """Return the tables of a box's board, or of groups in its place, and the number of digits."""
+    if groups is None:
+        box = checked_box(box)
+        return board_geometry(box), box[0] * box[1]
+    sets = checked_groups(groups)
+    return group_geometry(sets), len(sets[0])
+
+
+def checked_groups(groups: Any) -> Groups:
+    """Return groups of n cells each, 2 to 16, that together are all cells of an n x n board."""
+    try:
+        sets = tuple(tuple(int(cell) for cell in group) for group in groups)
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            f"groups must be sets of cell numbers; got {shown(groups)}"
+        ) from None
+    n = len(sets[0]) if sets else 0
+    if not (2 <= n <= MAX_DIGITS and len(sets) <= _MAX_GROUPS):
+        raise InvalidInputError(
+            f"groups must be 1 to {_MAX_GROUPS} sets of 2 to {MAX_DIGITS} cells; got {len(sets)} "
+            f"sets, the first of {n} cells"
+        )
+    if any(len(set(one)) != n or len(one) != n for one in sets):
+        raise InvalidInputError(f"every group must have {n} different cells, as the first has")
+    if {cell for one in sets for cell in one} != set(range(n * n)):
+        raise InvalidInputError(
+            f"groups of {n} cells must hold the cells 0 to {n * n - 1}, each at least once"
+        )
+    return sets
+
+
 def checked_boards(boards: Any, box: tuple[int, int], name: str = "boards") -> Boards:
     """Return boards as contiguous uint8 of shape (N, cells), values 0 to n."""
-    n = box[0] * box[1]
+    return boards_of(boards, box[0] * box[1], f"box {box}", name)
+
+
+def boards_of(boards: Any, n: int, what: str, name: str = "boards") -> Boards:
+    """Return boards of n digits, as `checked_boards`; `what` says why there are so many."""
     try:
         array = np.asarray(boards)
     except ValueError:  # rows of different lengths
         raise InvalidInputError(
-            f"{name} must have shape (N, {n * n}) for box {box}; got {shown(boards)}"
+            f"{name} must have shape (N, {n * n}) for {what}; got {shown(boards)}"
         ) from None
     if array.ndim != 2 or array.shape[1] != n * n:
         raise InvalidInputError(
-            f"{name} must have shape (N, {n * n}) for box {box}; got {array.shape}"
+            f"{name} must have shape (N, {n * n}) for {what}; got {array.shape}"
         )
     if array.dtype.kind not in "iu":
         raise InvalidInputError(f"{name} must hold integers; got dtype {array.dtype}")

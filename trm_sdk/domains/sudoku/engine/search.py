@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from trm_sdk.domains.kernels.compilation import ONE, ZERO, kernel
 from trm_sdk.domains.kernels.splitmix import below
-from trm_sdk.domains.sudoku.engine.arguments import checked_boards, checked_box, checked_integer
-from trm_sdk.domains.sudoku.engine.geometry import Boards, board_geometry
+from trm_sdk.domains.sudoku.engine.arguments import boards_of, checked_geometry, checked_integer
+from trm_sdk.domains.sudoku.engine.geometry import Boards, Groups
 
 #: Stand for no barred cell and for no bound on failed guesses in `search`.
 NO_CELL = np.int64(-1)
@@ -245,7 +245,10 @@ def _solve_boards(boards: Any, limit: Any, geometry: Any) -> Any:
 
 
 def solve_count(
-    boards: Any, box: tuple[int, int] = (3, 3), limit: int = 2
+    boards: Any,
+    box: tuple[int, int] = (3, 3),
+    limit: int = 2,
+    groups: Groups | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Boards]:
     """Count the solutions of each board, up to a limit.
 
@@ -262,6 +265,8 @@ def solve_count(
         Shape of a box. Default 3 x 3.
     limit : int
         Solutions after which the search of a board stops. Default 2.
+    groups : tuple of tuples of int, optional
+        Sets of cells that hold every digit once, in place of the rows, columns and boxes of `box`.
 
     Returns
     -------
@@ -277,8 +282,9 @@ def solve_count(
     InvalidInputError
         If an argument has an invalid shape, dtype or value.
     """
-    box = checked_box(box)
-    array = checked_boards(boards, box)
+    geometry, n = checked_geometry(box, groups)
+    what = f"box {tuple(box)}" if groups is None else f"groups of {n} cells"
+    array = boards_of(boards, n, what)
     limit = checked_integer("limit", limit, 1)
-    counts, failed, solutions = _solve_boards(array, limit, board_geometry(box))
+    counts, failed, solutions = _solve_boards(array, limit, geometry)
     return counts, failed, solutions

@@ -25,6 +25,7 @@ from export.builder import (
     sdk_version,
 )
 from export.errors import ExportError
+from export.message import MessageGraph
 from export.networks import NetworkGraph, network_graph
 from export.options import ExportOptions, Mode, check_steps
 from export.weights import Weights, weights_sha256
@@ -71,7 +72,10 @@ def build_graph(
 
         Models of any size (`ModelConfig.any_size`) have (batch, rows, columns) in the place of
         (batch, N), all three dynamic. Models with several puzzle identifiers take one more input,
-        ``puzzle_identifiers`` int32 (batch,). Heads are further outputs, under their own names:
+        ``puzzle_identifiers`` int32 (batch,). With `ExportOptions.groups` the groups of cells are
+        inputs as well: ``groups.KEY`` float32 (batch or 1, groups, N) for each key of weights, 1
+        where a cell is in a group; rows of zeros are absent groups. All have the same first axis.
+        Heads are further outputs, under their own names:
         float32 (batch, N, width); see `ExportOptions` for which.
     ranges : mapping from layer to (lowest, highest), optional
         What `export.calibrate.calibrate` found; ``int8s`` alone needs it.
@@ -156,6 +160,13 @@ class _ModelGraph:
             if self.config.num_puzzle_identifiers > 1
             else None
         )
+        if options.groups != "fixed":
+            if not isinstance(self.network, MessageGraph):
+                raise ExportError(
+                    f"groups={options.groups!r} is for models of block 'message'; this one has its "
+                    "groups in its operators"
+                )
+            self.network.open_groups(g, self.tokens, required=options.groups == "required")
 
     # --- the modes --------------------------------------------------------------------------
 
@@ -435,6 +446,8 @@ def _metadata(
         "weights_sha256": weights_sha256(weights),
         "precision": options.precision,
     }
+    if options.groups != "fixed":
+        metadata["groups"] = options.groups
     description = domain_description(spec)
     if description is not None:
         metadata["domain_description"] = description

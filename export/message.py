@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
-from export.builder import GraphBuilder
+import numpy as np
+
+from export.builder import FLOAT, GraphBuilder
 from export.operators import rms_norm, swiglu
 from export.structured import StructuredGraph
 from export.weights import Weights
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.runtimes.graph_session import group_input
 
 
 class MessageGraph(StructuredGraph):
@@ -27,6 +30,47 @@ class MessageGraph(StructuredGraph):
         assert config.structure is not None  # ModelConfig checks it
         spread, gather, self.counts = Membership.of(config.structure)
         self.spread, self.gather = spread.numpy(), gather.numpy()
+        self._open: dict[str, tuple[str, str]] = {}  # scaled groups and shape of replies, by key
+        self._open_spread = ""
+
+    def open_groups(self, g: GraphBuilder, tokens: str, *, required: bool) -> None:
+        """Make the groups inputs of the graph, ``groups.KEY`` for each key of weights.
+
+        Scaled and transposed they are once a step (or once a call, in the other modes), outside the
+        passes.
+
+        Parameters
+        ----------
+        g : GraphBuilder
+            The outermost graph.
+        tokens : str
+            Its input, for the size of the batch.
+        required : bool
+            Whether hosts must give them; else the model's own are the default.
+        """
+        members = (self.spread.T > 0).astype(np.float32)
+        width, start, names = self.values * self.config.hidden_size, 0, []
+        with g.scope("groups"):
+            batch = g.op("Shape", tokens, name="tokens_shape")
+            batch = g.op("Gather", batch, g.ints("first", 0), name="batch", axis=0)
+        for key, count in self.counts:
+            shape = ["groups_batch", f"groups_{key}", self.config.seq_len]
+            name = g.input(group_input(key), FLOAT, shape)
+            if not required:
+                g.weight(name, members[None, start : start + count])
+            names.append(name)
+            start += count
+            with g.scope("groups"), g.scope(key):
+                size = g.reduce("ReduceSum", name, [2], keepdims=True, name="size")
+                size = g.op("Max", size, g.floats("one", 1.0), name="size_or_one")
+                gather = g.op("Div", name, g.op("Sqrt", size, name="root"), name="gather")
+                there = g.op("Shape", name, name="shape")
+                there = g.op("Gather", there, g.ints("second", 1), name="count", axis=0)
+                replies = g.op("Concat", batch, there, g.ints("width", width), name="to", axis=0)
+            self._open[key] = gather, replies
+        with g.scope("groups"):
+            every = names[0] if len(names) == 1 else g.op("Concat", *names, name="all", axis=1)
+            self._open_spread = g.op("Transpose", every, name="spread", perm=[0, 2, 1])
 
     def _block(self, g: GraphBuilder, x: str, name: str) -> str:
         config, size, values = self.config, self.config.hidden_size, self.values
@@ -37,13 +81,18 @@ class MessageGraph(StructuredGraph):
         replies, start = [], 0
         for key, count in self.counts:
             with g.scope(key):
-                gather = g.constant(f"{key}/gather", self.gather[start : start + count])
+                if self._open:
+                    gather, shape = self._open[key]
+                else:
+                    gather = g.constant(f"{key}/gather", self.gather[start : start + count])
+                    shape = g.ints("shape", -1, count, values * size)
                 told = g.op("MatMul", gather, by_cell, name="told")
                 reply = self._reply(g, told, f"{name}.relations.{key}")
-                replies.append(g.reshape(reply, -1, count, values * size, name="replies"))
+                replies.append(g.op("Reshape", reply, shape, name="replies"))
             start += count
         said = replies[0] if len(replies) == 1 else g.op("Concat", *replies, name="said", axis=1)
-        heard = g.op("MatMul", g.constant("spread", self.spread), said, name="heard")
+        spread = self._open_spread or g.constant("spread", self.spread)
+        heard = g.op("MatMul", spread, said, name="heard")
         mixed = g.op("Add", x, g.reshape(heard, *self._nodes_shape(), name="heard_nodes"))
         if self.by_value:
             mixed = g.op("Add", mixed, self._over_values(g, messages, name), name="mixed")

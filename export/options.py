@@ -16,6 +16,7 @@ from trm_sdk.validation import is_int
 Mode = Literal["step", "loop", "unroll"]
 Cycles = Literal["auto", "loop", "unroll"]
 Functions = Literal["auto", "on", "off"]
+Groups = Literal["fixed", "optional", "required"]
 
 DEFAULT_OPSET = 17
 #: Opsets that the graphs are valid in, as far as tried.
@@ -54,6 +55,12 @@ class ExportOptions:
         functions of the model that are called, instead of being written out each time. Runtimes
         inline them while loading. ``auto`` does so where the nodes would weigh on the file's size;
         ``off`` is for runtimes that know no functions.
+    groups : {"fixed", "optional", "required"}
+        For models of block "message". ``fixed``: the groups of cells are part of the graph.
+        ``optional``: they are inputs with the model's own as the default (initializers that inputs
+        override), so that one graph takes puzzles that bring their own regions. ``required``: hosts
+        must give them, for runtimes that can't override initializers (onnxruntime's for
+        JavaScript). Default fixed.
 
     Raises
     ------
@@ -69,6 +76,7 @@ class ExportOptions:
     heads: tuple[str, ...] | None = None
     cycles: Cycles = "auto"
     functions: Functions = "auto"
+    groups: Groups = "fixed"
 
     @classmethod
     def of(cls, options: ExportOptions | str | None, fields_given: dict[str, Any]) -> ExportOptions:
@@ -97,6 +105,7 @@ class ExportOptions:
             object.__setattr__(self, "heads", heads)
         self._one_of("precision", PRECISIONS)
         self._one_of("mode", get_args(Mode))
+        self._one_of("groups", get_args(Groups))
         if not is_int(self.opset) or self.opset not in OPSETS:
             raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}; got {shown(self.opset)}")
         if self.batch is not None and not (is_int(self.batch) and self.batch in BATCHES):

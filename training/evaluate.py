@@ -76,12 +76,12 @@ def evaluate(
         x = model.network.embed(puzzles.tokens, puzzles.identifiers)
         state: State = model.initial_state(len(some.tokens), board)
         for step in range(steps):
-            state = model.recurse(x, state)
+            state = model.recurse(x, state, groups=puzzles.groups)
             logits, halt_logit = model.network.readout(state.y)
             answers = model.answer(puzzles.tokens, logits).flatten(1).cpu().numpy()
             exact[step, rows] = ((answers == some.answers) | ~some.mask).all(1)
             verdict = exact[step, rows]
-            if domain.has_rules:
+            if domain.has_rules and domain.clues_in_cells:  # else tokens don't say all that counts
                 verdict = domain.verify_tokens(some.tokens, answers, examples.shape)
             verified[step, rows] = verdict | verified[max(step - 1, 0), rows]
             settled = verified[step - 1, rows] if step else np.zeros(len(some.tokens), dtype=bool)

@@ -210,6 +210,7 @@ class Carry:
                 **{name: self.world.gather(getattr(self, name)) for name in "yz"},
             },
             "shape": self.shape,
+            **({} if self.puzzles.groups is None else {"groups": self.puzzles.groups}),
             **{name: getattr(self, name) for name in _ARRAYS},
             "finished": (self.finished, self.finished_solved),
             "rng": self.rng.bit_generator.state,
@@ -231,7 +232,8 @@ class Carry:
         examples = Examples.of(tokens.numpy(), answers.numpy(), self.shape)
         # Checkpoints of earlier versions have neither identifiers nor masks.
         given = {name: tensors[name].numpy() for name in ("identifiers", "mask") if name in tensors}
-        examples = examples._replace(**given)
+        groups = {key: one.numpy() for key, one in state.get("groups", {}).items()}
+        examples = examples._replace(**given, groups=groups or None)
         self.puzzles = Puzzles.of(examples, self.config, self.targets(examples), self.device)
         self.fresh = tensors["fresh"].to(self.device)
         state_of = State(*(tensors[name][self.mine].to(self.y) for name in "yz"))

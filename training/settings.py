@@ -45,6 +45,10 @@ class Generated(Source):
     ----------
     options : mapping
         Of the domain's generator; in a recipe they stand beside the others. See `Domain.Options`.
+    domain : str or None
+        Another domain that makes the puzzles, on the same boards: a model that takes groups of
+        cells (block "message") learns Sudoku, X-Sudoku and jigsaws in one run. Default: the
+        recipe's own.
     weight : float
         Share of this source in the mixture, relative to the others.
     start, end : float
@@ -53,6 +57,7 @@ class Generated(Source):
 
     kind: Literal["generated"] = "generated"
     options: dict[str, Any] = Field(default_factory=dict)
+    domain: str | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NoReturn, overload
+from typing import Any, Literal, NoReturn, overload
 
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
-from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
+from trm_sdk.persistence.hub import list_pretrained
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search.attempts import check_options
@@ -69,7 +70,7 @@ class Solver:
     ) -> None:
         _check_domain(domain)
         domain = get_domain(runtime.spec.domain) if domain is None else domain
-        runtime.spec.check_domain(domain, "the model" if source is None else Path(source))
+        _check_model(runtime, domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain
         self._source = None if source is None else Path(source)
@@ -98,9 +99,10 @@ class Solver:
         Parameters
         ----------
         name_or_path : str or path
-            A bundled name (see `list_pretrained`), a model folder, a ``.onnx`` graph, a checkpoint
-            (``.safetensors``, ``.pt``, or the reference's ``step_N``; these need PyTorch), or
-            ``owner/name[@revision]`` on the Hub.
+            A bundled name (see `list_pretrained`), the name of a domain that a bundled model solves
+            by the same weights (`Domain.base_model`), a model folder, a ``.onnx`` graph, a
+            checkpoint (``.safetensors``, ``.pt``, or the reference's ``step_N``; these need
+            PyTorch), or ``owner/name[@revision]`` on the Hub.
         runtime : {"auto", "onnx", "torch"}
             ``auto`` takes onnxruntime, except where ``device="cuda"`` is asked for and PyTorch has
             it, or where the model has no graph.
@@ -131,8 +133,9 @@ class Solver:
         from trm_sdk.runtimes.select import open_runtime
 
         _check_domain(domain)
+        name, domain = _solved_with(name_or_path, domain)
         path = resolve(
-            name_or_path,
+            name,
             revision,
             subfolder,
             cache_dir=cache_dir,
@@ -142,6 +145,33 @@ class Solver:
         )
         opened = open_runtime(path, runtime, device, threads, precision, compile, domain)
         return cls(opened, domain, path)
+
+    def for_domain(self, domain: str | Domain) -> Solver:
+        """Return a solver of other puzzles by the same weights, such as jigsaws by Sudoku's.
+
+        For models of block "message", on boards of the same shape and vocabulary: the groups of
+        cells that the domain states, or that its puzzles bring, take the places of the model's.
+        The runtime is shared; closing one solver closes both.
+
+        Parameters
+        ----------
+        domain : str or Domain
+            A name is that of a registered domain.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such domain.
+        CheckpointError
+            If the model lacks weights for its groups, or the graph has its own built in.
+
+        Examples
+        --------
+        >>> solver = Solver.from_pretrained("sudoku").for_domain("jigsaw")   # doctest: +SKIP
+        """
+        if isinstance(domain, str):
+            domain = get_domain(domain)
+        return Solver(self._runtime, domain, self._source)
 
     @property
     def domain(self) -> Domain:
@@ -436,6 +466,42 @@ class Solver:
         source = "" if self._source is None else f" from {str(self._source)!r}"
         runtime = self._runtime
         return f"<Solver of {self._domain.name} on {runtime.name} ({runtime.device}){source}>"
+
+
+def _check_model(runtime: Runtime, domain: Domain, source: str | Path) -> None:
+    """Refuse a domain that a model was not made for, and whose groups it does not take.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    spec = runtime.spec
+    if spec.domain == domain.name or not spec.model.takes_groups:
+        spec.check_domain(domain, source)
+        if not domain.own_groups:
+            return
+    spec.check_variant(domain, source)
+    if not getattr(runtime, "takes_groups", False):
+        raise CheckpointError(
+            f"{source} has a graph whose groups of cells are built in, so that it can't solve "
+            f"{domain.name!r}; export it again with trm-export onnx --groups optional"
+        )
+
+
+def _solved_with(name: object, domain: Domain | None) -> tuple[Any, Domain | None]:
+    """The model to open for a name, and the domain to solve.
+
+    That of a domain stands for the bundled model of another one, where these share weights.
+    """
+    if domain is not None or not isinstance(name, str) or name in list_pretrained():
+        return name, domain
+    try:
+        named = get_domain(name)
+    except InvalidInputError:
+        return name, None
+    if named.base_model is None or Path(name).exists():
+        return name, None
+    return named.base_model, named
 
 
 def _check_domain(domain: object) -> None:

@@ -294,6 +294,27 @@ class Structure(BaseModel):
         """The relations between cells: all but `values`."""
         return tuple(one for one in self.relations if not isinstance(one, Values))
 
+    def groups_by_key(self) -> dict[str, tuple[Group, ...]]:
+        """Return the groups of each key of weights, in the order in which relations are stated.
+
+        Neighbourhoods and offsets have no groups, and are left out.
+        """
+        found: dict[str, tuple[Group, ...]] = {}
+        for relation in self.over_cells:
+            if not isinstance(relation, (Neighbourhood, Offsets)):
+                known = found.get(relation.weights_key, ())
+                found[relation.weights_key] = (*known, *relation.groups_on(self.shape))
+        return found
+
+    def memberships(self) -> dict[str, np.ndarray]:
+        """Return `groups_by_key` as uint8 arrays of shape (groups, cells), 1 where a cell is in."""
+        found = {}
+        for key, sets in self.groups_by_key().items():
+            found[key] = np.zeros((len(sets), self.cells), np.uint8)
+            for row, members in enumerate(sets):
+                found[key][row, list(members)] = 1
+        return found
+
     def resized(self, shape: tuple[int, int]) -> Structure:
         """Return the same structure on a board of another shape.
 

@@ -45,6 +45,7 @@ export class Board {
         else if (right.has(place)) names.push("border-right");
         if (row === rows - 1) names.push("last-row");
         else if (bottom.has(place)) names.push("border-bottom");
+        if (domain.shaded.has(place)) names.push("shaded");
         const cell = element("div", { role: "gridcell", class: names.join(" "), tabindex: "-1" });
         cell.style.setProperty("--wave", row + column);
         const pencil = element("span", { class: "pencil", "aria-hidden": "true" });

@@ -23,6 +23,7 @@ const MOST_CELLS = 1 << 20;
  * @property {boolean} [any_size] whether boards of every shape are taken
  * @property {{name: string, symbol: string, roles: string[], colour?: string, aliases?: string}[]} tokens
  * @property {[number, number, number, number][]} [borders] thick lines: column, row, column, row
+ * @property {number[]} [shaded] cells on a ground of their own
  * @property {{name: string, groups: number[][]}[]} [distinct] no value stands twice in any group
  * @property {boolean} [distinct_is_all] whether there are no other rules
  */
@@ -86,6 +87,8 @@ export class Domain {
     );
     /** Thick lines along cell edges; the frame is not among them. */
     this.borders = (usual ? description.borders ?? [] : []).filter((line) => !this.#isFrame(line));
+    /** Cells on a ground of their own. */
+    this.shaded = new Set(usual ? description.shaded ?? [] : []);
     /** Whether `verify` gives a verdict. */
     this.hasRules = Boolean(rules?.verify) || (usual && Boolean(description.distinct_is_all));
   }

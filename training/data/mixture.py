@@ -11,7 +11,7 @@ import numpy.typing as npt
 from training.data.files import FileSource, read_csv
 from training.recipe import Recipe, check_shapes
 from training.settings import DataSource, PuzzleFile, Source
-from trm_sdk.domains import Domain
+from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains import data as domain_data
 from trm_sdk.domains.base import Shape
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
@@ -99,6 +99,8 @@ class Mixture:
             _Part(source, domain, int(own.generate_state(1)[0]), self.excluded)
             for source, own in zip(sources, seeds[1:], strict=True)
         ]
+        #: Whether every example says its groups: the sources' differ, or puzzles bring their own.
+        self.grouped = any(part.domain is not domain for part in self.parts)
         #: Examples dropped because they are held out; of files, once each.
         self.dropped = sum(part.dropped for part in self.parts)
         self.shapes = [part.source.shape for part in self.parts]
@@ -126,7 +128,8 @@ class Mixture:
         for number, part in enumerate(self.parts):
             rows = np.flatnonzero(chosen == number)
             if len(rows):
-                drawn.append(self._take(number, part, len(rows)))
+                some = self._take(number, part, len(rows))
+                drawn.append(with_groups(some, part.domain) if self.grouped else some)
                 places.append(rows)
         order = np.argsort(np.concatenate(places))
         return Examples.concatenate(drawn).rows(order)
@@ -161,6 +164,22 @@ class Mixture:
             part.load_state_dict(saved)
 
 
+def source_domain(source: DataSource, domain: Domain) -> Domain:
+    """Return the domain whose puzzles a source draws: the recipe's, or another that it names."""
+    if isinstance(source, PuzzleFile) or source.domain is None:
+        return domain
+    return get_domain(source.domain)
+
+
+def with_groups(examples: Examples, domain: Domain) -> Examples:
+    """Return examples that say the groups of each puzzle, also where these are the structure's."""
+    if domain.structure is None:
+        return examples
+    n, own = len(examples.tokens), domain.structure.memberships()
+    stated = {key: np.broadcast_to(one, (n, *one.shape)) for key, one in own.items()}
+    return examples._replace(groups={**stated, **(examples.groups or {})})
+
+
 class _Part:
     """One source of a mixture, and what it has made that has not been drawn yet."""
 
@@ -171,14 +190,14 @@ class _Part:
         seed: int,
         excluded: npt.NDArray[np.uint64],
     ) -> None:
-        self.domain, self.excluded = domain, excluded
+        self.domain, self.excluded = source_domain(source, domain), excluded
         self.source: domain_data.Source
         self.dropped = 0
         if isinstance(source, PuzzleFile):
             self.source = FileSource(source, domain, seed, excluded)
             self.dropped = self.source.dropped
         else:
-            self.source = domain.source(source.options, seed)
+            self.source = self.domain.source(source.options, seed)
         self.ready: Examples | None = None
 
     @property
@@ -203,7 +222,12 @@ class _Part:
     def state_dict(self) -> dict[str, Any]:
         """Return the source's state and the waiting examples."""
         ready = None if self.ready is None else list(self.ready[:4])
-        return {"source": self.source.state_dict(), "ready": ready}
+        groups = None if self.ready is None or self.ready.groups is None else self.ready.groups
+        return {
+            "source": self.source.state_dict(),
+            "ready": ready,
+            **({} if groups is None else {"groups": dict(groups)}),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
@@ -216,7 +240,8 @@ class _Part:
         self.ready = None
         if ready is not None:
             tokens, answers, identifiers, mask = ready
-            self.ready = Examples(tokens, answers, identifiers, mask, self.source.shape)
+            groups = state.get("groups")
+            self.ready = Examples(tokens, answers, identifiers, mask, self.source.shape, groups)
 
 
 def make_stream(

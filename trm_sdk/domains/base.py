@@ -16,7 +16,15 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_sdk.domains.cells import cells_of, rows_of_text
-from trm_sdk.domains.data import Encoded, Examples, Source, Targets, Tokens
+from trm_sdk.domains.data import (
+    Encoded,
+    Examples,
+    GroupsOf,
+    Source,
+    Targets,
+    Tokens,
+    stacked_groups,
+)
 from trm_sdk.domains.generated import GeneratedSource
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
@@ -62,8 +70,15 @@ class Domain(ABC):
     clues_in_cells : bool
         Whether the cells of a puzzle say everything that `verify` needs; else it also reads the
         task's metadata (cages, inequalities). Default True.
+    own_groups : tuple of str
+        Weights keys of the structure whose groups come with each puzzle, such as the regions of a
+        jigsaw; `groups_of` gives them. The structure states as many groups of these keys as any
+        puzzle has. Needs a model of block "message". Default none.
     identifiers : int
         Puzzle identifiers that `encode` may give. Default 1: all are 0.
+    base_model : str or None
+        Bundled model of another domain that solves these puzzles with the same weights, by the
+        groups that this domain states or its puzzles bring. Default none.
     comment : str or None
         What a comment line begins with in files of such puzzles. Default ``#``.
     heads : mapping from name to int
@@ -85,7 +100,9 @@ class Domain(ABC):
     has_symmetries: bool = False
     any_size: bool = False
     clues_in_cells: bool = True
+    own_groups: tuple[str, ...] = ()
     identifiers: int = 1
+    base_model: str | None = None
     comment: str | None = "#"
     heads: Mapping[str, int] = MappingProxyType({})
     decode_heads: tuple[str, ...] = ()
@@ -381,7 +398,19 @@ class Domain(ABC):
         """Return input `index` of a task as a network takes it."""
         grid = task.inputs[index]
         tokens = self.encode_grid(grid)
-        return Encoded(tokens, self.vocabulary.is_given[tokens], grid.shape)
+        groups = self.groups_of(task, index) if self.own_groups else None
+        return Encoded(tokens, self.vocabulary.is_given[tokens], grid.shape, groups=groups)
+
+    def groups_of(self, task: Task, index: int = 0) -> GroupsOf:
+        """Return the groups that come with input `index` of a task, for all of `own_groups`.
+
+        Returns
+        -------
+        mapping from weights key to uint8 array of shape (groups, N)
+            1 where a cell is in a group; as many groups as the structure states for the key, rows
+            of zeros where the puzzle has fewer.
+        """
+        raise InvalidInputError(f"puzzles of {self.name} bring no groups of their own")
 
     def encode_answer(self, task: Task, answer: Grid, index: int = 0) -> Tokens:
         """Return an answer to input `index` of a task as int32 tokens of shape (N,)."""
@@ -474,6 +503,7 @@ class Domain(ABC):
             np.array([one.identifier for one in encoded], np.int32),
             wanted >= self.vocabulary.first,
             encoded[0].shape,
+            stacked_groups([one.groups for one in encoded]),
         )
 
     def fingerprint(self, tokens: Tokens, shape: Shape | None = None) -> npt.NDArray[np.uint64]:
@@ -513,6 +543,10 @@ class Domain(ABC):
     def borders(self, shape: Shape) -> tuple[Border, ...]:
         """Return the thick lines of a board: here, its frame."""
         return frame(shape)
+
+    def shaded(self, shape: Shape) -> npt.NDArray[np.bool_] | None:
+        """Return the cells of a board on a ground of their own, (rows, columns); here None."""
+        return None
 
     def picture(
         self,
@@ -563,6 +597,7 @@ class Domain(ABC):
             marked,
             self._blank_values[grid.cells],
             self.borders(grid.shape),
+            self.shaded(grid.shape),
         )
 
     @property
@@ -574,12 +609,14 @@ class Domain(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what a host in another language needs, as plain data for JSON."""
+        shaded = self.shaded(self.shape)
         return {
             "name": self.name,
             "shape": list(self.shape),
             "any_size": self.any_size,
             "tokens": self.vocabulary.describe(),
             "borders": [list(line) for line in self.borders(self.shape)],
+            **({} if shaded is None else {"shaded": np.flatnonzero(shaded).tolist()}),
         }
 
     def __repr__(self) -> str:

@@ -254,6 +254,18 @@ class BoardDomain(Domain):
                 lines += edges(region)
         return tuple(lines)
 
+    def shaded(self, shape: Shape) -> npt.NDArray[np.bool_] | None:
+        """Return the cells of groups that don't tile the board, such as diagonals; None: none."""
+        if shape != self.shape:
+            return None
+        everywhere = list(range(self.seq_len))
+        found = np.zeros(self.seq_len, bool)
+        for relation in self.distinct:
+            members = [cell for group in relation.groups_on(shape) for cell in group]
+            if sorted(members) != everywhere:
+                found[members] = True
+        return found.reshape(shape) if found.any() else None
+
     def describe(self) -> dict[str, Any]:
         """Return what a host in another language needs: `distinct` too, group by group."""
         rules = [

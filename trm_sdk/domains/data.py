@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Tokens = npt.NDArray[np.int32]
+#: By weights key (`Structure`), 1 where a cell is in a group: uint8 arrays of shape (groups, N), or
+#: (n, groups, N) for several puzzles. Rows of zeros are groups that a puzzle has not.
+GroupsOf = Mapping[str, npt.NDArray[np.uint8]]
 
 #: Seed of generated puzzles that models are judged by; training leaves out whatever coincides.
 HELD_OUT_SEED = 0x5EED_0F_7E57
@@ -27,12 +30,15 @@ class Encoded(NamedTuple):
         Of the board; ``N = rows * columns``.
     identifier : int
         Row of the model's puzzle embedding. Default 0.
+    groups : mapping from weights key to uint8 array of shape (groups, N), or None
+        The puzzle's own groups, for all of `Domain.own_groups`. None: those of the structure.
     """
 
     tokens: Tokens
     given: npt.NDArray[np.bool_]
     shape: tuple[int, int]
     identifier: int = 0
+    groups: GroupsOf | None = None
 
 
 class Examples(NamedTuple):
@@ -47,6 +53,9 @@ class Examples(NamedTuple):
         Cells whose answer counts, in the loss and for being right; the others are padding.
     shape : (rows, columns)
         Of the boards; ``N = rows * columns``.
+    groups : mapping from weights key to uint8 array of shape (n, groups, N), or None
+        Each puzzle's own groups, rows of zeros where it has fewer than another. None: those of the
+        structure.
     """
 
     tokens: Tokens
@@ -54,6 +63,7 @@ class Examples(NamedTuple):
     identifiers: Tokens
     mask: npt.NDArray[np.bool_]
     shape: tuple[int, int]
+    groups: GroupsOf | None = None
 
     @classmethod
     def of(cls, tokens: Tokens, answers: Tokens, shape: tuple[int, int]) -> Examples:
@@ -69,15 +79,41 @@ class Examples(NamedTuple):
     def rows(self, index: Any) -> Examples:
         """Return some of the examples, by slice, mask or index array."""
         tokens, answers, identifiers, mask = (part[index] for part in self[:4])
-        return Examples(tokens, answers, identifiers, mask, self.shape)
+        groups = self.groups and {key: one[index] for key, one in self.groups.items()}
+        return Examples(tokens, answers, identifiers, mask, self.shape, groups)
 
     @staticmethod
     def concatenate(several: Sequence[Examples]) -> Examples:
-        """Return all of several examples, in order; their boards must be of one shape."""
+        """Return all of several examples, in order.
+
+        Their boards must be of one shape, and all or none must have groups, of the same keys.
+        """
         tokens, answers, identifiers, mask = (
             np.concatenate(part) for part in zip(*(one[:4] for one in several), strict=True)
         )
-        return Examples(tokens, answers, identifiers, mask, several[0].shape)
+        groups: GroupsOf | None = None
+        if several[0].groups is not None:
+            groups = {
+                key: padded_groups([one.groups[key] for one in several if one.groups is not None])
+                for key in several[0].groups
+            }
+        return Examples(tokens, answers, identifiers, mask, several[0].shape, groups)
+
+
+def stacked_groups(several: Sequence[GroupsOf | None]) -> GroupsOf | None:
+    """Return the groups of several puzzles together; None where these have none of their own."""
+    known = [one for one in several if one is not None]
+    if not known:
+        return None
+    return {key: padded_groups([one[key][None] for one in known]) for key in known[0]}
+
+
+def padded_groups(several: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return arrays of shape (n, groups, N) one after another, with as many groups as any has."""
+    most = max(one.shape[1] for one in several)
+    if any(one.shape[1] != most for one in several):
+        several = [np.pad(one, ((0, 0), (0, most - one.shape[1]), (0, 0))) for one in several]
+    return np.concatenate(several)
 
 
 class Head(NamedTuple):
@@ -145,4 +181,15 @@ class Source(Protocol):
         ...
 
 
-__all__ = ["HELD_OUT_SEED", "Encoded", "Examples", "Head", "Source", "Targets", "Tokens"]
+__all__ = [
+    "HELD_OUT_SEED",
+    "Encoded",
+    "Examples",
+    "GroupsOf",
+    "Head",
+    "Source",
+    "Targets",
+    "Tokens",
+    "padded_groups",
+    "stacked_groups",
+]

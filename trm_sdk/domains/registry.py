@@ -22,10 +22,15 @@ ENTRY_POINT_GROUP = "trm_sdk.domains"
 #: for a size, which the call is given as ``rows`` and ``columns``.
 _BUILT_IN = {
     "arc": "trm_sdk.domains.arc:Arc",
+    "jigsaw": "trm_sdk.domains.sudoku.variants.jigsaw:Jigsaw",
+    "jigsaw-{rows}x{columns}": "trm_sdk.domains.sudoku.variants.jigsaw:of_size",
     "maze": "trm_sdk.domains.maze:Maze",
     "maze-{rows}x{columns}": "trm_sdk.domains.maze:Maze",
     "sudoku": "trm_sdk.domains.sudoku:Sudoku",
     "sudoku-{rows}x{columns}": "trm_sdk.domains.sudoku:of_size",
+    "sudoku-x": "trm_sdk.domains.sudoku.variants:SudokuX",
+    "sudoku-x-{rows}x{columns}": "trm_sdk.domains.sudoku.variants:x_of_size",
+    "windoku": "trm_sdk.domains.sudoku.variants:Windoku",
 }
 _SIZE = "{rows}x{columns}"
 #: Sizes are at most this many cells a side.

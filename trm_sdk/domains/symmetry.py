@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,8 +61,15 @@ class Symmetry(ABC):
             demonstrations=tuple((self.apply(a), self.apply(b)) for a, b in task.demonstrations),
             answers=None if task.answers is None else tuple(map(self.apply, task.answers)),
             name=task.name,
-            metadata=task.metadata,
+            metadata=self.apply_metadata(task.metadata),
         )
+
+    def apply_metadata(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what came with a task, transformed alike; here, as it is.
+
+        For domains whose clues are not all in the cells: regions move with them.
+        """
+        return metadata
 
     def apply_to_probabilities(
         self, numbers: npt.NDArray[np.float32], of: Sequence[int]
@@ -188,6 +195,10 @@ class Composition(Symmetry):
     def move(self, array: _Array) -> _Array:
         """Move the cells of an array of shape (rows, columns, ...)."""
         return self.second.move(self.first.move(array))
+
+    def apply_metadata(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what came with a task, transformed by both."""
+        return self.second.apply_metadata(self.first.apply_metadata(metadata))
 
     def inverse(self) -> Symmetry:
         """Return the transform that undoes this one."""

@@ -207,6 +207,11 @@ class ModelConfig(BaseModel):
         return self.mixer == "structured" and self.structure is not None and self.structure.any_size
 
     @property
+    def takes_groups(self) -> bool:
+        """Whether the groups of cells may differ from the structure's, from puzzle to puzzle."""
+        return self.block == "message"
+
+    @property
     def swiglu_size(self) -> int:
         """Width of every SwiGLU over channels."""
         return self.ffn_size or rounded_swiglu(self.hidden_size, self.expansion)

@@ -10,6 +10,7 @@ cells are in them.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.layers import Linear, rms_norm, truncated_normal_
-from trm_sdk.structure import Neighbourhood, Offsets, Structure
+from trm_sdk.structure import Structure
 
 
 class Membership(NamedTuple):
@@ -26,9 +27,9 @@ class Membership(NamedTuple):
 
     Attributes
     ----------
-    spread : float Tensor (cells, groups)
+    spread : float Tensor (cells, groups), or (batch, cells, groups)
         1 where a cell is in a group. Groups that share weights stand beside one another.
-    gather : float Tensor (groups, cells)
+    gather : float Tensor (groups, cells), or (batch, groups, cells)
         Its transpose, each row divided by the square root of its sum.
     counts : tuple of (weights key, int)
         Groups of each set of weights, in order.
@@ -41,17 +42,21 @@ class Membership(NamedTuple):
     @classmethod
     def of(cls, structure: Structure) -> Membership:
         """Return the groups of a structure, sorted by the weights they use."""
-        sets: dict[str, list[tuple[int, ...]]] = {}
-        for relation in structure.over_cells:
-            assert not isinstance(relation, (Neighbourhood, Offsets))  # ModelConfig checks it
-            sets.setdefault(relation.weights_key, []).extend(relation.groups_on(structure.shape))
-        groups = [group for one in sets.values() for group in one]
-        gather = torch.zeros(len(groups), structure.cells)
-        for row, group in enumerate(groups):
-            gather[row, list(group)] = 1
-        counts = tuple((key, len(one)) for key, one in sets.items())
-        sizes = gather.sum(1, keepdim=True).clamp(min=1)
-        return cls(gather.T.contiguous(), gather / sizes.sqrt(), counts)
+        sets = {key: torch.from_numpy(one) for key, one in structure.memberships().items()}
+        return cls.of_groups(sets)
+
+    @classmethod
+    def of_groups(
+        cls, groups: Mapping[str, Tensor], dtype: torch.dtype | None = None
+    ) -> Membership:
+        """Return the groups of tensors (groups, cells), or (batch, groups, cells), by weights key.
+
+        They hold 1 where a cell is in a group; rows of zeros are absent groups.
+        """
+        counts = tuple((key, one.shape[-2]) for key, one in groups.items())
+        members = torch.cat(list(groups.values()), dim=-2).to(dtype or torch.float32)
+        sizes = members.sum(-1, keepdim=True).clamp(min=1)
+        return cls(members.transpose(-1, -2).contiguous(), members / sizes.sqrt(), counts)
 
 
 class GroupMap(nn.Module):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.message import Membership
 from trm_sdk.model.paper import PaperNetwork
 from trm_sdk.model.structured import StructuredNetwork
 
@@ -75,6 +77,7 @@ class TRM(nn.Module):
         H_cycles: int | None = None,
         L_cycles: int | None = None,
         grad_cycles: int = 1,
+        groups: Mapping[str, Tensor] | None = None,
     ) -> State:
         """One supervision step: T times (n latent updates, one answer update).
 
@@ -87,35 +90,54 @@ class TRM(nn.Module):
             T and n; the config's by default.
         grad_cycles : int
             Only the last so many of the T cycles are differentiated (the paper: 1).
+        groups : mapping from weights key to Tensor (batch, groups, cells), optional
+            Each puzzle's groups, for models that take them (`ModelConfig.takes_groups`): 1 where a
+            cell is in a group. Default: those that the structure states.
         """
+        membership = None
+        if groups is not None:
+            assert isinstance(self.network, StructuredNetwork)  # others have no groups
+            membership = self.network.membership(groups, state.y.dtype)
         T = self.config.H_cycles if H_cycles is None else H_cycles
         n = self.config.L_cycles if L_cycles is None else L_cycles
         free = max(T - grad_cycles, 0)
         x, state = self.network.arrange(x), State(*map(self.network.arrange, state))
         if free and torch.is_grad_enabled():
             with torch.no_grad():
-                state = self._cycles(x, state, free, n)
+                state = self._cycles(x, state, free, n, membership)
         else:
-            state = self._cycles(x, state, free, n)
-        return self._cycles(x, state, T - free, n)
+            state = self._cycles(x, state, free, n, membership)
+        return self._cycles(x, state, T - free, n, membership)
 
-    def _cycles(self, x: Tensor, state: State, T: int, n: int) -> State:
+    def _cycles(
+        self, x: Tensor, state: State, T: int, n: int, membership: Membership | None
+    ) -> State:
         y, z = state
         for _ in range(T):
             context = y + x
             for _ in range(n):
-                z = self.update(z, context)
-            y = self.update(y, z)
+                z = self.update(z, context, membership)
+            y = self.update(y, z, membership)
         return State(y, z)
 
-    def update(self, state: Tensor, context: Tensor) -> Tensor:
+    def update(
+        self, state: Tensor, context: Tensor, membership: Membership | None = None
+    ) -> Tensor:
         """One pass: a state refined by what it is told. What `training.fit` compiles for the
         paper's mixers, whose matrix products are too large to gain from compiling more at once."""
-        refined: Tensor = self.network(state + context)
+        refined: Tensor
+        if membership is None:
+            refined = self.network(state + context)
+        else:
+            refined = self.network(state + context, membership)
         return refined
 
     def forward(
-        self, tokens: Tensor, state: State, puzzle_identifiers: Tensor | None = None
+        self,
+        tokens: Tensor,
+        state: State,
+        puzzle_identifiers: Tensor | None = None,
+        groups: Mapping[str, Tensor] | None = None,
     ) -> tuple[State, Tensor, Tensor]:
         """One supervision step from tokens.
 
@@ -126,6 +148,8 @@ class TRM(nn.Module):
         state : State
         puzzle_identifiers : integer Tensor of shape (batch,), optional
             For models with a puzzle embedding; zeros by default.
+        groups : mapping from weights key to Tensor, optional
+            See `recurse`.
 
         Returns
         -------
@@ -134,7 +158,7 @@ class TRM(nn.Module):
         halt_logit : float32 Tensor of shape (batch,)
             Positive where the model holds its answer for right.
         """
-        state = self.recurse(self.network.embed(tokens, puzzle_identifiers), state)
+        state = self.recurse(self.network.embed(tokens, puzzle_identifiers), state, groups=groups)
         logits, halt_logit = self.network.readout(state.y)
         return state, logits, halt_logit
 

@@ -9,7 +9,7 @@ thousand parameters learn Sudoku from minutes of data, and what a dense mixer ha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -355,14 +355,32 @@ class StructuredNetwork(nn.Module):
         kind = torch.where(token == self.output_tokens, 0, 2 - other)
         return F.embedding(kind, self.embed_tokens)
 
-    def forward(self, state: Tensor) -> Tensor:
-        """One pass of the network over a state with everything already added in."""
+    def membership(self, groups: Mapping[str, Tensor] | None, dtype: torch.dtype) -> Membership:
+        """Return which cells are in which groups, as the blocks take it.
+
+        Parameters
+        ----------
+        groups : mapping from weights key to Tensor (batch, groups, cells), or None
+            Of each puzzle, for every key of the structure; None: the structure's own.
+        dtype : torch.dtype
+            Of the states.
+        """
+        if groups is None:
+            return Membership(self.spread.to(dtype), self.gather.to(dtype), self.counts)
+        return Membership.of_groups({key: groups[key] for key, _ in self.counts}, dtype)
+
+    def forward(self, state: Tensor, membership: Membership | None = None) -> Tensor:
+        """One pass of the network over a state with everything already added in.
+
+        `membership` says which cells are in which groups, for blocks of messages; default: as the
+        structure states it.
+        """
         nodes = state
         if not self.config.any_size:
             nodes = state.view(len(state), *self.shape, *state.shape[-2:])
         for layer in self.layers:
             if isinstance(layer, MessageBlock):
-                nodes = layer(nodes, Membership(self.spread, self.gather, self.counts))
+                nodes = layer(nodes, membership or self.membership(None, nodes.dtype))
             else:
                 nodes = layer(nodes, self.pools, self.keys)
         return nodes.reshape(state.shape)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.groups import complete_groups
 from trm_sdk.model.recursion import TRM, State
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Puzzles(NamedTuple):
         Cells whose answer counts; the others are padding.
     targets : TimedTargets or None
         What is asked at which step; None: the answer, at every step.
+    groups : dict from weights key to uint8 Tensor (batch, groups, cells), or None
+        Each puzzle's groups; None: those that the structure states.
     """
 
     tokens: Tensor
@@ -86,6 +89,7 @@ class Puzzles(NamedTuple):
     identifiers: Tensor
     mask: Tensor
     targets: TimedTargets | None = None
+    groups: dict[str, Tensor] | None = None
 
     @classmethod
     def of(
@@ -100,7 +104,8 @@ class Puzzles(NamedTuple):
         Raises
         ------
         InvalidInputError
-            If a head of the model has no targets.
+            If a head of the model has no targets, or the puzzles bring groups that the model does
+            not take.
         """
 
         def put(array: Any) -> Tensor:
@@ -121,7 +126,13 @@ class Puzzles(NamedTuple):
             timed = TimedTargets(put(targets.answer_due), put(targets.answer_weight), heads)
         tokens = put(examples.tokens).view(-1, *config.token_shape_of(examples.shape))
         return cls(
-            tokens, put(examples.answers), put(examples.identifiers), put(examples.mask), timed
+            tokens,
+            put(examples.answers),
+            put(examples.identifiers),
+            put(examples.mask),
+            timed,
+            {key: put(one) for key, one in complete_groups(examples.groups, config).items()}
+            or None,
         )
 
     def rows(self, index: slice) -> Puzzles:
@@ -279,7 +290,9 @@ class Supervision(nn.Module):
         for step in range(settings.grad_steps):
             if noise is not None:
                 state = State(state.y, state.z + noise[step].to(self.dtype))
-            state = model.recurse(x, state, self.H_cycles, self.L_cycles, self.grad_cycles)
+            state = model.recurse(
+                x, state, self.H_cycles, self.L_cycles, self.grad_cycles, puzzles.groups
+            )
             passes = passes + self.passes_per_step
             logits, halt_logit = model.network.readout(state.y)
             logits = logits.flatten(1, -2)
@@ -339,7 +352,7 @@ class Supervision(nn.Module):
     ) -> State:
         """Run one supervision step without gradient or loss: the history of ``last-step``."""
         x, state = self._start(puzzles, state, fresh, start)
-        return self.model.recurse(x, state, self.H_cycles, self.L_cycles)
+        return self.model.recurse(x, state, self.H_cycles, self.L_cycles, groups=puzzles.groups)
 
     def _start(
         self, puzzles: Puzzles, state: State, fresh: Tensor, start: Tensor | None

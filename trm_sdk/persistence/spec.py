@@ -125,6 +125,39 @@ class ModelSpec(BaseModel):
                 return ()
         return tuple(name for name in domain.decode_heads if name in self.model.heads)
 
+    def check_variant(self, domain: Domain, source: str | Path = "the model") -> None:
+        """Refuse a domain whose groups of cells this model's weights can't be used for.
+
+        Models of block "message" take any groups, of the keys of weights that they have, on boards
+        of their own shape and vocabulary.
+
+        Raises
+        ------
+        CheckpointError
+        """
+        model, structure = self.model, domain.structure
+        own = model.structure
+        if not model.takes_groups or own is None:
+            raise CheckpointError(
+                f"{source} is a model of {self.domain!r} alone: only models of block 'message' "
+                f"take other groups of cells, such as those of {domain.name!r}"
+            )
+        same = self.grid_shape == domain.shape and self.vocabulary == domain.vocabulary.names
+        same &= model.output_tokens == domain.vocabulary.answer_tokens
+        if not same:
+            raise CheckpointError(
+                f"{source} is a model of boards of {self.grid_shape[0]}x{self.grid_shape[1]} with "
+                f"{len(self.vocabulary)} tokens; {domain.name!r} has others"
+            )
+        known = own.groups_by_key()
+        stated = {} if structure is None else structure.groups_by_key()
+        missing = sorted({*stated, *domain.own_groups} - set(known))
+        if not stated or missing:
+            raise CheckpointError(
+                f"{source} has weights for the groups {sorted(known)}; {domain.name!r} has "
+                f"{missing or 'none'}"
+            )
+
     def check_domain(self, domain: Domain, source: str | Path = "the model") -> None:
         """Refuse a domain that this model was not made for.
 

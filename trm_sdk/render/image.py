@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _PAPER, _INK, _LINE, _GIVEN = (255, 255, 255), (20, 20, 24), (176, 178, 186), (238, 239, 243)
 _CHANGED, _TRIED, _RING = (43, 108, 196), (255, 243, 205), (240, 140, 0)
+#: Grounds of shaded cells: empty or the model's, and given.
+_SHADED, _SHADED_GIVEN = (222, 230, 246), (202, 212, 234)
 #: Below this certainty a painted cell, which has no ink to be coloured, gets a dot.
 _SURE = 0.95
 #: Pixels that a side of a board has at most unless the caller chooses the size of a cell.
@@ -44,6 +46,8 @@ def draw_board(
     tried: Iterable[tuple[int, int]] = (),
 ) -> Image:
     """Draw an answer: givens on grey, other values in red to green by how certain they are.
+
+    Shaded cells, such as the diagonals of an X-Sudoku, stand on blue.
 
     Values to which the domain's vocabulary gives a colour fill their cells instead, with a dot in
     red to green where the model is not sure.
@@ -132,7 +136,7 @@ def _draw_cell(
             ring = _INK if is_light(ground) else _PAPER
             draw.ellipse(corners, fill=certainty_colour(sure), outline=ring)
     else:
-        ground = _TRIED if picture.tried[row, column] else _GIVEN if given else _PAPER
+        ground = _ground(picture, row, column)
         draw.rectangle(box, fill=ground, outline=outline)
         if not picture.blank[row, column]:
             ink = _INK if given else certainty_colour(sure)
@@ -146,6 +150,16 @@ def _draw_cell(
         draw.line(
             (left + cell * 0.25, y, left + cell * 0.75, y), fill=_CHANGED, width=max(cell // 24, 1)
         )
+
+
+def _ground(picture: Picture, row: int, column: int) -> Colour:
+    """Colour below the symbol of a cell."""
+    given = bool(picture.given[row, column])
+    if picture.tried[row, column]:
+        return _TRIED
+    if picture.shaded is not None and picture.shaded[row, column]:
+        return _SHADED_GIVEN if given else _SHADED
+    return _GIVEN if given else _PAPER
 
 
 def save_gif(
@@ -212,7 +226,7 @@ def _palette(domain: Domain) -> Image:
     A palette a frame would cost 768 bytes each, and frames could not be stored as what changes.
     """
     new = _pillow()[2]
-    grounds: list[Colour] = [_PAPER, _GIVEN, _TRIED]
+    grounds: list[Colour] = [_PAPER, _GIVEN, _TRIED, _SHADED, _SHADED_GIVEN]
     inks: list[Colour] = [_INK, _LINE, _CHANGED, _RING]
     low, high = RAMP[0][0], RAMP[-1][0]
     inks += [certainty_colour(low + (high - low) * part / 12) for part in range(13)]

@@ -44,6 +44,8 @@ class Picture:
         Cells that want an answer; an image leaves them empty.
     borders : tuple of (column, row, column, row)
         Thick lines along cell edges: the frame, and the edges between regions.
+    shaded : bool array of shape (rows, columns) or None
+        Cells on a ground of their own, such as the diagonals of an X-Sudoku. None: none are.
     """
 
     symbols: tuple[tuple[str, ...], ...]
@@ -54,6 +56,7 @@ class Picture:
     tried: npt.NDArray[np.bool_]
     blank: npt.NDArray[np.bool_]
     borders: tuple[Border, ...] = ()
+    shaded: npt.NDArray[np.bool_] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

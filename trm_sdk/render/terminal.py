@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BAR = 24  # characters
 #: Below this certainty a painted cell, which has no ink to be coloured, gets a mark.
 _SURE = 0.95
+#: Ground of shaded cells, on which black and the inks of certainty are legible.
+_SHADE = "grey78"
 #: Lines by which of (up, down, left, right) they reach: 1, 2, 4 and 8 added up.
 _BOX = " ╵╷│╴┘┐┤╶└┌├─┴┬┼"
 _ASCII = " |||-+++-+++-+++"
@@ -36,7 +38,7 @@ class Board:
     in reverse where an attempt tries them out. A painted cell has a dot where the model is not
     sure of it, brackets where it is tried out. Without colours there are symbols alone. Where the
     picture has regions, their borders are drawn, in ASCII where the console's encoding has no
-    lines.
+    lines. Shaded cells stand on grey.
 
     Parameters
     ----------
@@ -93,16 +95,19 @@ def _can_encode(characters: str, encoding: str) -> bool:
 
 def _style(picture: Picture, row: int, column: int) -> str:
     """How the symbol of a cell is written."""
+    shaded = picture.shaded is not None and bool(picture.shaded[row, column])
     if picture.given[row, column]:
-        style = "bold"
+        style = "bold black" if shaded else "bold"
     elif picture.blank[row, column]:
-        style = "dim"
+        style = "black" if shaded else "dim"
     else:
         style = _ink(float(picture.certainty[row, column]))
     if picture.changed[row, column]:
         style += " underline"
     if picture.tried[row, column]:
         style += " reverse"
+    elif shaded:
+        style += f" on {_SHADE}"
     return style
 
 

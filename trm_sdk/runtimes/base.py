@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.domains.data import GroupsOf
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.spec import ModelSpec
 
@@ -69,14 +70,22 @@ class Runtime(Protocol):
     spec : ModelSpec
     batch_size : int
         Estimated batch size with the highest throughput, on boards of the model's own shape.
+    takes_groups : bool
+        Whether puzzles may bring their own groups of cells.
     """
 
     name: str
     device: str
     spec: ModelSpec
     batch_size: int
+    takes_groups: bool
 
-    def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> Any:
+    def start(
+        self,
+        tokens: Tokens,
+        identifiers: Tokens | None = None,
+        groups: GroupsOf | None = None,
+    ) -> Any:
         """Return the initial state for puzzles.
 
         Parameters
@@ -84,6 +93,9 @@ class Runtime(Protocol):
         tokens : int32 array of shape (batch, N), or (batch, rows, columns) for models of any size
         identifiers : int32 array of shape (batch,), optional
             Rows of the puzzle embedding; default all 0.
+        groups : mapping from weights key to uint8 array of shape (batch, groups, N), optional
+            For every key of the model's structure, 1 where a cell is in a group; only where
+            `takes_groups`. Default: the structure's own, in all states that are put together.
         """
         ...
 
@@ -92,7 +104,12 @@ class Runtime(Protocol):
         ...
 
     def restart(
-        self, state: Any, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
+        self,
+        state: Any,
+        rows: Rows,
+        tokens: Tokens,
+        identifiers: Tokens | None = None,
+        groups: GroupsOf | None = None,
     ) -> Any:
         """Return the state in which these rows start anew, with their own tokens; see `start`."""
         ...

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from trm_sdk.runtimes.graph_file import read_graph, require_step
 
 INPUTS = ("tokens", "y", "z")
 IDENTIFIERS = "puzzle_identifiers"
+_GROUPS = "groups."
 OUTPUTS = ("next_y", "next_z", "logits", "halt_logit")
 #: Bytes of intermediate values that the trial step may have.
 TRIAL_MEMORY = 256 << 20
@@ -33,6 +34,11 @@ TRIAL_SECONDS = 1.5
 #: should not take as long as using it.
 _LARGE_STEP, _LARGE_SECONDS = 0.2e9, 0.3
 _CPU = ["CPUExecutionProvider"]
+
+
+def group_input(key: str) -> str:
+    """Return the name of the input that takes the groups of a key of weights."""
+    return _GROUPS + key
 
 
 class StepSession(NamedTuple):
@@ -46,12 +52,15 @@ class StepSession(NamedTuple):
         Auxiliary heads of the model that are outputs of the graph.
     checksum : str
         SHA-256 of the weights, as the graph states it; empty where it doesn't.
+    groups : {"optional", "required"} or None
+        Whether the groups of cells are inputs, with or without defaults; None: they are built in.
     """
 
     session: Any
     spec: ModelSpec
     heads: tuple[str, ...]
     checksum: str
+    groups: Literal["optional", "required"] | None = None
 
 
 def open_step_graph(ort: Any, path: Path, providers: Sequence[str], threads: int) -> StepSession:
@@ -80,7 +89,13 @@ def open_step_graph(ort: Any, path: Path, providers: Sequence[str], threads: int
     try_step(ort, graph.data, spec, path)
     session = _open(ort, graph.data, path, _options(ort, threads), providers)
     heads = heads_given((value.name for value in session.get_outputs()), spec.model)
-    return StepSession(session, spec, heads, graph.metadata.get("weights_sha256", ""))
+    checksum = graph.metadata.get("weights_sha256", "")
+    groups: Literal["optional", "required"] | None = None
+    if any(value.name.startswith(_GROUPS) for value in session.get_inputs()):
+        groups = "required"
+    elif session.get_overridable_initializers():
+        groups = "optional"
+    return StepSession(session, spec, heads, checksum, groups)
 
 
 @contextmanager
@@ -121,6 +136,7 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     session = _open(ort, data, path, options, _CPU)
     inputs, outputs = _signature(session, path)
+    groups = _checked_groups(session, inputs, spec, path)
     board = spec.model.token_shape_of(spec.grid_shape)
     state = spec.model.state_shape_of(spec.grid_shape)
     _check_inputs(inputs, spec, path)
@@ -138,6 +154,7 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
         feeds |= {name: np.zeros((1, *state), np.float32) for name in ("y", "z")}
         if IDENTIFIERS in inputs:
             feeds[IDENTIFIERS] = np.zeros(1, np.int32)
+        feeds |= groups
         with time_limit(ort, _LARGE_SECONDS if large else TRIAL_SECONDS) as run_options:
             run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             found = session.run(list(wanted), feeds, run_options)
@@ -205,6 +222,42 @@ def _signature(session: Any, path: Path) -> tuple[dict[str, _Value], dict[str, _
     except Exception as error:  # such as a name that is not text
         raise CheckpointError(f"{path} is not a runnable ONNX graph: {first_line(error)}") from None
     return inputs, outputs
+
+
+def _checked_groups(
+    session: Any, inputs: dict[str, _Value], spec: ModelSpec, path: Path
+) -> dict[str, Any]:
+    """Return the model's own groups for the inputs that take such, and leave these out of `inputs`.
+
+    They are all inputs, or all have defaults that an input overrides; nothing else has.
+    """
+    structure = spec.model.structure if spec.model.takes_groups else None
+    own = {} if structure is None else structure.memberships()
+    wanted = {group_input(key): one[None].astype(np.float32) for key, one in own.items()}
+    needed = {name: inputs.pop(name) for name in list(inputs) if name.startswith(_GROUPS)}
+    found = needed | {
+        value.name: _Value(value.type, tuple(value.shape))
+        for value in session.get_overridable_initializers()
+    }
+    if not found:
+        return {}
+    if set(found) != set(wanted) or len(needed) not in (0, len(wanted)):
+        raise CheckpointError(
+            f"{path} takes {shown(sorted(found))} beside its other inputs; a step graph of this "
+            f"model may take {sorted(wanted) or 'none'}"
+        )
+    for name, (kind, shape) in found.items():
+        cells = spec.model.seq_len
+        if kind != "tensor(float)" or len(shape) != 3 or shape[2] != cells or _fixed(shape[:2]):
+            raise CheckpointError(
+                f"{path}: input {name!r} is a {kind} of shape {shown(shape)}; groups are a "
+                f"tensor(float) of shape (batch, groups, {cells})"
+            )
+    return wanted
+
+
+def _fixed(sizes: Iterable[int | str | None]) -> bool:
+    return any(isinstance(size, int) for size in sizes)
 
 
 def _check_inputs(inputs: Mapping[str, _Value], spec: ModelSpec, path: Path) -> None:

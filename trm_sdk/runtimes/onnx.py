@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trm_sdk.domains.data import GroupsOf
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import first_line
@@ -22,7 +23,7 @@ from trm_sdk.runtimes.base import (
     Tokens,
     best_batch_size,
 )
-from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, open_step_graph
+from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, group_input, open_step_graph
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.runtimes.ort import import_onnxruntime
 from trm_sdk.validation import checked_threads
@@ -39,9 +40,12 @@ class OnnxState:
     y and z are relative to the model's initial state, so that a start is zeros.
     """
 
-    __slots__ = ("identifiers", "tokens", "y", "z")
+    __slots__ = ("groups", "identifiers", "tokens", "y", "z")
 
-    def __init__(self, tokens: Tokens, identifiers: Tokens, y: Any, z: Any) -> None:
+    def __init__(
+        self, tokens: Tokens, identifiers: Tokens, y: Any, z: Any, groups: Mapping[str, Float32]
+    ) -> None:
+        self.groups = groups  # by the names of the inputs; none where the graph has its own
         self.tokens = tokens
         self.identifiers = identifiers
         self.y = y  # a float32 array, or an OrtValue on the device
@@ -66,6 +70,8 @@ class OnnxRuntime:
     ----------
     heads : tuple of str
         Auxiliary heads of the model that the graph gives (``trm-export onnx --head``).
+    takes_groups : bool
+        Whether puzzles may bring their own groups of cells (``trm-export onnx --groups``).
 
     Raises
     ------
@@ -108,7 +114,9 @@ class OnnxRuntime:
         self._threads = threads
         self._crew: tuple[int, ThreadPoolExecutor] | None = None  # of a process: its threads
         opened = open_step_graph(ort, path, providers, 1 if self._by_rows else threads)
-        self._session, self.spec, self.heads, self.checksum = opened
+        self._session, self.spec, self.heads, self.checksum = opened[:4]
+        self.takes_groups = opened.groups is not None
+        self._needs_groups = opened.groups == "required"
         self._outputs = (*OUTPUTS, *self.heads)
         taken = self._session.get_providers()
         check_providers(device, providers, taken)
@@ -118,7 +126,12 @@ class OnnxRuntime:
         self._noise = GaussianTables()
         self._identified = self.spec.model.num_puzzle_identifiers > 1
 
-    def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> OnnxState:
+    def start(
+        self,
+        tokens: Tokens,
+        identifiers: Tokens | None = None,
+        groups: GroupsOf | None = None,
+    ) -> OnnxState:
         """Return the initial state for puzzles; see `Runtime.start`."""
         tokens = np.array(tokens, dtype=np.int32, order="C")  # its own: `restart` writes into it
         if identifiers is None:
@@ -127,13 +140,36 @@ class OnnxRuntime:
         board = tokens.shape[1:] if self.spec.model.any_size else None
         shape = (len(tokens), *self.spec.model.state_shape_of(board))
         y, z = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        return OnnxState(tokens, identifiers, y, z)
+        return OnnxState(tokens, identifiers, y, z, self._fed(groups, len(tokens)))
+
+    def _fed(self, groups: GroupsOf | None, batch: int) -> dict[str, Float32]:
+        """Return groups as the graph's inputs, the model's own where it must be given some."""
+        if groups is None and not self._needs_groups:
+            return {}
+        return {
+            group_input(key): np.array(one, np.float32)
+            for key, one in self._every_group(groups, batch).items()
+        }
+
+    def _every_group(self, groups: GroupsOf | None, batch: int) -> GroupsOf:
+        structure = self.spec.model.structure
+        if not self.takes_groups or structure is None:
+            raise InvalidInputError(
+                "this graph has its groups of cells built in; export it with groups as an input "
+                "(trm-export onnx --groups optional)"
+            )
+        if groups is not None:
+            return groups
+        own = structure.memberships()
+        return {key: np.broadcast_to(one, (batch, *one.shape)) for key, one in own.items()}
 
     def _feeds(self, state: OnnxState, rows: slice | None = None) -> dict[str, Any]:
         """Return the graph's inputs for all rows, or for some."""
         feeds = {"tokens": state.tokens, "y": state.y, "z": state.z}
         if self._identified:
             feeds[IDENTIFIERS] = state.identifiers
+        if state.groups:
+            feeds |= state.groups
         return feeds if rows is None else {name: value[rows] for name, value in feeds.items()}
 
     def step(self, state: OnnxState) -> StepOutput:
@@ -202,6 +238,8 @@ class OnnxRuntime:
         binding.bind_cpu_input("tokens", state.tokens)
         if self._identified:
             binding.bind_cpu_input(IDENTIFIERS, state.identifiers)
+        for name, groups in state.groups.items():
+            binding.bind_cpu_input(name, groups)
         for name in ("y", "z"):
             value = getattr(state, name)
             if isinstance(value, np.ndarray):
@@ -217,12 +255,19 @@ class OnnxRuntime:
         return StepOutput(state, _flat(logits.numpy()), halt_logit.numpy(), named)
 
     def restart(
-        self, state: OnnxState, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
+        self,
+        state: OnnxState,
+        rows: Rows,
+        tokens: Tokens,
+        identifiers: Tokens | None = None,
+        groups: GroupsOf | None = None,
     ) -> OnnxState:
         """Return the state in which these rows start anew; see `Runtime.restart`."""
         _to_host(state)
         state.tokens[rows] = tokens
         state.identifiers[rows] = 0 if identifiers is None else identifiers
+        for name, fed in self._fed(groups, len(tokens)).items():
+            state.groups[name][rows] = fed
         state.y[rows] = 0
         state.z[rows] = 0
         return state
@@ -230,7 +275,10 @@ class OnnxRuntime:
     def select(self, state: OnnxState, rows: Rows) -> OnnxState:
         """Return the state of these rows, in this order; rows may repeat."""
         _to_host(state)
-        return OnnxState(state.tokens[rows], state.identifiers[rows], state.y[rows], state.z[rows])
+        groups = {name: one[rows] for name, one in state.groups.items()}
+        return OnnxState(
+            state.tokens[rows], state.identifiers[rows], state.y[rows], state.z[rows], groups
+        )
 
     def concatenate(self, states: Sequence[OnnxState]) -> OnnxState:
         """Return one state of all rows, in order."""
@@ -241,6 +289,10 @@ class OnnxRuntime:
             np.concatenate([state.identifiers for state in states]),
             np.concatenate([state.y for state in states]),
             np.concatenate([state.z for state in states]),
+            {
+                name: np.concatenate([state.groups[name] for state in states])
+                for name in states[0].groups
+            },
         )
 
     def perturb(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trm_sdk.domains.data import GroupsOf
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.structured import StructuredNetwork
@@ -31,21 +32,31 @@ from trm_sdk.validation import checked_threads
 #: Batch sizes that buffers are made for; beyond the last, powers of two.
 _SIZES = (1, 2, 4, 8, 16, 64, 256)
 
-#: From x, y and z to the next y and z, logits, halting logits, and logits of heads.
-_StepFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+#: From x, y, z and groups to the next y and z, logits, halting logits, and logits of heads.
+_StepFunction = Callable[..., tuple[Tensor, ...]]
 
 
 class TorchState:
-    """Rows on the device: the embedded puzzle x, the answer y and the latent z.
+    """Rows on the device: the embedded puzzle x, the answer y, the latent z, and groups of cells.
 
-    Where steps run in buffers of fixed size, the three are views of those while the state lives
-    there (see `_Buffers`), and tensors of its own before and after.
+    Groups are of shape (batch, groups, cells), one tensor a weights key of the structure, in order;
+    none where the structure's own hold. Where steps run in buffers of fixed size, all are views of
+    those while the state lives there (see `_Buffers`), and tensors of its own before and after.
     """
 
-    __slots__ = ("__weakref__", "x", "y", "z")
+    __slots__ = ("__weakref__", "groups", "x", "y", "z")
 
-    def __init__(self, x: Tensor, y: Tensor, z: Tensor) -> None:
-        self.x, self.y, self.z = x, y, z
+    def __init__(self, x: Tensor, y: Tensor, z: Tensor, groups: tuple[Tensor, ...] = ()) -> None:
+        self.x, self.y, self.z, self.groups = x, y, z, groups
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all of them."""
+        return self.x, self.y, self.z, *self.groups
+
+    def take(self, tensors: Sequence[Tensor]) -> None:
+        """Put other tensors in their places."""
+        self.x, self.y, self.z, *groups = tensors
+        self.groups = tuple(groups)
 
 
 class _Buffers:
@@ -59,10 +70,11 @@ class _Buffers:
 
     def __init__(self, step: _StepFunction, like: TorchState, rows: int) -> None:
         self._step = step
-        self.x, self.y, self.z = (
+        self._all = tuple(
             torch.zeros((rows, *value.shape[1:]), dtype=value.dtype, device=value.device)
-            for value in (like.x, like.y, like.z)
+            for value in like.tensors()
         )
+        self.x, self.y, self.z = self._all[:3]
         self._tenant: weakref.ref[TorchState] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._outputs: tuple[Tensor, ...] | None = None  # written by every replay
@@ -85,7 +97,7 @@ class _Buffers:
         """Give the state that lives here tensors of its own."""
         tenant = None if self._tenant is None else self._tenant()
         if tenant is not None:
-            tenant.x, tenant.y, tenant.z = tenant.x.clone(), tenant.y.clone(), tenant.z.clone()
+            tenant.take([one.clone() for one in tenant.tensors()])
         self._tenant = None
 
     def _admit(self, state: TorchState) -> None:
@@ -93,14 +105,14 @@ class _Buffers:
             return
         self.evict()
         rows = len(state.x)
-        for buffer, value in ((self.x, state.x), (self.y, state.y), (self.z, state.z)):
+        for buffer, value in zip(self._all, state.tensors(), strict=True):
             buffer[:rows] = value
             buffer[rows:] = value[:1]  # padding rows: values are ignored but must be finite
-        state.x, state.y, state.z = self.x[:rows], self.y[:rows], self.z[:rows]
+        state.take([buffer[:rows] for buffer in self._all])
         self._tenant = weakref.ref(state)
 
     def _advance(self) -> tuple[Tensor, ...]:
-        y, z, *outputs = self._step(self.x, self.y, self.z)
+        y, z, *outputs = self._step(*self._all)
         self.y.copy_(y)
         self.z.copy_(z)
         return tuple(outputs)
@@ -121,7 +133,7 @@ class _Buffers:
                 side.wait_stream(torch.cuda.current_stream())
                 with torch.cuda.stream(side):
                     for _ in range(3):
-                        expected = self._step(self.x, self.y, self.z)
+                        expected = self._step(*self._all)
                 torch.cuda.current_stream().wait_stream(side)
                 graph = torch.cuda.CUDAGraph()
                 # Another thread's Solver may allocate meanwhile; that is none of this graph's.
@@ -196,6 +208,9 @@ class TorchRuntime:
         self.device = self._device.type
         self.spec = spec
         self.model = model.to(self._device).eval()
+        self.takes_groups = spec.model.takes_groups
+        structure = spec.model.structure
+        self._keys = () if structure is None else tuple(structure.groups_by_key())
         self._closed = False
         self._bfloat16 = precision == "bfloat16" and _has_bfloat16(self._device)
         self.batch_size = best_batch_size(spec.model, self.device)
@@ -212,9 +227,10 @@ class TorchRuntime:
             threading.RLock() if self._in_buffers else contextlib.nullcontext()
         )
 
-    def _step_rows(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, ...]:
+    def _step_rows(self, x: Tensor, y: Tensor, z: Tensor, *groups: Tensor) -> tuple[Tensor, ...]:
+        by_key = dict(zip(self._keys, groups, strict=True)) if groups else None
         with torch.autocast(self.device, torch.bfloat16, enabled=self._bfloat16):
-            state = self.model.recurse(x, State(y, z))
+            state = self.model.recurse(x, State(y, z), groups=by_key)
             logits, halt_logit = self.model.network.readout(state.y)
             heads: tuple[Tensor, ...] = ()
             if self.heads:
@@ -225,17 +241,31 @@ class TorchRuntime:
         return state.y.float(), state.z.float(), logits.flatten(1, -2), halt_logit, *heads
 
     @torch.inference_mode()
-    def start(self, tokens: Tokens, identifiers: Tokens | None = None) -> TorchState:
+    def start(
+        self,
+        tokens: Tokens,
+        identifiers: Tokens | None = None,
+        groups: GroupsOf | None = None,
+    ) -> TorchState:
         """Return the initial state for puzzles; see `Runtime.start`."""
         on_device = torch.from_numpy(np.ascontiguousarray(tokens, np.int32)).to(self._device)
         rows = None
         if identifiers is not None:
             rows = torch.from_numpy(np.ascontiguousarray(identifiers, np.int32)).to(self._device)
         board = tuple(tokens.shape[1:]) if self.spec.model.any_size else None
+        given: tuple[Tensor, ...] = ()
+        if groups is not None:
+            if not self.takes_groups:
+                raise InvalidInputError("this model has its groups of cells built in")
+            given = tuple(
+                torch.from_numpy(np.array(groups[key], np.float32)).to(self._device)
+                for key in self._keys
+            )
         with self._lock:
             y, z = self.model.initial_state(len(tokens), board)
             # The puzzle does not change from step to step, so it is embedded once.
-            return TorchState(self.model.network.embed(on_device, rows), y.clone(), z.clone())
+            x = self.model.network.embed(on_device, rows)
+            return TorchState(x, y.clone(), z.clone(), given)
 
     @torch.inference_mode()
     def step(self, state: TorchState) -> StepOutput:
@@ -247,7 +277,7 @@ class TorchRuntime:
 
     def _advance(self, state: TorchState) -> StepOutput:
         if not self._in_buffers:
-            state.y, state.z, *outputs = self._step_rows(state.x, state.y, state.z)
+            state.y, state.z, *outputs = self._step_rows(*state.tensors())
             return self._on_host(state, *outputs)
         try:
             return self._on_host(state, *self._buffers_for(state).run(state))
@@ -266,7 +296,7 @@ class TorchRuntime:
 
     def _buffers_for(self, state: TorchState) -> _Buffers:
         size = _padded_size(len(state.x))
-        key = (size, *state.y.shape[1:])
+        key = (size, *state.y.shape[1:], *(one.shape[1] for one in state.groups))
         if key not in self._buffers:
             self._buffers[key] = _Buffers(self._compiled or self._step_rows, state, size)
         return self._buffers[key]
@@ -286,13 +316,19 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def restart(
-        self, state: TorchState, rows: Rows, tokens: Tokens, identifiers: Tokens | None = None
+        self,
+        state: TorchState,
+        rows: Rows,
+        tokens: Tokens,
+        identifiers: Tokens | None = None,
+        groups: GroupsOf | None = None,
     ) -> TorchState:
         """Return the state in which these rows start anew; see `Runtime.restart`."""
-        fresh = self.start(tokens, identifiers)
+        fresh = self.start(tokens, identifiers, groups)
         index = torch.from_numpy(rows).to(self._device)
         with self._lock:
-            state.x[index], state.y[index], state.z[index] = fresh.x, fresh.y, fresh.z
+            for old, new in zip(state.tensors(), fresh.tensors(), strict=True):
+                old[index] = new
         return state
 
     @torch.inference_mode()
@@ -300,17 +336,16 @@ class TorchRuntime:
         """Return the state of these rows, in this order; rows may repeat."""
         index = torch.from_numpy(rows).to(self._device)
         with self._lock:
-            return TorchState(state.x[index], state.y[index], state.z[index])
+            x, y, z, *groups = (one[index] for one in state.tensors())
+            return TorchState(x, y, z, tuple(groups))
 
     @torch.inference_mode()
     def concatenate(self, states: Sequence[TorchState]) -> TorchState:
         """Return one state of all rows, in order."""
         with self._lock:
-            return TorchState(
-                torch.cat([state.x for state in states]),
-                torch.cat([state.y for state in states]),
-                torch.cat([state.z for state in states]),
-            )
+            parts = zip(*(state.tensors() for state in states), strict=True)
+            x, y, z, *groups = map(torch.cat, map(list, parts))
+            return TorchState(x, y, z, tuple(groups))
 
     @torch.inference_mode()
     def perturb(

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain, Encoded
-from trm_sdk.domains.data import Tokens
+from trm_sdk.domains.data import GroupsOf, Tokens
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.errors import ConfigError, InvalidInputError
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.groups import complete_groups
 from trm_sdk.options import SolveOptions
 from trm_sdk.task import Task
 
@@ -48,6 +49,8 @@ class Attempt(NamedTuple):
         Source of that noise; unused where it is 0.
     guesses : tuple of (cell, token)
         What was filled in.
+    groups : mapping from weights key to uint8 array of shape (groups, N), or None
+        Groups of cells that the network is given; None: those of its structure.
     """
 
     tokens: Tokens
@@ -58,6 +61,7 @@ class Attempt(NamedTuple):
     noise: float = 0.0
     rng: np.random.Generator = _NO_RNG
     guesses: tuple[Guess, ...] = ()
+    groups: GroupsOf | None = None
 
 
 def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> None:
@@ -125,7 +129,42 @@ def encode(domain: Domain, model: ModelConfig, task: Task, index: int) -> Encode
             f"this model takes the puzzle identifiers 0 to {model.num_puzzle_identifiers - 1}; "
             f"got {encoded.identifier}"
         )
-    return Encoded(tokens, given, encoded.shape, encoded.identifier)
+    groups = _groups(domain, model, encoded)
+    return Encoded(tokens, given, encoded.shape, encoded.identifier, groups)
+
+
+def _groups(domain: Domain, model: ModelConfig, encoded: Encoded) -> GroupsOf | None:
+    """Groups for every key of the model's weights, where a puzzle's are not the model's own."""
+    if not domain.own_groups and has_groups_of(domain, model):
+        return None
+    found = dict(encoded.groups or {})
+    if set(found) != set(domain.own_groups):
+        raise InvalidInputError(
+            f"encode of {domain.name} must give groups for {sorted(domain.own_groups)}; got "
+            f"{sorted(found)}"
+        )
+    stated = {} if domain.structure is None else domain.structure.memberships()
+    for key, one in found.items():
+        wanted = stated[key].shape if key in stated else (0, model.seq_len)
+        if one.shape != wanted or not np.isin(one, (0, 1)).all():
+            raise InvalidInputError(
+                f"groups {key!r} of {domain.name} must be 0 or 1, of shape {wanted}; got "
+                f"{one.dtype} of shape {one.shape}"
+            )
+    batch = {key: one[None] for key, one in {**stated, **found}.items()}
+    return {key: one[0] for key, one in complete_groups(batch, model).items()}
+
+
+def has_groups_of(domain: Domain, model: ModelConfig) -> bool:
+    """Return whether a model's structure states the groups that a domain's states.
+
+    True where the model takes no groups: its structure is then not to be departed from.
+    """
+    if not model.takes_groups or model.structure is None or domain.structure is None:
+        return True
+    if model.structure == domain.structure:
+        return True
+    return model.structure.groups_by_key() == domain.structure.groups_by_key()
 
 
 def begin(
@@ -162,7 +201,9 @@ def begin(
     InvalidInputError
         If ``explore`` is "symmetry" and no symmetry keeps the board's shape.
     """
-    plain = Attempt(encoded.tokens, encoded.tokens, encoded.given, encoded.identifier)
+    plain = Attempt(
+        encoded.tokens, encoded.tokens, encoded.given, encoded.identifier, groups=encoded.groups
+    )
     if number == 0:
         return plain
     if options.explore == "guess":
@@ -186,7 +227,15 @@ def begin(
             f"explore='symmetry' is unavailable: of {_DRAWS} symmetries of {domain.name} none "
             f"keeps a board of {rows}x{columns} in its shape; explore='noise' works for every board"
         )
-    return Attempt(moved.tokens, moved.tokens, moved.given, moved.identifier, symmetry, rng=rng)
+    return Attempt(
+        moved.tokens,
+        moved.tokens,
+        moved.given,
+        moved.identifier,
+        symmetry,
+        rng=rng,
+        groups=moved.groups,
+    )
 
 
 def draw_guesses(

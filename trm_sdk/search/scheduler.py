@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain
-from trm_sdk.domains.data import Tokens
+from trm_sdk.domains.data import stacked_groups
 from trm_sdk.grid import Grid
 from trm_sdk.runtimes.base import Float32, Runtime
 from trm_sdk.search.alternatives import Alternatives, Places
 from trm_sdk.search.answers import Answers, confidence_of, logit_of
-from trm_sdk.search.attempts import Attempt, begin, draw_guesses
+from trm_sdk.search.attempts import Attempt, begin, draw_guesses, has_groups_of
 from trm_sdk.search.requests import Request
 from trm_sdk.search.rules import Bools, read_answer, verdict, verdicts
 from trm_sdk.search.select import candidates, count, ranked
@@ -82,6 +82,7 @@ class Scheduler:
         self._answers = Answers(self._model, domain.vocabulary)
         decodes = domain.has_rules and bool(domain.decode_heads)
         self._alternatives = Alternatives(domain) if decodes else None
+        self._grouped = bool(domain.own_groups) or not has_groups_of(domain, self._model)
         self._token_shape = self._model.token_shape_of(domain.shape)
         self._waiting: deque[tuple[Request, int]] = deque()  # and the number of the attempt
         # In the order of the runtime's state; None where an attempt has been retired.
@@ -464,12 +465,20 @@ class Scheduler:
         steps = request.solo_steps if others_wait else options.max_steps
         self._slots[place] = Slot(request, number, attempt, self._steps, self._steps + steps)
 
-    def _inputs(self, index: Any) -> tuple[Tokens, Tokens | None]:
-        """Return tokens of some slots, in the shape that the model takes, and identifiers."""
+    def _inputs(self, index: Any) -> tuple[Any, ...]:
+        """Return tokens of some slots, in the shape that the model takes, and identifiers.
+
+        And groups of cells, where these are not the model's own.
+        """
         tokens = self._rows.tokens[index]
         identified = self._model.num_puzzle_identifiers > 1
         identifiers = self._rows.identifier[index] if identified else None
-        return tokens.reshape(len(tokens), *self._token_shape), identifiers
+        inputs = tokens.reshape(len(tokens), *self._token_shape), identifiers
+        if not self._grouped:
+            return inputs
+        slots = [self._slots[place] for place in np.arange(len(self._slots))[index].tolist()]
+        groups = stacked_groups([slot.attempt.groups for slot in slots if slot is not None])
+        return *inputs, groups
 
     def _refresh(self) -> None:
         """Note what needs doing for any of the slots: once a change, not once a step."""

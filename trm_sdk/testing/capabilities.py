@@ -21,6 +21,7 @@ from trm_sdk.testing.expect import (
     ConformanceWarning,
     Samples,
     as_text,
+    check_groups,
     expect,
     fail,
     refuses,
@@ -130,6 +131,7 @@ def _check_form(domain: Domain, call: str, made: Any, n: int) -> None:
         f"must be below identifiers={domain.identifiers}",
         made.identifiers.max(),
     )
+    check_groups(domain, f"groups of {call}", made.groups, (n,))
     targets = run(domain, f"targets of {call}", domain.targets, made)
     heads = set() if targets is None else set(targets.heads)
     expect(
@@ -152,9 +154,15 @@ def _check_form(domain: Domain, call: str, made: Any, n: int) -> None:
 
 
 def _same(one: Examples, other: Examples) -> bool:
-    return one.shape == other.shape and all(
-        np.array_equal(a, b) for a, b in zip(one[:4], other[:4], strict=True)
+    return (
+        one.shape == other.shape
+        and all(np.array_equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
+        and _listed(one) == _listed(other)
     )
+
+
+def _listed(made: Examples) -> dict[str, Any]:
+    return {key: one.tolist() for key, one in (made.groups or {}).items()}
 
 
 def _check_source(samples: Samples) -> None:

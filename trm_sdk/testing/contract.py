@@ -17,7 +17,7 @@ from trm_sdk.files import read_tasks
 from trm_sdk.grid import Grid
 from trm_sdk.structure import Structure
 from trm_sdk.task import Task
-from trm_sdk.testing.expect import Samples, as_text, expect, refuses, run
+from trm_sdk.testing.expect import Samples, as_text, check_groups, expect, refuses, run
 from trm_sdk.validation import is_int
 
 
@@ -53,6 +53,17 @@ def check_declarations(domain: Domain) -> None:
         declared(name, isinstance(getattr(domain, name), bool), "must be True or False")
     declared(
         "identifiers", is_int(domain.identifiers) and domain.identifiers > 0, "must be 1 or more"
+    )
+    stated = () if domain.structure is None else tuple(domain.structure.groups_by_key())
+    declared(
+        "own_groups",
+        isinstance(domain.own_groups, tuple) and set(domain.own_groups) <= set(stated),
+        f"must be a tuple of weights keys of the structure's groups ({sorted(stated)})",
+    )
+    declared(
+        "base_model",
+        domain.base_model is None or isinstance(domain.base_model, str),
+        "must be the name of a bundled model, or None",
     )
     declared(
         "heads",
@@ -217,6 +228,7 @@ def check_tokens(samples: Samples) -> None:
             encoded.identifier,
         )
         _check_range(domain, call, encoded.tokens, len(vocabulary))
+        check_groups(domain, f"the groups of {call}", encoded.groups)
         reply = f"encode_answer(task, answer, {index}) of {as_text(domain, answer)}"
         tokens = run(domain, reply, domain.encode_answer, task, answer, index)
         _check_array(domain, reply, tokens, np.int32, (cells,))

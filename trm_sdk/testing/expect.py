@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -46,6 +46,26 @@ def run(domain: Domain, call: str, function: Callable[..., _T], *arguments: Any,
         raise AssertionError(
             f"{name}: {call} must not raise; got {type(error).__name__}: {first_line(error)}"
         ) from error
+
+
+def check_groups(
+    domain: Domain, call: str, groups: Mapping[str, Any] | None, batch: tuple[int, ...] = ()
+) -> None:
+    """Check the groups that puzzles bring: none, or those of `own_groups`, in the right form."""
+    found = {} if groups is None else dict(groups)
+    keys = sorted(domain.own_groups)
+    expect(sorted(found) == keys, domain, call, f"must be for own_groups, {keys}", sorted(found))
+    stated = domain.structure.memberships() if domain.structure is not None else {}
+    for key, one in found.items():
+        wanted = (*batch, *stated[key].shape) if key in stated else None
+        expect(
+            isinstance(one, np.ndarray) and one.dtype == np.uint8 and one.shape == wanted,
+            domain,
+            f"{key!r} of {call}",
+            f"must be uint8 of shape {wanted}, as many groups as the structure states",
+            f"{getattr(one, 'dtype', type(one).__name__)} of shape {getattr(one, 'shape', '-')}",
+        )
+        expect(bool((one <= 1).all()), domain, f"{key!r} of {call}", "must be 0 and 1", np.max(one))
 
 
 def refuses(domain: Domain, call: str, function: Callable[..., object], *arguments: Any) -> None:

@@ -33,6 +33,7 @@ def tiny_config(domain: Domain) -> ModelConfig:
         hidden_size=16,
         ffn_size=16,
         num_heads=2,
+        block="message" if domain.own_groups else "pool",
         L_layers=1,
         H_cycles=1,
         L_cycles=1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from trm_sdk.domains.symmetry import Rearrangement
 from trm_sdk.domains.vocabulary import Vocabulary
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
-from trm_sdk.structure import Structure, boxes, columns, rows, values
+from trm_sdk.structure import Grouping, Structure, boxes, columns, rows, values
 from trm_sdk.task import Task
 from trm_sdk.validation import is_int
 
@@ -130,7 +130,8 @@ class Sudoku(BoardDomain):
     """
 
     has_symmetries = True
-    Options = SudokuOptions
+    Options: ClassVar[type[BaseModel]] = SudokuOptions
+    _family = "sudoku"
 
     def __init__(self, box_rows: int = 3, box_columns: int = 3) -> None:
         sides = (box_rows, box_columns)
@@ -144,19 +145,33 @@ class Sudoku(BoardDomain):
         size = box_rows * box_columns
         self.box = sides
         self.size = size
-        self.name = "sudoku" if size == 9 else f"sudoku-{size}x{size}"
+        self.name = self._family if size == 9 else f"{self._family}-{size}x{size}"
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
-        self.showcase = _SHOWCASE.get(size, ())
+        self.showcase = self._shown(size)
         # Rows and columns change places by transposition where boxes are square, only there.
         line = "line" if box_rows == box_columns else None
-        self.distinct = (rows(line), columns(line), boxes(*sides))
+        self.distinct: tuple[Grouping, ...] = (
+            rows(line),
+            columns(line),
+            boxes(*sides),
+            *self._further_groups(),
+        )
         self.structure = Structure(shape=self.shape, relations=(*self.distinct, values()))
 
     @property
     def family(self) -> str:
         """Name without a size."""
-        return "sudoku"
+        return self._family
+
+    def _further_groups(self) -> tuple[Grouping, ...]:
+        """Groups that hold every value once, beside rows, columns and boxes: here none."""
+        return ()
+
+    @staticmethod
+    def _shown(size: int) -> tuple[tuple[str, str], ...]:
+        """Puzzles to offer on boards of a size."""
+        return _SHOWCASE.get(size, ())
 
     def resized(self, shape: Shape) -> Sudoku:
         """Return the Sudoku on boards of another shape; see `of_size`."""

@@ -19,20 +19,28 @@ Boards = npt.NDArray[np.uint8]
 
 def examples(domain: Sudoku, n: int, seed: int, options: Mapping[str, Any]) -> Examples:
     """Return n examples of a seed; see `Sudoku.examples`."""
-    if options["hard"]:
+    if options.get("hard"):
         return HardSource(domain, options, seed).draw(n)
-    clues = options["clues_added"]
-    return _encode(domain, *engine.generate(n, domain.box, seed=seed, clues_added=clues))
+    return _generated(domain, n, seed, options["clues_added"])
 
 
 def make_source(domain: Sudoku, options: Mapping[str, Any], seed: int) -> Source:
     """Return an endless source of examples; see `Sudoku.source`."""
-    return (HardSource if options["hard"] else PlainSource)(domain, options, seed)
+    return (HardSource if options.get("hard") else PlainSource)(domain, options, seed)
 
 
 def fingerprint(domain: Sudoku, tokens: Tokens) -> npt.NDArray[np.uint64]:
     """Return a hash that is equal for puzzles that are equal up to symmetry."""
     return engine.fingerprint((tokens - domain.vocabulary.first).astype(np.uint8), domain.box)
+
+
+def _generated(domain: Sudoku, n: int, seed: int, clues_added: tuple[int, int]) -> Examples:
+    """Puzzles by random removal of clues, by the groups of the domain."""
+    groups = None
+    if len(domain.distinct) > 3:  # beside rows, columns and boxes, for which tables are at hand
+        groups = tuple(one for kind in domain.distinct for one in kind.groups_on(domain.shape))
+    made = engine.generate(n, domain.box, seed=seed, clues_added=clues_added, groups=groups)
+    return _encode(domain, *made)
 
 
 def _encode(domain: Sudoku, puzzles: Boards, solutions: Boards) -> Examples:
@@ -55,10 +63,7 @@ class PlainSource:
         """Return the next n examples."""
         self.made += 1
         seed = _seed_of(self.seed, self.made)
-        puzzles, solutions = engine.generate(
-            n, self.domain.box, seed=seed, clues_added=self.clues_added
-        )
-        return _encode(self.domain, puzzles, solutions)
+        return _generated(self.domain, n, seed, self.clues_added)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of draws."""

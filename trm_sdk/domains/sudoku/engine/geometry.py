@@ -66,7 +66,7 @@ def group_geometry(groups: Groups) -> Geometry:
     inside = np.zeros((cells, len(units)), bool)
     for number, group in enumerate(units):
         inside[group, number] = True
-    shared = (inside[:, None, :] & inside[None, :, :]).any(axis=2)
+    shared: NDArray[np.bool_] = np.any(inside[:, None, :] & inside[None, :, :], axis=2)
     np.fill_diagonal(shared, False)
     return (
         _padded(shared),

@@ -13,7 +13,8 @@ import torch
 
 from export.builder import Array
 from export.errors import ExportError
-from export.graph_file import fixed_batch, metadata
+from export.graph_file import fixed_batch, metadata, needed_inputs
+from export.message import own_groups
 from export.quantize import ROUNDS_ACTIVATIONS
 from export.sessions import run_session, session
 from trm_sdk.model.config import rounded_swiglu
@@ -77,7 +78,8 @@ def feeds(
         "max_steps": np.array(steps, np.int64),
         "halt_threshold": np.array(1, np.float32),
     }
-    return {value.name: everything[value.name] for value in graph.graph.input}
+    everything |= own_groups(config)
+    return {name: everything[name] for name in needed_inputs(graph)}
 
 
 def bench_graph(

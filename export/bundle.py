@@ -12,6 +12,7 @@ from typing import Any
 
 from export.errors import ExportError
 from export.exporter import ExportReport, Source, export_onnx, load_source, output_path
+from export.options import Groups
 from trm_sdk.domains import get_domain
 from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.checkpoint import GRAPH_FILE, save_model
@@ -22,6 +23,7 @@ def export_bundle(
     source: Source,
     folder: str | os.PathLike[str],
     solve: SolveOptions | None = None,
+    groups: Groups = "fixed",
     **notes: Any,
 ) -> ExportReport:
     """Write ``config.json``, ``model.safetensors`` and a verified ``model.onnx`` into a folder.
@@ -33,6 +35,8 @@ def export_bundle(
         Made if need be; the three files are replaced, others (the model card) left alone.
     solve : SolveOptions, optional
         Defaults for solving that the model carries, instead of those it has.
+    groups : {"fixed", "optional", "required"}
+        Whether the graph takes groups of cells as inputs; see `ExportOptions`.
     notes
         Facts to add to the model's notes.
 
@@ -54,7 +58,7 @@ def export_bundle(
         check_options(spec.solve, get_domain(spec.domain), spec.model)
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
-        report = export_onnx((spec, model), made / GRAPH_FILE, mode="step")
+        report = export_onnx((spec, model), made / GRAPH_FILE, mode="step", groups=groups)
         save_model(made, spec, model.state_dict())
         _move(sorted(made.iterdir()), target)
     return replace(report, path=target / GRAPH_FILE)

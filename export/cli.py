@@ -47,6 +47,14 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 
 
 SIZE = _Size()
+GROUPS = click.option(
+    "--groups",
+    type=click.Choice(["fixed", "optional", "required"]),
+    default="fixed",
+    show_default=True,
+    help="Of models of block 'message': the groups of cells built in, or as inputs (with the "
+    "model's own as the default, or without), so that puzzles can bring their own.",
+)
 CALIBRATION = click.option(
     "--calibration",
     metavar="FILE",
@@ -98,6 +106,7 @@ CALIBRATION = click.option(
     help="Also give this head as an output [in step: those that answers are decoded from].",
 )
 @click.option("--no-heads", is_flag=True, help="Give none.")
+@GROUPS
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on its first 20 puzzles.")
 @CALIBRATION
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -373,7 +382,8 @@ def info(file: str) -> None:
 @click.option("--noise", type=float, help="Deviation of the noise that attempts add.")
 @click.option("--patience", type=int, help="Steps that the first attempt runs alone.")
 @click.option("--width", type=int, help="Attempts at one puzzle under way at a time.")
-def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
+@GROUPS
+def bundle(checkpoint: str, folder: str, groups: Any, **solve: Any) -> None:
     """Write a model folder for Solver.from_pretrained: description, weights, graph."""
     from export.bundle import export_bundle
     from export.exporter import load_source
@@ -381,7 +391,7 @@ def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
 
     given = SolveOptions(**{name: value for name, value in solve.items() if value is not None})
     spec, model = load_source(checkpoint)
-    report = export_bundle((spec, model), folder, given.over(spec.solve))
+    report = export_bundle((spec, model), folder, given.over(spec.solve), groups)
     click.echo(
         f"{folder}: graph of {report.bytes:,} bytes, {report.parameter_bytes // 4:,} parameters, "
         f"differs from PyTorch by {report.max_difference:.1e}"

@@ -81,6 +81,12 @@ def fixed_batch(model: onnx.ModelProto) -> int:
     return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
 
 
+def needed_inputs(model: onnx.ModelProto) -> list[str]:
+    """Names of the inputs that every call must give: those without a default."""
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    return [value.name for value in model.graph.input if value.name not in defaults]
+
+
 def check_graph(model: onnx.ModelProto) -> None:
     """onnx's own checker, with strict shape inference.
 

@@ -6,12 +6,20 @@ import math
 
 import numpy as np
 
-from export.builder import FLOAT, GraphBuilder
+from export.builder import FLOAT, Array, Dim, GraphBuilder
 from export.operators import rms_norm, swiglu
 from export.structured import StructuredGraph
 from export.weights import Weights
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.runtimes.graph_session import group_input
+
+
+def own_groups(config: ModelConfig) -> dict[str, Array]:
+    """Return a model's own groups as inputs of its graph, for any batch; none if it takes none."""
+    if not config.takes_groups or config.structure is None:
+        return {}
+    own = config.structure.memberships()
+    return {group_input(key): one[None].astype(np.float32) for key, one in own.items()}
 
 
 class MessageGraph(StructuredGraph):
@@ -48,18 +56,17 @@ class MessageGraph(StructuredGraph):
         required : bool
             Whether hosts must give them; else the model's own are the default.
         """
-        members = (self.spread.T > 0).astype(np.float32)
-        width, start, names = self.values * self.config.hidden_size, 0, []
+        width, names = self.values * self.config.hidden_size, []
+        own = own_groups(self.config)
         with g.scope("groups"):
             batch = g.op("Shape", tokens, name="tokens_shape")
             batch = g.op("Gather", batch, g.ints("first", 0), name="batch", axis=0)
-        for key, count in self.counts:
-            shape = ["groups_batch", f"groups_{key}", self.config.seq_len]
+        for key, _ in self.counts:
+            shape: list[Dim] = ["groups_batch", f"groups_{key}", self.config.seq_len]
             name = g.input(group_input(key), FLOAT, shape)
             if not required:
-                g.weight(name, members[None, start : start + count])
+                g.weight(name, own[name])
             names.append(name)
-            start += count
             with g.scope("groups"), g.scope(key):
                 size = g.reduce("ReduceSum", name, [2], keepdims=True, name="size")
                 size = g.op("Max", size, g.floats("one", 1.0), name="size_or_one")

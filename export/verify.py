@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from export.quantize import ROUNDS_ACTIVATIONS
 from export.sessions import Runner
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.structured import StructuredNetwork
+from trm_sdk.runtimes.graph_session import group_input
 
 #: Logits may differ by this much where rounding is all that differs.
 TOLERANCE = 1e-4
@@ -119,8 +120,12 @@ class Trajectory:
         identifiers: Array,
         steps: int,
         heads: Sequence[str] = (),
+        groups: Mapping[str, Array] | None = None,
     ) -> Trajectory:
         """Run a model for so many supervision steps."""
+        given: dict[str, Tensor] | None = None
+        if groups is not None:
+            given = {key: torch.from_numpy(one) for key, one in groups.items()}
         states, read = [], []
         board = (tokens.shape[1], tokens.shape[2]) if model.config.any_size else None
         start = model.initial_state(len(tokens), board)
@@ -129,7 +134,7 @@ class Trajectory:
             for _ in range(steps):
                 states.append(((state.y - start.y).numpy(), (state.z - start.z).numpy()))
                 state, logits, halt = model(
-                    torch.from_numpy(tokens), state, torch.from_numpy(identifiers)
+                    torch.from_numpy(tokens), state, torch.from_numpy(identifiers), given
                 )
                 values = {"logits": logits, "halt_logit": halt}
                 if heads:
@@ -255,19 +260,40 @@ def _compare(
     if config.num_puzzle_identifiers > 1:
         run.feeds["puzzle_identifiers"] = identifiers
     heads = [name for name in config.heads if name in run.names]
-    reference = Trajectory.of(model, tokens, identifiers, steps, heads)
+    groups = _random_groups(run, model, len(tokens), rng)
+    if groups is not None:
+        run.feeds |= {group_input(key): one for key, one in groups.items()}
+    reference = Trajectory.of(model, tokens, identifiers, steps, heads, groups)
     by_mode = {"step": _verify_step, "loop": _verify_loop, "unroll": _verify_unroll}[mode]
     one, final, logits, halting = by_mode(run, model, reference)
     noise = None
     if final > TOLERANCE:
         wide = TRM(config).double()
         wide.load_state_dict(model.state_dict())
-        exact = Trajectory.of(wide, tokens, identifiers, steps, heads)
+        exact = Trajectory.of(wide, tokens, identifiers, steps, heads, groups)
         noise = max(
             float(np.abs(exact.read[-1][name] - value).max())
             for name, value in reference.read[-1].items()
         )
     return _Comparison(one, final, noise, _agreement(logits, reference.logits[-1]), halting)
+
+
+def _random_groups(
+    run: Runner, model: TRM, batch: int, rng: np.random.Generator
+) -> dict[str, Array] | None:
+    """Groups of each puzzle's own, where the graph takes them: the model's, with cells shuffled,
+    and one that is absent."""
+    structure = model.config.structure
+    named = {value.name for value in run.session.get_inputs()}
+    named |= {value.name for value in run.session.get_overridable_initializers()}
+    if structure is None or not any(group_input(key) in named for key in structure.memberships()):
+        return None
+    cells = [rng.permutation(structure.cells) for _ in range(batch)]
+    found = {}
+    for key, one in structure.memberships().items():
+        found[key] = np.stack([one[:, order] for order in cells]).astype(np.float32)
+        found[key][0, -1] = 0
+    return found
 
 
 _Outcome = tuple[float | None, float, Array, bool | None]

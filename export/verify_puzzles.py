@@ -11,7 +11,8 @@ import torch
 
 from export.builder import Array
 from export.errors import ExportError
-from export.graph_file import fixed_batch, metadata
+from export.graph_file import fixed_batch, metadata, needed_inputs
+from export.message import own_groups
 from export.puzzles import Puzzles
 from export.quantize import ROUNDS_ACTIVATIONS
 from export.sessions import Runner
@@ -84,7 +85,9 @@ def verify_puzzles(graph: onnx.ModelProto, model: TRM, puzzles: Sequence[Puzzles
     options = ModelSpec.from_json(properties["trm_spec"], "the graph").solve
     mode = properties["trm_mode"]
     steps = int(properties["max_steps"]) if mode == "unroll" else options.max_steps
-    run = _Run(Runner(graph, {}), model, mode, steps, options.halt_threshold, fixed_batch(graph))
+    own = own_groups(model.config)
+    runner = Runner(graph, {name: own[name] for name in needed_inputs(graph) if name in own})
+    run = _Run(runner, model, mode, steps, options.halt_threshold, fixed_batch(graph))
     checks = [run.compare(some) for some in puzzles]
     return PuzzleCheck(
         puzzles=sum(len(settled) for settled, _, _ in checks),
@@ -147,7 +150,7 @@ class _Run:
     def _graph(self, tokens: Array, identifiers: Array) -> tuple[Array, Array | None]:
         """Answers, and halting steps where the graph halts."""
         run = self.runner
-        run.feeds = {"tokens": tokens}
+        run.feeds["tokens"] = tokens
         if self.model.config.num_puzzle_identifiers > 1:
             run.feeds["puzzle_identifiers"] = identifiers
         if self.mode == "step":

@@ -47,7 +47,8 @@ def mean_step(recipe: Recipe) -> float:
 def board_of(source: Source, domain: Domain) -> Shape:
     """Return the shape of a source's boards; for a file, the domain's usual one."""
     if isinstance(source, Generated):
-        return domain.shape_of(domain.generator_options(source.options))
+        made_by = source.made_by(domain)
+        return made_by.shape_of(made_by.generator_options(source.options))
     return domain.shape
 
 

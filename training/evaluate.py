@@ -81,7 +81,8 @@ def evaluate(
             answers = model.answer(puzzles.tokens, logits).flatten(1).cpu().numpy()
             exact[step, rows] = ((answers == some.answers) | ~some.mask).all(1)
             verdict = exact[step, rows]
-            if domain.has_rules and domain.clues_in_cells:  # else tokens don't say all that counts
+            # Where the tokens say all that counts, which groups of their own are no part of.
+            if domain.has_rules and domain.clues_in_cells and some.groups is None:
                 verdict = domain.verify_tokens(some.tokens, answers, examples.shape)
             verified[step, rows] = verdict | verified[max(step - 1, 0), rows]
             settled = verified[step - 1, rows] if step else np.zeros(len(some.tokens), dtype=bool)

@@ -134,16 +134,24 @@ class Recipe(Strict):
         for number, source in enumerate(self.data):
             if isinstance(source, Generated):
                 own = [name for name in type(source).model_fields if name != "options"]
-                options = _generator_options(domain, source.options, f"data.{number}", own)
-                shapes[number] = domain.shape_of(options)
+                made_by = self._domain_named(source.domain, domain, f"data.{number}")
+                options = _generator_options(made_by, source.options, f"data.{number}", own)
+                shapes[number] = made_by.shape_of(options)
                 self.check_board(domain, shapes[number], f"data.{number}")
             elif not domain.any_size:  # else known when the file is read
                 shapes[number] = domain.shape
         check_shapes(self.data, shapes)
         for name, options in (self.evaluation.sets or {}).items():
             where = f"evaluation.sets.{name}"
-            checked = _generator_options(domain, options, where)
-            self.check_board(domain, domain.shape_of(checked), where)
+            name, rest = parted_options(options)
+            made_by = self._domain_named(name, domain, where)
+            checked = _generator_options(made_by, rest, where, ["domain"])
+            self.check_board(domain, made_by.shape_of(checked), where)
+        if domain.own_groups and self.model.block != "message":
+            raise ValueError(
+                f"model.block: puzzles of {domain.name} bring groups of cells, which only models "
+                f"of block 'message' take; got {self.model.block!r}"
+            )
         if isinstance(self.objective.head_weight, dict):
             for name in self.objective.head_weight:
                 if name not in domain.heads:
@@ -152,6 +160,18 @@ class Recipe(Strict):
                         f"{_meant(name, list(domain.heads))}"
                     )
         return self
+
+    def _domain_named(self, name: object, domain: Domain, where: str) -> Domain:
+        """The domain that makes a source's puzzles, checked: the recipe's where none is named."""
+        if name is None:
+            return domain
+        try:
+            made_by = get_domain(name)  # type: ignore[arg-type]
+            if made_by.name != domain.name:
+                self.spec(domain).check_variant(made_by, "the recipe's model")
+        except TRMError as error:
+            raise ValueError(f"{where}: {error}") from None
+        return made_by
 
     def check_board(self, domain: Domain, shape: Shape, where: str) -> None:
         """Refuse boards that the model does not take.
@@ -174,7 +194,7 @@ class Recipe(Strict):
         return [
             source.model_dump()
             | (
-                {"options": domain.generator_options(source.options)}
+                {"options": source.made_by(domain).generator_options(source.options)}
                 if isinstance(source, Generated)
                 else {}
             )
@@ -203,6 +223,13 @@ class Recipe(Strict):
         except ValidationError as error:
             raise ConfigError(explain(error, "model", ModelConfig.model_fields)) from None
         return ModelSpec.for_domain(domain, model, self.solve, recipe=self.name)
+
+
+def parted_options(options: Any) -> tuple[Any, Any]:
+    """Return the name of the domain that a generated set is of, or None, and its other options."""
+    if not isinstance(options, Mapping) or "domain" not in options:
+        return None, options
+    return options["domain"], {key: one for key, one in options.items() if key != "domain"}
 
 
 def _generator_options(

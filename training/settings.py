@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trm_sdk.domains import Domain, get_domain
+
 if TYPE_CHECKING:
     from trm_sdk.model.supervision import SupervisionSettings
 
@@ -58,6 +60,10 @@ class Generated(Source):
     kind: Literal["generated"] = "generated"
     options: dict[str, Any] = Field(default_factory=dict)
     domain: str | None = None
+
+    def made_by(self, domain: Domain) -> Domain:
+        """Return the domain that makes the puzzles, given that of the recipe."""
+        return domain if self.domain is None else get_domain(self.domain)
 
     @model_validator(mode="before")
     @classmethod
@@ -285,8 +291,9 @@ class Evaluation(Strict):
     puzzles : int
         Held-out puzzles a set while training (ten times as many at the end).
     sets : mapping from name to generator options
-        Generated sets; see `Domain.Options`. Default: one, of the generator's own defaults, where
-        the domain has a generator.
+        Generated sets; see `Domain.Options`. ``domain`` among the options names another domain that
+        makes the puzzles, as for a data source. Default: one, of the generator's own defaults,
+        where the domain has a generator.
     files : mapping from name to path
         Sets from CSV files, for the end of the run; where no set is generated, `puzzles` of each
         are also measured during the run.

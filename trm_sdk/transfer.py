@@ -27,8 +27,9 @@ def transfer(
         Of a model with the structured mixer and interchangeable values.
     weights : mapping from name to array or Tensor
     domain : Domain
-        Each of its relations must have a namesake in the model's structure, whose weights it takes;
-        relations of the model that the domain lacks are dropped.
+        Each of its relations must have a namesake in the model's structure, whose weights it takes,
+        or state a weights key that the model has; relations of the model that the domain lacks are
+        dropped.
 
     Raises
     ------
@@ -46,6 +47,9 @@ def transfer(
     keys = {relation.name: relation.weights_key for relation in source.over_cells}
     wanted: dict[str, str] = {}
     for relation in target.over_cells:
+        if relation.name not in keys and relation.weights_key in keys.values():
+            wanted[relation.weights_key] = relation.weights_key
+            continue
         if relation.name not in keys:
             raise ConfigError(
                 f"the model knows the relations {sorted(keys)}; {domain.name!r} has "

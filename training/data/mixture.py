@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.data.files import FileSource, read_csv
-from training.recipe import Recipe, check_shapes
+from training.recipe import Recipe, check_shapes, parted_options
 from training.settings import DataSource, PuzzleFile, Source
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains import data as domain_data
@@ -93,11 +93,14 @@ class Mixture:
             seed = np.random.SeedSequence(seed)
         seeds = seed.spawn(len(sources) + 1)
         self.rng = np.random.default_rng(seeds[0])
-        prints = [domain.fingerprint(one.tokens, one.shape) for one in held_out]
-        self.excluded = np.unique(np.concatenate(prints)) if prints else np.empty(0, np.uint64)
+        held = list(held_out)
+        makers = [source_domain(source, domain) for source in sources]
+        # Each domain has fingerprints of its own.
+        prints = {one.name: _prints(one, held) for one in makers}
+        self.excluded = _prints(domain, held)
         self.parts = [
-            _Part(source, domain, int(own.generate_state(1)[0]), self.excluded)
-            for source, own in zip(sources, seeds[1:], strict=True)
+            _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name])
+            for source, own, made_by in zip(sources, seeds[1:], makers, strict=True)
         ]
         #: Whether every example says its groups: the sources' differ, or puzzles bring their own.
         self.grouped = any(part.domain is not domain for part in self.parts)
@@ -166,9 +169,13 @@ class Mixture:
 
 def source_domain(source: DataSource, domain: Domain) -> Domain:
     """Return the domain whose puzzles a source draws: the recipe's, or another that it names."""
-    if isinstance(source, PuzzleFile) or source.domain is None:
-        return domain
-    return get_domain(source.domain)
+    return domain if isinstance(source, PuzzleFile) else source.made_by(domain)
+
+
+def _prints(domain: Domain, held_out: Sequence[Examples]) -> npt.NDArray[np.uint64]:
+    """Fingerprints of what is held out."""
+    prints = [domain.fingerprint(one.tokens, one.shape) for one in held_out]
+    return np.unique(np.concatenate(prints)) if prints else np.empty(0, np.uint64)
 
 
 def with_groups(examples: Examples, domain: Domain) -> Examples:
@@ -286,13 +293,22 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
             "evaluate on ({SET: PUZZLES.csv})"
         )
     sets = {
-        name: domain.examples(10 * evaluation.puzzles, HELD_OUT_SEED, options)
+        name: _generated(domain, 10 * evaluation.puzzles, options)
         for name, options in generated.items()
     }
     for name, path in evaluation.files.items():
         sets[name] = domain.encode_examples(read_csv(path, domain))
         recipe.check_board(domain, sets[name].shape, f"evaluation.files.{name}")
     return sets
+
+
+def _generated(domain: Domain, n: int, options: Any) -> Examples:
+    """Held-out puzzles of a generated set."""
+    name, rest = parted_options(options)
+    if name is None:
+        return domain.examples(n, HELD_OUT_SEED, rest)
+    made_by = get_domain(name)
+    return with_groups(made_by.examples(n, HELD_OUT_SEED, rest), made_by)
 
 
 def during_the_run(recipe: Recipe, sets: Mapping[str, Examples]) -> dict[str, Examples]:

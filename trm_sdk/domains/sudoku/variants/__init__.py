@@ -151,7 +151,8 @@ def x_of_size(rows: int, columns: int) -> SudokuX:
 def _together(size: int, side: int) -> _Relation:
     """Which lines are in one band of so many."""
     bands = np.arange(size) // side
-    return bands[:, None] == bands
+    together: _Relation = np.equal(bands[:, None], bands)
+    return together
 
 
 def draw_order(

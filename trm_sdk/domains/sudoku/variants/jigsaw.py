@@ -323,7 +323,10 @@ def _members(regions: npt.NDArray[np.intp]) -> list[list[int]]:
 def _one_hot(regions: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint8]:
     """Regions of shape (..., N), numbered from 0, as groups (..., regions, N)."""
     size = round(regions.shape[-1] ** 0.5)
-    return (regions[..., None, :] == np.arange(size)[:, None]).astype(np.uint8)
+    found: npt.NDArray[np.uint8] = np.equal(regions[..., None, :], np.arange(size)[:, None]).astype(
+        np.uint8
+    )
+    return found
 
 
 def _turned(board: npt.NDArray[np.intp], number: int) -> npt.NDArray[np.intp]:

@@ -446,8 +446,9 @@ def _metadata(
         "weights_sha256": weights_sha256(weights),
         "precision": options.precision,
     }
-    if options.groups != "fixed":
-        metadata["groups"] = options.groups
+    if options.groups != "fixed" and spec.model.structure is not None:
+        own = spec.model.structure.groups_by_key()
+        metadata["groups"] = json.dumps(own, separators=(",", ":"))
     description = domain_description(spec)
     if description is not None:
         metadata["domain_description"] = description

@@ -18,7 +18,7 @@ import onnx
 import torch
 
 from export.errors import ExportError
-from export.exporter import export_onnx, output_path
+from export.exporter import export_onnx, load_source, output_path
 from export.graph_file import fixed_batch, load_graph, metadata
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.vocabulary import line_of
@@ -183,6 +183,7 @@ def describe(
         "weights_sha256": facts["weights_sha256"],
         "spec": json.loads(spec.model_dump_json(exclude={"model": {"structure"}, "notes": True})),
         **({} if about is None else {"domain": json.loads(about)}),
+        **({"groups": json.loads(facts["groups"])} if "groups" in facts else {}),
         "examples": [] if domain is None else _examples(domain),
     }
 
@@ -278,7 +279,10 @@ def _ready_graph(found: Path) -> Path | None:
 def _write_graph(found: Path, ready: Path | None, path: Path) -> onnx.ModelProto:
     """Put the model's step graph at `path`, and return it."""
     if ready is None:
-        export_onnx(found, path, "step")
+        source = load_source(found)
+        # A page can't override what has a default, so it gives all groups, each puzzle its own.
+        takes = source[0].model.takes_groups
+        export_onnx(source, path, "step", groups="required" if takes else "fixed")
     elif not (path.exists() and path.samefile(ready)):
         try:
             shutil.copyfile(ready, path)

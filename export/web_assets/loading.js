@@ -25,7 +25,8 @@ export async function readModel(source) {
   }
   const description = descriptionIn(described);
   const rules = described.rules ? await importRules(source, described.rules) : null;
-  return { bytes: await readBytes(beside(source, described.model)), spec: described.spec, description, rules };
+  const { spec, groups = {} } = described;
+  return { bytes: await readBytes(beside(source, described.model)), spec, groups, description, rules };
 }
 
 function withSpec(bytes, name) {
@@ -38,8 +39,9 @@ function withSpec(bytes, name) {
     );
   }
   const spec = parseJson(metadata.trm_spec, name);
-  const { domain_description: text } = metadata;
-  return { bytes, spec, description: text ? parseJson(text, name) : describeOld(spec), rules: null };
+  const { domain_description: text, groups: own = "{}" } = metadata;
+  const description = text ? parseJson(text, name) : describeOld(spec);
+  return { bytes, spec, groups: parseJson(own, name), description, rules: null };
 }
 
 /** What `model.json` says of its domain, or what can be made of its spec. */
@@ -193,7 +195,8 @@ export async function importRuntime(backend) {
  * Shapes of a step graph's inputs without the batch: numbers, or names where boards may have any
  * size.
  *
- * @returns {{tokens: (number | string)[], state: (number | string)[], identified: boolean}}
+ * @returns {{tokens: (number | string)[], state: (number | string)[], identified: boolean,
+ *   groups: string[]}} the last: keys of the groups that the graph must be given
  */
 export function inputShapes(session) {
   const shapeOf = (name) => session.inputMetadata.find((input) => input.name === name)?.shape?.slice(1);
@@ -204,7 +207,52 @@ export function inputShapes(session) {
       `the graph takes ${session.inputNames.join(", ")}; a step graph takes tokens, y and z`,
     );
   }
-  return { tokens, state, identified: session.inputNames.includes("puzzle_identifiers") };
+  const groups = session.inputNames.filter((name) => name.startsWith(GROUPS));
+  return {
+    tokens,
+    state,
+    identified: session.inputNames.includes("puzzle_identifiers"),
+    groups: groups.map((name) => name.slice(GROUPS.length)),
+  };
+}
+
+/** What the inputs that take groups of cells are called, before their key. */
+export const GROUPS = "groups.";
+
+/**
+ * Groups of cells as a graph's inputs, by key: 1 where a cell is in a group.
+ *
+ * @param {object} ort an onnxruntime module
+ * @param {string[]} keys those that the graph takes
+ * @param {Record<string, number[][]>} own the model's groups, as lists of cells
+ * @param {Record<string, number[][]>} given those of a puzzle, which go before them
+ * @param {number} cells of a board
+ */
+export function groupTensors(ort, keys, own, given, cells) {
+  for (const key of Object.keys(given)) {
+    if (!keys.includes(key)) {
+      throw new ModelError(
+        `the graph takes ${keys.length ? `groups of ${keys.join(", ")}` : "no groups"}; got ${key} ` +
+          "(trm-export onnx --groups required)",
+      );
+    }
+  }
+  const feeds = {};
+  for (const key of keys) {
+    const groups = given[key] ?? own[key];
+    if (!groups) throw new ModelError(`the graph must be given groups of ${key}`);
+    const members = new Float32Array(groups.length * cells);
+    groups.forEach((group, number) => {
+      for (const cell of group) {
+        if (!Number.isInteger(cell) || cell < 0 || cell >= cells) {
+          throw new ModelError(`groups hold cells 0 to ${cells - 1}; got ${cell} in ${key}`);
+        }
+        members[number * cells + cell] = 1;
+      }
+    });
+    feeds[`${GROUPS}${key}`] = new ort.Tensor("float32", members, [1, groups.length, cells]);
+  }
+  return feeds;
 }
 
 export function nameOf(source) {

@@ -16,6 +16,7 @@ import {
   chooseBackend,
   firstLine,
   givenTokens,
+  groupTensors,
   importRuntime,
   inputShapes,
   nameOf,
@@ -62,10 +63,12 @@ export class Solver {
   #shapes;
   #answerTokens;
   #givenTokens;
+  #groups;
   #turn = Promise.resolve();
 
   /** Use `Solver.load`. */
-  constructor(ort, session, { spec, description, rules }, backend) {
+  constructor(ort, session, { spec, groups = {}, description, rules }, backend) {
+    this.#groups = groups;
     this.#ort = ort;
     this.#session = session;
     this.#shapes = inputShapes(session);
@@ -120,9 +123,12 @@ export class Solver {
    *
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
    * @param {{maxSteps?: number, attempts?: number, explore?: "guess" | "noise", noise?: number,
-   *   haltThreshold?: number, seed?: number, identifier?: number, signal?: AbortSignal}} [options]
+   *   haltThreshold?: number, seed?: number, identifier?: number,
+   *   groups?: Record<string, number[][]>, signal?: AbortSignal}} [options]
    *   fields left out are the model's own; `explore` says how later attempts differ from the first,
-   *   `identifier` is the puzzle's row of the model's puzzle embedding (default 0)
+   *   `identifier` is the puzzle's row of the model's puzzle embedding (default 0), `groups` are
+   *   the cells of its own groups by weights key, such as a jigsaw's regions as `{box: [...]}`, for
+   *   graphs that take such; the rules of the domain are not told of them
    * @returns {AsyncGenerator<Step>}
    */
   refine(puzzle, options = {}) {
@@ -140,6 +146,9 @@ export class Solver {
     const normal = gaussian(random);
     const guessing = explore === "guess" && this.#givenTokens.size > 0;
     const shapes = this.#shapesOn(domain);
+    const { rows, columns } = domain;
+    const own = options.groups ?? {};
+    shapes.groups = groupTensors(this.#ort, this.#shapes.groups, this.#groups, own, rows * columns);
     const size = shapes.state.reduce((product, length) => product * length, 1);
     let guesses = []; // in the order in which they are tried
     let beliefs;
@@ -230,6 +239,7 @@ export class Solver {
       tokens: new Tensor("int32", tokens, [1, ...shapes.tokens]),
       y: new Tensor("float32", y, [1, ...shapes.state]),
       z: new Tensor("float32", z, [1, ...shapes.state]),
+      ...shapes.groups,
     };
     if (this.#shapes.identified) {
       feeds.puzzle_identifiers = new Tensor("int32", Int32Array.of(identifier), [1]);

@@ -102,8 +102,13 @@ class Mixture:
             _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name])
             for source, own, made_by in zip(sources, seeds[1:], makers, strict=True)
         ]
-        #: Whether every example says its groups: the sources' differ, or puzzles bring their own.
-        self.grouped = any(part.domain is not domain for part in self.parts)
+        #: Groups of each weights key that every example says, where the sources' domains differ:
+        #: as many as any of them has, for slots of a batch are of one form.
+        self.groups: dict[str, int] = {}
+        if any(part.domain is not domain for part in self.parts):
+            for made_by in makers:
+                for key, sets in _stated(made_by).items():
+                    self.groups[key] = max(self.groups.get(key, 0), len(sets))
         #: Examples dropped because they are held out; of files, once each.
         self.dropped = sum(part.dropped for part in self.parts)
         self.shapes = [part.source.shape for part in self.parts]
@@ -132,7 +137,7 @@ class Mixture:
             rows = np.flatnonzero(chosen == number)
             if len(rows):
                 some = self._take(number, part, len(rows))
-                drawn.append(with_groups(some, part.domain) if self.grouped else some)
+                drawn.append(with_groups(some, part.domain, self.groups) if self.groups else some)
                 places.append(rows)
         order = np.argsort(np.concatenate(places))
         return Examples.concatenate(drawn).rows(order)
@@ -178,13 +183,31 @@ def _prints(domain: Domain, held_out: Sequence[Examples]) -> npt.NDArray[np.uint
     return np.unique(np.concatenate(prints)) if prints else np.empty(0, np.uint64)
 
 
-def with_groups(examples: Examples, domain: Domain) -> Examples:
-    """Return examples that say the groups of each puzzle, also where these are the structure's."""
-    if domain.structure is None:
-        return examples
-    n, own = len(examples.tokens), domain.structure.memberships()
-    stated = {key: np.broadcast_to(one, (n, *one.shape)) for key, one in own.items()}
-    return examples._replace(groups={**stated, **(examples.groups or {})})
+def with_groups(
+    examples: Examples, domain: Domain, least: Mapping[str, int] | None = None
+) -> Examples:
+    """Return examples that say the groups of each puzzle, also where these are the structure's.
+
+    Parameters
+    ----------
+    examples : Examples
+    domain : Domain
+        That made them.
+    least : mapping from weights key to int, optional
+        Groups to pad to, with rows of zeros; keys that the domain lacks get such rows alone.
+    """
+    n, cells = examples.tokens.shape
+    found = {key: np.repeat(one[None], n, axis=0) for key, one in _stated(domain).items()}
+    found |= examples.groups or {}
+    for key, count in (least or {}).items():
+        one = found.get(key, np.zeros((n, 0, cells), np.uint8))
+        found[key] = np.pad(one, ((0, 0), (0, max(count - one.shape[1], 0)), (0, 0)))
+    return examples._replace(groups=found)
+
+
+def _stated(domain: Domain) -> dict[str, npt.NDArray[np.uint8]]:
+    """Groups of a domain's structure."""
+    return {} if domain.structure is None else domain.structure.memberships()
 
 
 class _Part:

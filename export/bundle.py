@@ -23,7 +23,7 @@ def export_bundle(
     source: Source,
     folder: str | os.PathLike[str],
     solve: SolveOptions | None = None,
-    groups: Groups = "fixed",
+    groups: Groups = "auto",
     **notes: Any,
 ) -> ExportReport:
     """Write ``config.json``, ``model.safetensors`` and a verified ``model.onnx`` into a folder.
@@ -35,7 +35,7 @@ def export_bundle(
         Made if need be; the three files are replaced, others (the model card) left alone.
     solve : SolveOptions, optional
         Defaults for solving that the model carries, instead of those it has.
-    groups : {"fixed", "optional", "required"}
+    groups : {"auto", "fixed", "optional", "required"}
         Whether the graph takes groups of cells as inputs; see `ExportOptions`.
     notes
         Facts to add to the model's notes.

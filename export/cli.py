@@ -49,11 +49,12 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 SIZE = _Size()
 GROUPS = click.option(
     "--groups",
-    type=click.Choice(["fixed", "optional", "required"]),
-    default="fixed",
+    type=click.Choice(["auto", "fixed", "optional", "required"]),
+    default="auto",
     show_default=True,
     help="Of models of block 'message': the groups of cells built in, or as inputs (with the "
-    "model's own as the default, or without), so that puzzles can bring their own.",
+    "model's own as the default, or without), so that puzzles can bring their own. auto: inputs "
+    "where the domain's puzzles do.",
 )
 CALIBRATION = click.option(
     "--calibration",

@@ -160,13 +160,14 @@ class _ModelGraph:
             if self.config.num_puzzle_identifiers > 1
             else None
         )
-        if options.groups != "fixed":
+        groups = options.groups_of(spec)
+        if groups != "fixed":
             if not isinstance(self.network, MessageGraph):
                 raise ExportError(
-                    f"groups={options.groups!r} is for models of block 'message'; this one has its "
+                    f"groups={groups!r} is for models of block 'message'; this one has its "
                     "groups in its operators"
                 )
-            self.network.open_groups(g, self.tokens, required=options.groups == "required")
+            self.network.open_groups(g, self.tokens, required=groups == "required")
 
     # --- the modes --------------------------------------------------------------------------
 
@@ -446,7 +447,7 @@ def _metadata(
         "weights_sha256": weights_sha256(weights),
         "precision": options.precision,
     }
-    if options.groups != "fixed" and spec.model.structure is not None:
+    if options.groups_of(spec) != "fixed" and spec.model.structure is not None:
         own = spec.model.structure.groups_by_key()
         metadata["groups"] = json.dumps(own, separators=(",", ":"))
     description = domain_description(spec)

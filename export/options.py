@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 
 from export.errors import ExportError
 from export.quantize import PRECISIONS, Precision
+from trm_sdk.domains import get_domain
+from trm_sdk.errors import InvalidInputError
 from trm_sdk.messages import shown
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.validation import is_int
@@ -16,7 +18,7 @@ from trm_sdk.validation import is_int
 Mode = Literal["step", "loop", "unroll"]
 Cycles = Literal["auto", "loop", "unroll"]
 Functions = Literal["auto", "on", "off"]
-Groups = Literal["fixed", "optional", "required"]
+Groups = Literal["auto", "fixed", "optional", "required"]
 
 DEFAULT_OPSET = 17
 #: Opsets that the graphs are valid in, as far as tried.
@@ -55,12 +57,13 @@ class ExportOptions:
         functions of the model that are called, instead of being written out each time. Runtimes
         inline them while loading. ``auto`` does so where the nodes would weigh on the file's size;
         ``off`` is for runtimes that know no functions.
-    groups : {"fixed", "optional", "required"}
+    groups : {"auto", "fixed", "optional", "required"}
         For models of block "message". ``fixed``: the groups of cells are part of the graph.
         ``optional``: they are inputs with the model's own as the default (initializers that inputs
         override), so that one graph takes puzzles that bring their own regions. ``required``: hosts
         must give them, for runtimes that can't override initializers (onnxruntime's for
-        JavaScript). Default fixed.
+        JavaScript). ``auto``: optional where the registered domain's puzzles bring groups
+        (`Domain.own_groups`), else fixed.
 
     Raises
     ------
@@ -76,7 +79,7 @@ class ExportOptions:
     heads: tuple[str, ...] | None = None
     cycles: Cycles = "auto"
     functions: Functions = "auto"
-    groups: Groups = "fixed"
+    groups: Groups = "auto"
 
     @classmethod
     def of(cls, options: ExportOptions | str | None, fields_given: dict[str, Any]) -> ExportOptions:
@@ -136,6 +139,16 @@ class ExportOptions:
         if self.heads is not None:
             return self.heads
         return spec.decode_heads() if self.mode == "step" else ()
+
+    def groups_of(self, spec: ModelSpec) -> Groups:
+        """Return how a graph of this model takes groups: fixed, optional or required."""
+        if self.groups != "auto":
+            return self.groups
+        try:
+            brings = bool(get_domain(spec.domain).own_groups)
+        except InvalidInputError:  # not registered: nothing is known of it
+            return "fixed"
+        return "optional" if brings and spec.model.takes_groups else "fixed"
 
     def _one_of(self, name: str, accepted: Collection[str]) -> str:
         value: str = getattr(self, name)

@@ -15,7 +15,6 @@ from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
-from trm_sdk.persistence.hub import list_pretrained
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search.attempts import check_options
@@ -493,6 +492,8 @@ def _solved_with(name: object, domain: Domain | None) -> tuple[Any, Domain | Non
 
     That of a domain stands for the bundled model of another one, where these share weights.
     """
+    from trm_sdk.persistence.hub import list_pretrained
+
     if domain is not None or not isinstance(name, str) or name in list_pretrained():
         return name, domain
     try:

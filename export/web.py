@@ -127,6 +127,11 @@ def export_web(
     graph = _write_graph(found, ready, folder / "model.onnx")
     spec = ModelSpec.from_json(metadata(graph)["trm_spec"], folder / "model.onnx")
     domain = _domain_of(spec)
+    if domain is not None and domain.own_groups:
+        raise ExportError(
+            f"a page can't read the groups of cells that puzzles of {domain.name} bring; export "
+            "the model for a domain of fixed groups, and give them to trm.js (`groups`)"
+        )
     rules = None if domain is None else _rules_of(domain)
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
     if rules is not None:

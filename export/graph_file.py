@@ -9,16 +9,17 @@ from typing import get_args
 import onnx
 import torch
 
-from export.errors import ExportError
-from export.graph import GRAPH_FORMAT
-from export.options import STEPS, Mode
-from export.quantize import PRECISIONS
-from export.weights import read_weights
 from trm_sdk.errors import CheckpointError
 from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import build
 from trm_sdk.persistence.spec import ModelSpec
+
+from .errors import ExportError
+from .graph import GRAPH_FORMAT
+from .options import STEPS, Mode
+from .quantize import PRECISIONS
+from .weights import read_weights
 
 
 def load_graph(path: str | Path) -> onnx.ModelProto:

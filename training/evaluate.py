@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.distributed import World
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.supervision import Puzzles
+
+from .distributed import World
 
 #: Rows evaluated at once: small batches stay in a CPU's cache and are several times faster.
 CPU_BATCH = 8

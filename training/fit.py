@@ -1,4 +1,4 @@
-"""Train a model: ``python -m training.fit RECIPE [key=value ...]``."""
+"""Train a model: ``trm-fit RECIPE [key=value ...]``; in a checkout ``python -m training.fit``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ import click
 import torch
 from rich.console import Console
 
-from training import cost, machine, report, state
-from training.distributed import World
-from training.evaluate import Accuracy, evaluate, summary
-from training.journal import Journal
-from training.meter import Meter
-from training.recipe import Recipe, load_recipe
-from training.run import Run, open_run
-from training.step import StepFigures, train_step
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
@@ -31,6 +23,15 @@ from trm_sdk.model.cost import work
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import save_model
 from trm_sdk.runtimes.torch import choose_device
+
+from . import cost, machine, report, state
+from .distributed import World
+from .evaluate import Accuracy, evaluate, summary
+from .journal import Journal
+from .meter import Meter
+from .recipe import Recipe, load_recipe
+from .run import Run, open_run
+from .step import StepFigures, train_step
 
 __all__ = ["fit", "main", "measure", "measure_sets", "seconds"]
 
@@ -209,7 +210,7 @@ def main(
     device: str,
     threads: int | None,
 ) -> None:
-    """Train RECIPE, a name in training/recipes or the path of a YAML file.
+    """Train RECIPE, the name of one that comes along (sudoku, maze) or the path of a YAML file.
 
     A run that stopped goes on where it was: call the same command again. Several processes, on one
     machine or more, train one model under torchrun.

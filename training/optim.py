@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.settings import Optimizer
+from .settings import Optimizer
 
 
 class AdamATan2(torch.optim.Optimizer):

@@ -10,13 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from training import state
-from training.data.mixture import during_the_run, make_held_out, make_stream
-from training.distributed import World
-from training.objective import Carry
-from training.optim import EMA, make_optimizers
-from training.recipe import Recipe, parse_recipe
-from training.settings import Depth
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import CheckpointError, ConfigError, TRMError
@@ -24,6 +17,14 @@ from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.supervision import Supervision
 from trm_sdk.persistence.checkpoint import build
+
+from . import state
+from .data.mixture import during_the_run, make_held_out, make_stream
+from .distributed import World
+from .objective import Carry
+from .optim import EMA, make_optimizers
+from .recipe import Recipe, parse_recipe
+from .settings import Depth
 
 
 @dataclass
@@ -119,7 +120,7 @@ class Run:
                 group.update(settings)
         if not new_data:
             self.carry.load_state_dict(saved["carry"])
-        if new_data or "tensors" not in saved["carry"]:  # it has travelled: see `training.state`
+        if new_data or "tensors" not in saved["carry"]:  # it has travelled: see `state`
             self.carry.begin(self.step / self.recipe.steps)
         if saved["noise"].shape == self.noise.get_state().shape:
             self.noise.set_state(saved["noise"])
@@ -196,7 +197,8 @@ def open_run(
     saved = state.load(path)
     if "packed" in saved:
         raise CheckpointError(
-            f"{path} is in the form to travel in: python -m training.state import turns it back"
+            f"{path} is in the form to travel in: `python -m {__package__}.state import` turns it "
+            "back"
         )
     try:
         there = parse_recipe(json.loads(saved["recipe"]), str(path))

@@ -2,8 +2,10 @@
 
 A checkpoint also has a small form to travel in, from a machine whose time is up to another one::
 
-    python -m training.state export runs/NAME/latest.pt run.travel
-    python -m training.state import run.travel runs/NAME/latest.pt
+    python -m trm_sdk.training.state export runs/NAME/latest.pt run.travel
+    python -m trm_sdk.training.state import run.travel runs/NAME/latest.pt
+
+In a checkout ``python -m training.state`` does the same.
 """
 
 from __future__ import annotations
@@ -221,7 +223,7 @@ def _export(checkpoint: Path, travel: Path) -> None:
 @click.argument("travel", type=click.Path(path_type=Path))
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 def _import(travel: Path, checkpoint: Path) -> None:
-    """Write TRAVEL as CHECKPOINT, from which training.fit goes on."""
+    """Write TRAVEL as CHECKPOINT, from which trm-fit goes on."""
     saved = _converted(unpack, travel)
     save(checkpoint, saved)
     click.echo(f"{checkpoint}: step {saved['step']:,}")

@@ -311,3 +311,18 @@ def test_output_that_can_not_be_written_and_input_that_is_closed_are_one_line(
         result = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
         assert result.returncode == 2
         assert re.fullmatch(f"Error: .*{named}.*\n", result.stderr), result.stderr
+
+
+@pytest.mark.parametrize(("script", "missing"), [("fit", "torch"), ("export", "onnx")])
+def test_without_their_extra_the_other_scripts_say_so_in_one_sentence(
+    script: str, missing: str
+) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"from trm_sdk.cli.tools import {script}\n{script}()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rf"Error: \w+ needs {missing}: pip install 'trm-sdk\[\w+\]'\n", done.stderr
+    ), done.stderr

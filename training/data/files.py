@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.settings import PuzzleFile
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples, Tokens
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.files import open_lines, read_tasks
 from trm_sdk.task import Task
+
+from ..settings import PuzzleFile
 
 #: Symmetries drawn for a board until one keeps its shape: of the eight turns half do.
 _TRIES = 64

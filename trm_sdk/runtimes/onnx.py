@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
-from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import first_line
 from trm_sdk.runtimes.base import (
     NO_HEADS,
@@ -26,6 +25,7 @@ from trm_sdk.runtimes.base import (
 from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, open_step_graph
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.runtimes.ort import import_onnxruntime
+from trm_sdk.runtimes.threads import available_threads
 from trm_sdk.runtimes.watchdog import INTERRUPTED, run_until
 from trm_sdk.validation import checked_threads
 
@@ -62,7 +62,8 @@ class OnnxRuntime:
         state stays on the device between steps. ``tensorrt`` is CUDA with TensorRT compiling what
         it can while loading and at each new batch size; `device` reads ``cuda`` then, too.
     threads : int, optional
-        Threads within one operator. Default: the number of cores that this process may use.
+        Threads within one operator. Default: as many as the process may use at once; see
+        `available_threads`.
 
     Attributes
     ----------
@@ -101,7 +102,7 @@ class OnnxRuntime:
             raise CheckpointError(f"no graph at {path}")
         providers = choose_providers(device, ort.get_available_providers())
         if threads is None:
-            threads = min(available_threads(), MAX_THREADS)
+            threads = available_threads()
         threads = checked_threads(threads)
         # A small model's operators are too short to be worth splitting between threads: each thread
         # runs rows of its own there, a few at a time so that they stay in its cache. Measured on
@@ -335,19 +336,10 @@ def _short(providers: Sequence[str]) -> str:
     return ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
 
 
-def available_threads() -> int:
-    """Return how many cores this process may use, which may be fewer than the machine has."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
-
-
 __all__ = [
     "SMALL_GRAPH",
     "OnnxRuntime",
     "OnnxState",
-    "available_threads",
     "check_providers",
     "choose_providers",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -61,7 +61,7 @@ class Recipe(Strict):
         Seconds between checkpoints: the most work that a killed run loses.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=100)]
     domain: str
     expected: str = ""
     model: ModelChoice = ModelChoice()

@@ -25,6 +25,8 @@ from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.task import Task
 from trm_sdk.validation import checked_count, is_int
 
+#: Attempts at one puzzle that share a batch, at most: more take memory and save no time.
+_MOST_SLOTS = 1024
 #: Batches of solved puzzles that may wait for an earlier one that takes longer.
 _LOOKAHEAD = 64
 
@@ -195,6 +197,7 @@ class Solver:
         slots = min(options.attempts, options.width or batch_size)
         if len(task.inputs) > 1:
             slots = max(slots, min(slots * len(task.inputs), batch_size))
+        slots = min(slots, max(_MOST_SLOTS, batch_size))
         search = Search(self._domain, self._runtime, slots)
         submission = search.add(task, options)
         while submission.solution is None:

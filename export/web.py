@@ -42,7 +42,7 @@ RUNTIME_FILES = (
 )
 #: Addresses that may stand in a page's script, and have a file's name added to them.
 _ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
-_SOLVER_FILES = ("trm.js", "puzzle.js", "loading.js", "package.json", "README.md")
+_SOLVER_FILES = ("trm.js", "puzzle.js", "deduction.js", "loading.js", "package.json", "README.md")
 _PAGE_FILES = ("index.html", "style.css", "app.js", "board.js", "board.css")
 #: What a domain's own rules are called in its folder, and in the exported one.
 DOMAIN_RULES, WEB_RULES = "web.js", "domain.js"

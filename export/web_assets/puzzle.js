@@ -5,6 +5,8 @@
  * (`domain_description`) and into `model.json`; it knows no puzzle by name.
  */
 
+import { contradiction } from "./deduction.js";
+
 /** A puzzle can't be read, has the wrong size, or contradicts itself. */
 export class PuzzleError extends Error {
   name = "PuzzleError";
@@ -158,7 +160,8 @@ export class Domain {
 
   /**
    * Read a puzzle: text of one character a cell, on one line or a line a row; or values, as an array
-   * of rows or in a row. Throws a PuzzleError that names what was wrong, also where givens contradict.
+   * of rows or in a row. Throws a PuzzleError that names what was wrong, also where givens contradict
+   * or plain deduction shows that there is no solution.
    *
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
    * @returns {Int32Array} values, with the properties `rows` and `columns`
@@ -169,6 +172,7 @@ export class Domain {
     domain.#checkValues(values);
     const [first] = domain.conflicts(values);
     if (first) throw new PuzzleError(domain.describeConflict(first));
+    domain.#refuseImpossible(values);
     return Object.assign(Int32Array.from(values), { rows, columns });
   }
 
@@ -258,6 +262,26 @@ export class Domain {
       }
     }
     return found;
+  }
+
+  #refuseImpossible(values) {
+    const { answers, groups } = this;
+    if (!groups.length || !this.givens.every((value) => answers.includes(value))) return;
+    const everything = (1n << BigInt(answers.length)) - 1n;
+    const bits = new Map(answers.map((value, place) => [value, 1n << BigInt(place)]));
+    const masks = Array.from(values, (value) => (this.isGiven(value) ? bits.get(value) : everything));
+    const found = contradiction(masks, answers.length, groups.map(({ cells }) => cells));
+    if (!found) return;
+    if ("cell" in found) {
+      const row = Math.floor(found.cell / this.columns) + 1;
+      const column = (found.cell % this.columns) + 1;
+      throw new PuzzleError(
+        `the puzzle has no solution: no value is left for row ${row}, column ${column}`,
+      );
+    }
+    const { kind, number } = groups[found.group];
+    const name = this.nameOf(answers[found.value]);
+    throw new PuzzleError(`the puzzle has no solution: no place is left for ${name} in ${kind} ${number}`);
   }
 
   describeConflict({ kind, number, value, cells }) {

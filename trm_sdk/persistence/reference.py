@@ -1,6 +1,7 @@
 """Checkpoints of the reference implementation of arXiv 2510.04871, and of its forks.
 
-A ``torch.save``d state dict, usually named ``step_N``, with ``all_config.yaml`` beside it.
+A ``torch.save``d state dict, usually named ``step_N``, with ``all_config.yaml`` beside it. A data
+set of several puzzle identifiers names them in its ``identifiers.json``: lay that beside it, too.
 """
 
 from __future__ import annotations

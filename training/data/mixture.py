@@ -271,7 +271,9 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     if generated is None:
         generated = {"generated": {}} if domain.has_generator else {}
         sets = _held_out_by_data(recipe, domain)
-    if not (generated or sets or evaluation.files):
+    # A data set may have no answers beyond those that are trained on: then nothing is measured.
+    from_data = any(isinstance(one, DataSet) for one in recipe.data)
+    if not (generated or sets or evaluation.files or from_data):
         raise ConfigError(
             f"evaluation.files: puzzles of {domain.name!r} can't be generated; name a file to "
             "evaluate on ({SET: PUZZLES.csv})"

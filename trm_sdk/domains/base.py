@@ -148,6 +148,13 @@ class Domain(ABC):
         """Draw a member of the domain's symmetry group (`has_symmetries`)."""
         raise InvalidInputError(f"{self.name} states no symmetries")
 
+    def symmetry_for(self, task: Task, rng: np.random.Generator) -> Symmetry:
+        """Draw a symmetry under which a task can be encoded; here `random_symmetry`.
+
+        For domains whose models know a task by name under some symmetries alone.
+        """
+        return self.random_symmetry(rng)
+
     def resized(self, shape: Shape) -> Domain:
         """Return the same kind of puzzle on boards of another shape.
 

@@ -160,14 +160,12 @@ class Arc(Domain):
             raise InvalidInputError("names must be different; one stands twice")
         self._rows = {name: row for row, name in enumerate(self.names) if name != self.names[0]}
         self.identifiers = len(self.names)
-        #: Data sets that have been built or loaded, which takes minutes, by their options.
+        #: Data sets that `trained_on` has built or loaded, which takes minutes, by their options.
         self._builds: dict[str, Build] = {}
 
     def with_names(self, names: Sequence[str]) -> Arc:
         """Return the domain as a model sees it whose puzzle embedding has these names."""
-        named = type(self)(names)
-        named._builds = self._builds
-        return named
+        return type(self)(names)
 
     @cached_property
     def _by_task(self) -> dict[str, list[int]]:
@@ -192,6 +190,19 @@ class Arc(Domain):
     def random_symmetry(self, rng: np.random.Generator) -> Augmentation:
         """Turn or mirror, and rename colours; black stays."""
         return Augmentation.random(rng)
+
+    def symmetry_for(self, task: Task, rng: np.random.Generator) -> Augmentation:
+        """Draw one of the augmentations under which the model knows a task.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model knows tasks by name, and not this one.
+        """
+        if self.identifiers == 1:
+            return self.random_symmetry(rng)
+        known = self.augmentations(task)
+        return known[int(rng.integers(len(known)))]
 
     def augmentations(self, task: Task) -> list[Augmentation]:
         """Return the augmentations of a task that are among `names`, the task itself first.
@@ -379,13 +390,16 @@ class Arc(Domain):
         options : mapping
             Fields of `ArcOptions`; with ``folder``, the data set is built only once.
         """
-        return self.with_names(self._build(options).names)
+        made = self._build(options)
+        named = self.with_names(made.names)
+        named._builds = {_key(ArcOptions.model_validate(self.generator_options(options))): made}
+        return named
 
     def _build(self, options: Mapping[str, Any]) -> Build:
         from trm_sdk.domains.arc.builder import Subset, build, cached_build
 
         chosen = ArcOptions.model_validate(self.generator_options(options))
-        key = chosen.model_dump_json(exclude={"epochs_per_iter", "folder"})
+        key = _key(chosen)
         if key in self._builds:
             return self._builds[key]
         subsets = [
@@ -393,11 +407,8 @@ class Arc(Domain):
         ]
         count, seed = chosen.augmentations, chosen.build_seed
         if chosen.folder is None:
-            made = build(subsets, augmentations=count, seed=seed)
-        else:
-            made = cached_build(chosen.folder, subsets, augmentations=count, seed=seed)
-        self._builds[key] = made
-        return made
+            return build(subsets, augmentations=count, seed=seed)
+        return cached_build(chosen.folder, subsets, augmentations=count, seed=seed)
 
     def generator_options(self, options: Any) -> dict[str, Any]:
         """Return options of `source` with their defaults, checked, as plain data."""
@@ -416,6 +427,11 @@ class Arc(Domain):
             (self.picture(Task((before,))), self.picture(Task((after,))))
             for before, after in task.demonstrations
         ]
+
+
+def _key(options: ArcOptions) -> str:
+    """All that a data set depends on."""
+    return options.model_dump_json(exclude={"epochs_per_iter", "folder"})
 
 
 def _check(grid: Grid, where: str) -> None:

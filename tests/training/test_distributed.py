@@ -69,8 +69,37 @@ MAZE = (
 )
 
 
+#: A puzzle embedding with sparse gradients: a row for each augmentation of each task.
+ARC = (
+    "precision=float32",
+    "model.hidden_size=8",
+    "model.num_heads=2",
+    "model.L_layers=1",
+    "model.H_cycles=1",
+    "model.L_cycles=1",
+    "model.puzzle_emb_ndim=8",
+    "model.puzzle_emb_len=1",
+    "objective.max_steps=2",
+    "evaluation.steps=2",
+)
+
+
+def test_two_processes_have_the_losses_of_one_with_a_puzzle_embedding(tmp_path):
+    path = tmp_path / "arc-agi_some_challenges.json"
+    grids = [[[[n % 3, 1]], [[2], [n % 3]]] for n in range(3)]
+    pairs = [{"input": one, "output": other} for one, other in grids]
+    task = {"train": pairs[:2], "test": pairs[2:]}
+    path.write_text(json.dumps({"aa000001": task, "aa000002": {**task, "train": pairs[1:]}}))
+    source = f"{{kind: dataset, subsets: [{{path: {path}}}], augmentations: 2}}"
+    _compare(tmp_path, "arc-1", (*ARC, f"data=[{source}]"))
+
+
 @pytest.mark.parametrize(("name", "more"), [("sudoku-4x4", ()), ("maze", MAZE)])
 def test_two_processes_have_the_losses_of_one(tmp_path, name, more):
+    _compare(tmp_path, name, more)
+
+
+def _compare(tmp_path, name, more):
     arguments = (*ARGUMENTS, *more)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -50,7 +50,7 @@ from training import state
 torch.set_num_threads(1)
 world = World.join(torch.device("cpu"))
 run = Run.start(load_recipe(sys.argv[2], tuple(sys.argv[3:])), torch.device("cpu"), world)
-losses = [train_step(run)[0] for _ in range(20)]
+losses = [train_step(run)[0] for _ in range(run.recipe.steps)]
 accuracy = measure(run, run.held_out)
 run.save(Path(sys.argv[1]) / state.LATEST)
 if world.first:
@@ -81,6 +81,7 @@ ARC = (
     "model.puzzle_emb_len=1",
     "objective.max_steps=2",
     "evaluation.steps=2",
+    "steps=5",
 )
 
 
@@ -131,13 +132,13 @@ def _compare(tmp_path, name, more):
 
     recipe = load_recipe(name, arguments)
     alone = Run.start(recipe, torch.device("cpu"))
-    assert losses == pytest.approx([train_step(alone)[0] for _ in range(20)], abs=1e-5)
+    assert losses == pytest.approx([train_step(alone)[0] for _ in range(recipe.steps)], abs=1e-5)
     assert losses[0] != losses[-1]
     assert accuracy == pytest.approx(measure(alone, alone.held_out))
 
     # One process goes on from what two have written.
     resumed = open_run(recipe, tmp_path, torch.device("cpu"), fresh=False)
-    assert resumed.step == 20
+    assert resumed.step == recipe.steps
     assert torch.allclose(resumed.carry.z, alone.carry.z, atol=1e-4)
     assert resumed.carry.age.tolist() == alone.carry.age.tolist()
 

@@ -44,7 +44,7 @@ _LAYERS, _FEW_LAYERS = "network.layers.", 100
 #: Bytes of a ``config.json``; those of the bundled models have two thousand.
 _LARGEST_SPEC = 16 << 20
 #: Bytes of an ``identifiers.json``; that of ARC-AGI-2 has some 40 million.
-_LARGEST_NAMES = 1 << 28
+LARGEST_NAMES = 1 << 28
 
 
 def read_spec(folder: Path) -> ModelSpec:
@@ -84,8 +84,8 @@ def read_identifiers(folder: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     try:
-        if path.stat().st_size > _LARGEST_NAMES:
-            raise CheckpointError(f"{path} is not a list of names: over {_LARGEST_NAMES} bytes")
+        if path.stat().st_size > LARGEST_NAMES:
+            raise CheckpointError(f"{path} is not a list of names: over {LARGEST_NAMES} bytes")
         names = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} can't be read: {first_line(error)}") from None

@@ -7,11 +7,19 @@ import shutil
 from pathlib import Path
 
 from trm_sdk.errors import CheckpointError, InvalidInputError
-from trm_sdk.persistence.checkpoint import GRAPH_FILE, SPEC_FILE, read_spec, write_spec
+from trm_sdk.persistence.checkpoint import (
+    GRAPH_FILE,
+    IDENTIFIERS_FILE,
+    SPEC_FILE,
+    read_spec,
+    write_spec,
+)
 from trm_sdk.persistence.spec import ModelSpec
 
 #: Files that make a folder a model; any one of the first two will do beside the config.
-MODEL_FILES = ("config.json", "model.onnx", "model.safetensors", "README.md", "identifiers.json")
+MODEL_FILES = ("config.json", "model.onnx", "model.safetensors", "README.md")
+#: Those, and the names of puzzle identifiers, which few models have.
+ALL_FILES = (*MODEL_FILES, IDENTIFIERS_FILE)
 #: What a config and a graph in one folder must agree about, beside the model itself.
 _MADE_FOR = ("domain", "vocabulary", "grid_shape", "identifiers")
 

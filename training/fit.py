@@ -288,8 +288,10 @@ def _describe(recipe: Recipe, console: Console) -> None:
     console.print_json(recipe.model_dump_json())
     one, operations = work(config), cost.mean_step(recipe)
     forward = config.passes * one.update + one.readout
+    per_puzzle = config.puzzle_emb_ndim if any(one.kind == "dataset" for one in recipe.data) else 0
+    more = f", and {per_puzzle:,} for each puzzle of the data set" if per_puzzle else ""
     lines = [
-        f"{parameters:,} parameters",
+        f"{parameters:,} parameters{more}",
         f"{forward / 1e9:.2f} GFLOP a supervision step of one puzzle, forward",
         f"{operations / 1e12:.3f} TFLOP an optimiser step, "
         f"{operations * recipe.steps / 1e15:.3f} PFLOP in all (at full depth)",

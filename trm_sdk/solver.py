@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NoReturn, overload
 
-from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
@@ -68,7 +67,7 @@ class Solver:
         source: str | os.PathLike[str] | None = None,
     ) -> None:
         _check_domain(domain)
-        domain = get_domain(runtime.spec.domain) if domain is None else domain
+        domain = runtime.spec.made_for() if domain is None else domain
         runtime.spec.check_domain(domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain

@@ -144,6 +144,8 @@ def test_the_data_of_the_training_page_are_a_recipes() -> None:
     pytest.importorskip("torch")
     from training.recipe import parse_recipe
 
-    (text,) = blocks("docs/training.md", "yaml")
-    recipe = parse_recipe(yaml.safe_load(text) | {"name": "x", "domain": "sudoku"}, "x")
+    mixed, own = blocks("docs/training.md", "yaml")
+    recipe = parse_recipe(yaml.safe_load(mixed) | {"name": "x", "domain": "sudoku"}, "x")
     assert [source.kind for source in recipe.data] == ["generated", "file"]
+    recipe = parse_recipe(yaml.safe_load(own) | {"name": "x", "domain": "arc"}, "x")
+    assert [source.kind for source in recipe.data] == ["dataset"]

@@ -7,7 +7,7 @@ programs send by mistake. A border must give a result or one of the package's ow
 sentence, within five seconds and a gigabyte. What does otherwise is written to a folder, with the
 input that does it, and ends the command with exit code 1.
 
-An input is a matter of the seed, the border and its number alone, so that a finding can be had again.
+An input depends on the seed, the border and its number alone, so a finding can be repeated.
 """
 
 from __future__ import annotations
@@ -44,15 +44,16 @@ MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
 DOMAINS = ("sudoku", "sudoku-16x16", "maze", "arc")
 #: What stands in broken files and requests.
 SCRAPS = (
-    b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\t", b",", b";", b'"', b"'", b"{", b"}",
-    b"[", b"]", b"[[", b"null", b"NaN", b"-1", b"1e999", b"9" * 40, b"\\u0000", "\u0663".encode(),
-    "\U0001d7dc".encode(), "\u2588".encode(), b"&lol;", b"<!ENTITY", b"../", b"%00", b"!!python/object", b"*a",
-    b"&a", b"question,answer\n", b"." * 81, b"S", b"G", b"#", b"question", b"\x1f\x8b\x08\x00", b"PK\x03\x04",
+    b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\t", b",", b";", b'"', b"'",
+    b"{", b"}", b"[", b"]", b"[[", b"null", b"NaN", b"-1", b"1e999", b"9" * 40, b"\\u0000", "\u0663".encode(),
+    "\U0001d7dc".encode(), "\u2588".encode(), b"&lol;", b"<!ENTITY", b"../", b"%00",
+    b"!!python/object", b"*a", b"&a", b"question,answer\n", b"." * 81, b"S", b"G", b"#", b"question",
+    b"\x1f\x8b\x08\x00", b"PK\x03\x04",
 )  # fmt: skip
 #: What stands where something else was meant.
 STRANGERS: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, 0.5, -0.0, 1e308, math.inf, math.nan, "", "x", "9" * 5000,
-    "\ud800", [], [[]], {}, {"x": 1}, [None], [1, [2]], "true", "1e9", "sudoku", "../../etc", b"",
+    None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, 0.5, -0.0, 1e308, math.inf, math.nan,
+    "", "x", "9" * 5000, "\ud800", [], [[]], {}, {"x": 1}, [None], [1, [2]], "true", "1e9", "sudoku", "../../etc", b"",
 )  # fmt: skip
 
 
@@ -174,7 +175,11 @@ def borders(folder: Path) -> list[Border]:
 
 
 _TEXTS = {
-    "maze": (b"#####\n#S  #\n# # #\n#  G#\n#####", b"+-+-+\n|S  |\n+ + +\n|  G|\n+-+-+", b"[[0,1],[0,0]]"),
+    "maze": (
+        b"#####\n#S  #\n# # #\n#  G#\n#####",
+        b"+-+-+\n|S  |\n+ + +\n|  G|\n+-+-+",
+        b"[[0,1],[0,0]]",
+    ),
     "sudoku": (
         b"1..|..2\n---+---\n" * 3,
         b"[Puzzle]\n" + b"1........\n" * 9,
@@ -189,7 +194,7 @@ _FILES = (
     b"question,answer,rating\n" + b"." * 81 + b"," + b"1" * 81 + b",3\n",
     b'{"puzzle": "' + b"." * 81 + b'", "name": "one"}\n' * 3,
     b"import numpy\npuzzles = [[0, 1], [2, 3]]\n",
-    b"# comment\n" + b"53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79 1.2\n" * 2,
+    b"# comment\n" + (b"53..7....6..195....98....6." * 3 + b" 1.2\n") * 2,
 )
 
 
@@ -226,7 +231,8 @@ def _descriptions(folder: Path) -> list[Border]:
     from trm_sdk.persistence.spec import ModelSpec
     from trm_sdk.structure import Structure
 
-    specs = [json.loads(read_spec(Path(resolve(name))).to_json()) for name in ("sudoku-4x4", "maze")]
+    folders = [Path(resolve(name)) for name in ("sudoku-4x4", "maze")]
+    specs = [json.loads(read_spec(one).to_json()) for one in folders]
     structures = [one["model"]["structure"] for one in specs]
 
     def spec(value: Any) -> object:
@@ -235,7 +241,10 @@ def _descriptions(folder: Path) -> list[Border]:
     def structure(value: Any) -> object:
         return Structure.model_validate(value)
 
-    return [Border("model descriptions", specs, spec, 2), Border("structures", structures, structure, 2)]
+    return [
+        Border("model descriptions", specs, spec, 2),
+        Border("structures", structures, structure, 2),
+    ]
 
 
 def _recipes() -> list[Border]:
@@ -251,7 +260,10 @@ def _recipes() -> list[Border]:
     def from_value(value: Any) -> object:
         return parse_recipe(value, "fuzzed.yaml")
 
-    return [Border("recipes as text", texts, from_text, 1), Border("recipes", values, from_value, 2)]
+    return [
+        Border("recipes as text", texts, from_text, 1),
+        Border("recipes", values, from_value, 2),
+    ]
 
 
 def _models(folder: Path) -> list[Border]:
@@ -294,14 +306,14 @@ def _models(folder: Path) -> list[Border]:
 
 
 class TooLong(BaseException):
-    """An input took longer than it may. Not an Exception: no border may take it for one of its own."""
+    """An input took longer than it may. No Exception, or a border might take it for its own."""
 
 
 def _stop(*_: object) -> None:
     raise TooLong
 
 
-#: What borders may raise: errors of the package; pydantic's alone where a model is validated as such.
+#: What borders may raise; pydantic's own error where a model is validated as such.
 _OWN = (TRMError, pydantic.ValidationError)
 
 
@@ -343,7 +355,8 @@ def fuzz(inputs: int, seed: int, part: int, parts: int, kept: Path) -> dict[str,
         all_borders = borders(Path(folder))
         total = sum(border.share for border in all_borders)
         for place, border in enumerate(all_borders):
-            count = counts[border.name] = {"inputs": 0, "findings": 0, "seconds": 0.0, "slowest": 0.0}
+            count = dict.fromkeys(("inputs", "findings", "seconds", "slowest"), 0.0)
+            counts[border.name] = count
             for number in range(part, math.ceil(inputs * border.share / total), parts):
                 rng = np.random.default_rng((seed, place, number))
                 sample = border.samples[int(rng.integers(len(border.samples)))]
@@ -387,12 +400,11 @@ def main(inputs: int, seed: int, processes: int, kept: Path) -> None:
         parts = pool.map(_part, jobs)
     rows = {}
     for name in parts[0]:
+        seconds = sum(part[name]["seconds"] for part in parts)
         rows[name] = {
             "inputs": sum(int(part[name]["inputs"]) for part in parts),
             "findings": sum(int(part[name]["findings"]) for part in parts),
-            "milliseconds": round(
-                1e3 * sum(p[name]["seconds"] for p in parts) / max(sum(p[name]["inputs"] for p in parts), 1), 3
-            ),
+            "milliseconds": round(1e3 * seconds / max(sum(p[name]["inputs"] for p in parts), 1), 3),
             "slowest_seconds": round(max(part[name]["slowest"] for part in parts), 3),
         }
         one = rows[name]

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.builder import Array
-from export.errors import ExportError
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import HELD_OUT_SEED, Encoded, Examples
 from trm_sdk.files import read_file
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.task import Task
+
+from .builder import Array
+from .errors import ExportError
 
 #: Seed of the puzzles that calibrate: not that of the held-out set that judges.
 CALIBRATION_SEED = 0xCA11B

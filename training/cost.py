@@ -7,13 +7,14 @@ import math
 
 import torch
 
-from training.recipe import Recipe
-from training.settings import OfDomain, Source
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.base import Shape
 from trm_sdk.model.cost import Work, work
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.supervision import Puzzles, Supervision
+
+from .recipe import Recipe
+from .settings import OfDomain, Source
 
 
 def optimiser_step(recipe: Recipe, one: Work, depth: tuple[int, int], history: float) -> float:

@@ -1,4 +1,4 @@
-"""Several processes that train one model: ``torchrun --nproc-per-node N -m training.fit ...``.
+"""Several processes that train one model: ``torchrun -m trm_sdk.training.fit``.
 
 Plain data parallelism, without a wrapper around the model: gradients are added up once an optimiser
 step, as one vector. The network is small (20 MB of gradients at 5M parameters) and its weights are

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.distributed import World
 from trm_sdk.atomic import write_whole
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain
@@ -32,6 +31,8 @@ from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.yaml import load_yaml
 from trm_sdk.runtimes.torch import choose_device
 from trm_sdk.task import Task
+
+from .distributed import World
 
 #: Rows evaluated at once: small batches stay in a CPU's cache and are several times faster.
 CPU_BATCH = 8

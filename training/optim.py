@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.settings import Optimizer
+from .settings import Optimizer
 
 #: What the name of a puzzle embedding ends with.
 _TABLE = "puzzle_emb"

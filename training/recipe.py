@@ -9,7 +9,16 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from training.settings import (
+from trm_sdk.domains import Domain, get_domain
+from trm_sdk.domains.base import Shape
+from trm_sdk.errors import ConfigError, TRMError
+from trm_sdk.messages import explain, shown
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.options import SolveOptions
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.yaml import load_yaml
+
+from .settings import (
     DataSet,
     DataSource,
     Evaluation,
@@ -21,14 +30,6 @@ from training.settings import (
     Source,
     Strict,
 )
-from trm_sdk.domains import Domain, get_domain
-from trm_sdk.domains.base import Shape
-from trm_sdk.errors import ConfigError, TRMError
-from trm_sdk.messages import explain, shown
-from trm_sdk.model.config import ModelConfig
-from trm_sdk.options import SolveOptions
-from trm_sdk.persistence.spec import ModelSpec
-from trm_sdk.persistence.yaml import load_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -274,7 +275,7 @@ def check_shapes(sources: Sequence[Source], shapes: Mapping[int, Shape]) -> None
 
 
 def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe by name (of `training/recipes`) or path, with ``key=value`` changes.
+    """Read a recipe by name (of those in ``recipes``) or path, with ``key=value`` changes.
 
     Parameters
     ----------

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluate import Accuracy
-from training.recipe import Recipe
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
+
+from .evaluate import Accuracy
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from training.optim import rate, set_rate
-from training.run import Run
 from trm_sdk.model.recursion import State
 from trm_sdk.model.supervision import Outcome
+
+from .optim import rate, set_rate
+from .run import Run
 
 
 class StepFigures(NamedTuple):

@@ -105,7 +105,8 @@ class Solver:
             it, or where the model has no graph.
         device : {"auto", "cpu", "cuda", "tensorrt"}
         threads : int, optional
-            Default: the number of cores that this process may use.
+            Default: as many as the process may use at once, by its cores, by its container's quota
+            of processor time, and by ``OMP_NUM_THREADS``.
         domain : Domain, optional
             Default: the registered domain that the model names.
         precision : {"float32", "bfloat16"}

@@ -165,7 +165,7 @@ def test_processes_started_again_do_not_meet_those_before_them():
 
 def _torchrun(out, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["--max-restarts=1", "-m", "training.fit", "sudoku-4x4", "--threads=1"]
+    command += ["--max-restarts=1", "-m", "trm_sdk.training.fit", "sudoku-4x4", "--threads=1"]
     changes = ("steps=60", "checkpoint_every=0.3", "evaluation.puzzles=3", "compile=false")
     settings = ("batch_size=8", "evaluation.every=1000")
     return subprocess.Popen(

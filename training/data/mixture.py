@@ -8,14 +8,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.data.files import FileSource, read_csv
-from training.recipe import Recipe, check_shapes
-from training.settings import DataSet, DataSource, PuzzleFile, Source
 from trm_sdk.domains import Domain
 from trm_sdk.domains import data as domain_data
 from trm_sdk.domains.base import Shape
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.errors import ConfigError
+
+from ..recipe import Recipe, check_shapes
+from ..settings import DataSet, DataSource, PuzzleFile, Source
+from .files import FileSource, read_csv
 
 #: Examples made at once: enough to spread the cost of a call, few enough to follow a curriculum.
 _CHUNK = 64

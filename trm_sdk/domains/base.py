@@ -142,7 +142,17 @@ class Domain(ABC):
         raise InvalidInputError(f"puzzles of {self.name} can't be generated; read them from a file")
 
     def check(self, task: Task) -> None:  # noqa: B027 - most domains have nothing to check
-        """Raise `InvalidInputError` where a task breaks the rules before anyone solves it."""
+        """Raise `InvalidInputError` where a task breaks the rules before anyone solves it, or where
+        plain deduction, of a millisecond or so, shows that it has no solution."""
+
+    def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
+        """Return how many answers to input `index` of a task are right, at most `limit`.
+
+        None where the domain can't tell, which is the default, or not within a moment. Asked about
+        a puzzle that the network failed on, to give it up where there is no solution, and for
+        `Solution.unique`.
+        """
+        return None
 
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """Draw a member of the domain's symmetry group (`has_symmetries`)."""

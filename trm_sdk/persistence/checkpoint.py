@@ -4,7 +4,7 @@ Three forms are read, and `load_model` tells them apart:
 
 - a model folder: ``config.json`` (a `ModelSpec`), ``model.safetensors``, perhaps ``model.onnx``,
   and ``identifiers.json`` where the rows of a puzzle embedding have names;
-- one file, ``.safetensors`` (spec in its metadata) or ``.pt`` (what `training.fit` writes);
+- one file, ``.safetensors`` (spec in its metadata) or ``.pt`` (what `trm-fit` writes);
 - the reference implementation's: a ``torch.save``d state dict named ``step_N`` with
   ``all_config.yaml`` beside it, and its data set's ``identifiers.json`` where puzzles have names.
 """
@@ -275,7 +275,7 @@ def _read_safetensors(
 
 
 def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """Read what training.fit saved, or the reference implementation."""
+    """Read what trm-fit saved, or the reference implementation."""
     data = load_torch_file(path)
     if isinstance(data, dict) and "spec" in data and {"ema", "model"} & set(data):
         if not isinstance(data["spec"], str):
@@ -283,7 +283,7 @@ def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
         return ModelSpec.from_json(data["spec"], path), data.get("ema") or data.get("model") or {}
     if not (path.parent / CONFIG_FILE).is_file():
         raise CheckpointError(
-            f"{path} is not a checkpoint of training.fit ('spec' and 'ema' or 'model' are needed); "
+            f"{path} is not a checkpoint of trm-fit ('spec' and 'ema' or 'model' are needed); "
             f"a reference checkpoint needs its {CONFIG_FILE} beside it"
         )
     check_weights(data, path)

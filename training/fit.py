@@ -21,9 +21,10 @@ from training.distributed import World
 from training.evaluate import Accuracy, evaluate, summary
 from training.journal import Journal
 from training.meter import Meter
-from training.recipe import Recipe, load_recipe
+from training.recipe import Recipe, load_recipe, recipe_files
 from training.run import Run, open_run
 from training.step import StepFigures, train_step
+from trm_sdk.cli.arguments import NameOrFile
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
@@ -184,8 +185,12 @@ def seconds(text: str) -> float:
     return value
 
 
+def _recipe_names() -> list[str]:
+    return [file.stem for file in recipe_files()]
+
+
 @click.command(cls=ErrorHandlingCommand)
-@click.argument("recipe_name", metavar="RECIPE")
+@click.argument("recipe_name", metavar="RECIPE", type=NameOrFile(_recipe_names))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/NAME].")
 @click.option("--time-budget", metavar="TIME", help="Stop cleanly after this long (9m, 1.5h).")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -89,8 +88,6 @@ def _bar(keep: bool) -> Progress:
         TextColumn("{task.fields[verified]}"),
         console=Console(stderr=True),
         transient=not keep,
-        # What goes to a file or a pipe is not the terminal's.
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
 
 

@@ -4,9 +4,9 @@
     python examples/ray_batch.py puzzles.csv answers/ [--workers 2] [--model sudoku]
     python examples/ray_batch.py s3://bucket/puzzles.parquet s3://bucket/answers --address auto
 
-A column `puzzle` or `question` holds the puzzles; the others are kept. Each worker is a process with
-one thread and a model of its own. Answers are written as Parquet, a file a block. On a cluster, give
-the address of its head; trm-sdk must be installed on every node.
+A column `puzzle` or `question` holds the puzzles; the others are kept. Each worker is a process
+with one thread and a model of its own. Answers are written as Parquet, a file a block. On a
+cluster, give the address of its head; trm-sdk must be installed on every node.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Worker:
 
 
 def solve(source: str, model: str, workers: int, batch_size: int) -> ray.data.Dataset:
-    """Return the rows of a file with their solutions; nothing is solved until they are asked for."""
+    """Return the rows of a file with their solutions, which are found when they are asked for."""
     if source.endswith(".parquet"):
         rows = ray.data.read_parquet(source)
     else:

@@ -6,7 +6,7 @@
         -d '{"puzzle": "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"}'
 
 Set by environment variables: see `Settings`. Documentation of the interface: /docs.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 

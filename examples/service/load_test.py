@@ -4,8 +4,8 @@
 
 Starts the service on a free port of the loopback interface, sends it generated puzzles over so many
 connections, each of which asks again as soon as it has its answer, and solves the same puzzles with
-`Solver.solve_many` in between. Prints the round with the median ratio. Needs the extras `service` and `train`, which has
-the generator.
+`Solver.solve_many` in between. Prints the round with the median ratio. Needs the extras `service`
+and, for the generator of Sudoku, `train`.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ def main() -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     print(
         f"| {chosen.connections} | {without:.0f}/s | {through:.0f}/s "
-        f"| {through / without:.0%} | {p50:.0f} ms | {p95:.0f} ms | {p99:.0f} ms | {verified} of {len(puzzles)} |"
+        f"| {through / without:.0%} | {p50:.0f} ms | {p95:.0f} ms | {p99:.0f} ms "
+        f"| {verified} of {len(puzzles)} |"
     )
 
 

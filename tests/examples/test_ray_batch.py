@@ -66,5 +66,5 @@ def test_a_file_without_puzzles_says_which_columns_it_has(
     example: ModuleType, tmp_path: Path
 ) -> None:
     (tmp_path / "p.csv").write_text("id,board\n1,2\n")
-    with pytest.raises(SystemExit, match="has no column puzzle or question; it has .*board"):
+    with pytest.raises(SystemExit, match=r"has no column puzzle or question; it has .*board"):
         example.solve(str(tmp_path / "p.csv"), "sudoku", workers=1, batch_size=1)

@@ -63,7 +63,7 @@ class PuzzleRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     puzzle: str | list[list[int | str | None]]
-    options: Options = Options()
+    options: Options = Field(default_factory=Options)
 
 
 class SolutionReply(BaseModel):

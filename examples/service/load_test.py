@@ -32,11 +32,11 @@ HERE = Path(__file__).parent
 
 
 @contextmanager
-def service(model: str, threads: int, batch_size: int) -> Iterator[int]:
-    """Run the service, and give its port."""
+def service(model: str, threads: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """Run the service, and give its port and process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = {"MODEL": model, "THREADS": threads, "BATCH_SIZE": batch_size}
+    settings = {"MODEL": model, "THREADS": threads, "BATCH_SIZE": batch_size, "MAX_SECONDS": 3600}
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(HERE), "app:app"]
     process = subprocess.Popen(
         [*command, "--port", str(port), "--log-level", "warning"],
@@ -51,10 +51,19 @@ def service(model: str, threads: int, batch_size: int) -> Iterator[int]:
                 if process.poll() is not None:
                     raise SystemExit("the service did not start") from None
                 time.sleep(0.1)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor's time that a process has had so far; 0 where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def load(port: int, puzzles: list[str], connections: int) -> tuple[float, list[float], int]:
@@ -121,23 +130,34 @@ def main() -> None:
             cells.flat[shown] = task.answer.cells.flat[shown]
         puzzles.append("".join(map(str, cells.ravel())))
     own, served, seconds, verified = [], [], [], 0
-    with service(chosen.model, chosen.threads, chosen.batch_size) as port:
+    own_time = served_time = 0.0
+    with service(chosen.model, chosen.threads, chosen.batch_size) as (port, process):
         asyncio.run(load(port, puzzles[: chosen.connections], chosen.connections))  # warms up
         alone(solver, puzzles[: chosen.connections], chosen.batch_size)
         for _ in range(chosen.rounds):
+            own_time -= time.process_time()
             own.append(alone(solver, puzzles, chosen.batch_size))
+            own_time += time.process_time()
+            served_time -= processor_seconds(process)
             rate, took, verified = asyncio.run(load(port, puzzles, chosen.connections))
+            served_time += processor_seconds(process)
             served.append(rate)
             seconds += took
     rounds = sorted(zip(own, served, strict=True), key=lambda pair: pair[1] / pair[0])
     without, through = rounds[len(rounds) // 2]
     p50, p95, p99 = np.percentile(seconds, (50, 95, 99)) * 1000
-    print("| connections | Solver alone | service | ratio | p50 | p95 | p99 | verified |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    own_ms, served_ms = (
+        1000 * total / (chosen.rounds * len(puzzles)) for total in (own_time, served_time)
+    )
+    print(
+        "| connections | Solver alone | service | ratio | p50 | p95 | p99 | verified "
+        "| processor time a puzzle: Solver | service |"
+    )
+    print("| ---: |" + " ---: |" * 9)
     print(
         f"| {chosen.connections} | {without:.0f}/s | {through:.0f}/s "
         f"| {through / without:.0%} | {p50:.0f} ms | {p95:.0f} ms | {p99:.0f} ms "
-        f"| {verified} of {len(puzzles)} |"
+        f"| {verified} of {len(puzzles)} | {own_ms:.1f} ms | {served_ms:.1f} ms |"
     )
 
 

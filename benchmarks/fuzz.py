@@ -45,15 +45,20 @@ DOMAINS = ("sudoku", "sudoku-16x16", "maze", "arc")
 #: What stands in broken files and requests.
 SCRAPS = (
     b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\t", b",", b";", b'"', b"'",
-    b"{", b"}", b"[", b"]", b"[[", b"null", b"NaN", b"-1", b"1e999", b"9" * 40, b"\\u0000", "\u0663".encode(),
+    b"{", b"}",
+    b"[", b"]", b"[[",
+    b"null", b"NaN", b"-1", b"1e999", b"9" * 40, b"\\u0000", "\u0663".encode(),
     "\U0001d7dc".encode(), "\u2588".encode(), b"&lol;", b"<!ENTITY", b"../", b"%00",
-    b"!!python/object", b"*a", b"&a", b"question,answer\n", b"." * 81, b"S", b"G", b"#", b"question",
+    b"!!python/object", b"*a", b"&a", b"question,answer\n", b"." * 81, b"S", b"G", b"#",
+    b"question",
     b"\x1f\x8b\x08\x00", b"PK\x03\x04",
 )  # fmt: skip
 #: What stands where something else was meant.
 STRANGERS: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, 0.5, -0.0, 1e308, math.inf, math.nan,
-    "", "x", "9" * 5000, "\ud800", [], [[]], {}, {"x": 1}, [None], [1, [2]], "true", "1e9", "sudoku", "../../etc", b"",
+    "", "x", "9" * 5000, "\ud800", [], [[]], {}, {"x": 1},
+    [None], [1, [2]], "true", "1e9",
+    "sudoku", "../../etc", b"",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     module = load_example("ray_batch.py")
     # Workers don't find a module that was loaded by its path: it goes to them by value.
     importlib.import_module("ray.cloudpickle").register_pickle_by_value(module)
+    # A loaded machine may need long to start it.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     ray.init(

@@ -281,7 +281,7 @@ def see_back(
                     d_row[j] += by_cell[j] + over_lines[j]
                 for c in range(WIDTH):
                     even[c] = d_rows[row, 0, c] / width
-                for k in range(width):
+                for _ in range(width):
                     for c in range(WIDTH):
                         d_x[node, c] += even[c]
                     node += 1

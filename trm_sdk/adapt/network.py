@@ -248,9 +248,7 @@ class Network:
     def _block(self, batch: Batch, work: Workspace, tape: _Tape) -> None:
         weights, pools = self.weights, tape.pools
         layout = (batch.colours, batch.heights, batch.widths)
-        kernels.see(
-            tape.x, *layout, weights["directions"], tape.seen, *tape.split, *tape.tops
-        )
+        kernels.see(tape.x, *layout, weights["directions"], tape.seen, *tape.split, *tape.tops)
         np.matmul(tape.seen, self._seen, out=tape.u)
         grids = (pools["everything"] @ self._everything + weights["bias"]).repeat(batch.colours, 0)
         grids += pools["grids"] @ self._grids

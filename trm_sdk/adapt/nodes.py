@@ -86,7 +86,7 @@ class View:
         """
         if self.kind == "same":
             return cells[None]
-        rows, columns = self.canvas(cells.shape, after)  # type: ignore[arg-type]
+        rows, columns = self.canvas(cells.shape, after)
         if self.kind == "zoom":
             down, right = rows // cells.shape[0], columns // cells.shape[1]
             zoomed = cells.repeat(down, 0).repeat(right, 1)
@@ -205,7 +205,8 @@ class Batch:
         best = np.concatenate([one.ravel() for one in self.best(logits)])
         wrong = (self.targets >= 0) & (best != self.targets)
         starts = np.concatenate([[0], np.cumsum(self.areas)[:-1]])
-        return np.add.reduceat(wrong, starts) == 0
+        right: npt.NDArray[np.bool_] = np.add.reduceat(wrong, starts) == 0
+        return right
 
 
 class Coding:

@@ -128,7 +128,9 @@ class Run:
         self._first, self._second = np.zeros_like(self.weights.flat), self.averaged.flat * 0
         self.network = Network(self.weights)
         order = self._rng.permutation(len(task.demonstrations)).tolist()
-        self._units = [_Unit(batch, self.network) for batch in units(coding, task, options.unit, order)]
+        self._units = [
+            _Unit(batch, self.network) for batch in units(coding, task, options.unit, order)
+        ]
         self._from = budget.spent
         self.steps = 0
         self._losses: list[float] = []

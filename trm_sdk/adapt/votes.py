@@ -25,14 +25,17 @@ class Tally:
     votes : int
         Read-outs that gave it: snapshots times depths.
     weight : float
-    fitted : bool
-        Whether one of them was of a snapshot that reproduces all demonstrations at that depth.
+    share : float
+        Of the weight of all answers to this input, 0..1.
+    accuracy : float
+        Highest share of demonstrations that a snapshot reproduces which gave it, at that depth.
     """
 
     grid: Grid
     votes: int = 0
     weight: float = 0.0
-    fitted: bool = False
+    share: float = 0.0
+    accuracy: float = 0.0
 
 
 def vote_weight(accuracy: float, progress: float) -> float:
@@ -79,7 +82,10 @@ def tally(
                     entry = answers.setdefault(grid, Tally(grid))
                     entry.votes += 1
                     entry.weight += vote_weight(accuracy, snapshot.progress)
-                    entry.fitted |= accuracy == 1
+                    entry.accuracy = max(entry.accuracy, accuracy)
+            total = sum(entry.weight for entry in answers.values())
+            for entry in answers.values():
+                entry.share = entry.weight / total
             found.append(sorted(answers.values(), key=lambda one: -one.weight))
     return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trm_sdk.cli.adapt import adapting_domain, solve_by_adapting
 from trm_sdk.cli.arguments import (
     load,
     model_options,
@@ -17,6 +18,7 @@ from trm_sdk.cli.arguments import (
     search_options,
     solve_options,
 )
+from trm_sdk.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a puzzle and line.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Submission, for arc.")
+@click.option("--cache", type=click.Path(file_okay=False), help="Keep finished tasks, for arc.")
+@click.option("--processes", type=click.IntRange(1), help="Tasks at a time, for arc. Default: 1.")
 def solve(
     puzzle: str,
     model: str,
@@ -39,6 +44,9 @@ def solve(
     threads: int | None,
     batch_size: int | None,
     as_json: bool,
+    output: str | None,
+    cache: str | None,
+    processes: int | None,
     **search: Any,
 ) -> None:
     """Solve one puzzle, or all of a file or of standard input (-).
@@ -48,9 +56,26 @@ def solve(
     'solution' to compare with; JSON; or a form of its own kind of puzzle, such as .sdk and
     OpenSudoku's XML. It may be in .gz or .zip.
 
+    Tasks with demonstrations (-m arc) need no model: each is learned for --seconds, 30 by default.
+
     Ends with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
     can't be read.
     """
+    adapting = adapting_domain(model)
+    if adapting is not None:
+        code = solve_by_adapting(
+            puzzle,
+            adapting,
+            search,
+            as_json=as_json,
+            output=output,
+            cache=cache,
+            processes=processes or 1,
+        )
+        sys.exit(code)
+    for name, value in (("-o", output), ("--cache", cache), ("--processes", processes)):
+        if value is not None:
+            raise InvalidInputError(f"{name} is for tasks that are learned while solving (-m arc)")
     options = solve_options(search)
     solver = load(model, runtime, device, threads)
     tasks, many = read_argument(puzzle, solver.domain)

@@ -42,9 +42,7 @@ def float_kernel(function: Function) -> Function:
     Sums may be taken in another order (always the same one on one machine), and nothing divides by
     zero: numba's check for that keeps a loop from being vectorised.
     """
-    return _compiled(
-        function, fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy"
-    )
+    return _compiled(function, fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")
 
 
 def _compiled(function: Function, **options: Any) -> Function:

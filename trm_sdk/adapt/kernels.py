@@ -104,7 +104,7 @@ def _largest(values: Any, best: Any, top: Any, numbers: Any, first: int) -> None
 
 @float_kernel
 def see(
-    x: Any, colours: int, heights: Any, widths: Any, directions: Any,
+    x: Any, counts: Any, heights: Any, widths: Any, directions: Any,
     seen: Any, rows: Any, columns: Any, cells: Any, grids: Any, everything: Any,
     row_top: Any, column_top: Any, cell_top: Any, grid_top: Any, everything_top: Any,
 ) -> None:  # fmt: skip
@@ -113,8 +113,8 @@ def see(
     Parameters
     ----------
     x : array of shape (nodes, WIDTH)
-    colours : int
-    heights, widths : int64 arrays of shape (examples,)
+    counts, heights, widths : int64 arrays of shape (examples,)
+        Colours, rows and columns.
     directions : array of shape (8, WIDTH)
     seen : array of shape (nodes, SEEN), written
     rows, columns, cells, grids, everything : arrays of shape (number of them, 2, WIDTH), written
@@ -133,7 +133,7 @@ def see(
     grid_top[:] = -1
     everything_top[:] = -1
     for example in range(heights.size):
-        height, width = heights[example], widths[example]
+        colours, height, width = counts[example], heights[example], widths[example]
         area, size = height * width, width * WIDTH
         frame = np.zeros((height + 2) * (width + 2) * WIDTH, np.float32)
         tiled = _tiled(directions, width)
@@ -233,7 +233,7 @@ def _neighbours_back(
 
 @float_kernel
 def see_back(
-    x: Any, colours: int, heights: Any, widths: Any, directions: Any,
+    x: Any, counts: Any, heights: Any, widths: Any, directions: Any,
     d_seen: Any, d_rows: Any, d_columns: Any, d_cells: Any, d_grids: Any, d_everything: Any,
     row_top: Any, column_top: Any, cell_top: Any, grid_top: Any, everything_top: Any,
     d_x: Any, d_directions: Any,
@@ -242,7 +242,7 @@ def see_back(
     node = row = column = cell = grid = 0
     even = np.empty(WIDTH, np.float32)
     for example in range(heights.size):
-        height, width = heights[example], widths[example]
+        colours, height, width = counts[example], heights[example], widths[example]
         area, size = height * width, width * WIDTH
         frame = np.zeros((height + 2) * (width + 2) * WIDTH, np.float32)
         d_frame = np.zeros_like(frame)
@@ -298,7 +298,7 @@ def see_back(
 
 @float_kernel
 def gate(
-    u: Any, colours: int, heights: Any, widths: Any,
+    u: Any, counts: Any, heights: Any, widths: Any,
     rows: Any, columns: Any, cells: Any, grids: Any, hidden: Any,
 ) -> None:  # fmt: skip
     """Add to `u` what the pools say, and gate one half of it by the other.
@@ -307,7 +307,7 @@ def gate(
     """
     node = row = column = cell = grid = 0
     for example in range(heights.size):
-        height, width = heights[example], widths[example]
+        colours, height, width = counts[example], heights[example], widths[example]
         for _ in range(colours):
             place = cell
             for _ in range(height):
@@ -330,7 +330,7 @@ def gate(
 
 @float_kernel
 def gate_back(
-    u: Any, colours: int, heights: Any, widths: Any, d_hidden: Any,
+    u: Any, counts: Any, heights: Any, widths: Any, d_hidden: Any,
     d_u: Any, d_rows: Any, d_columns: Any, d_cells: Any, d_grids: Any,
 ) -> None:  # fmt: skip
     """Write what `gate` passes back; sums over lines, cells and grids with it."""
@@ -340,7 +340,7 @@ def gate_back(
     d_grids[:] = 0
     node = row = column = cell = grid = 0
     for example in range(heights.size):
-        height, width = heights[example], widths[example]
+        colours, height, width = counts[example], heights[example], widths[example]
         for _ in range(colours):
             place = cell
             for _ in range(height):
@@ -395,11 +395,18 @@ def normalise_back(d_out: Any, out: Any, scale: Any, d_x: Any) -> None:
 
 
 @float_kernel
-def condition(e: Any, colours: int, areas: Any, sources: Any, vectors: Any, pairs: Any) -> None:
-    """Add to each node the vector of its colour, and that of (colour of its cell, its colour)."""
-    node = cell = 0
+def condition(
+    e: Any, counts: Any, areas: Any, members: Any, sources: Any, vectors: Any, pairs: Any
+) -> None:
+    """Add to each node the vector of its colour, and that of (colour of its cell, its colour).
+
+    `members` names the colours of each example.
+    """
+    node = cell = grid = 0
     for example in range(areas.size):
-        for k in range(colours):
+        for _ in range(counts[example]):
+            k = members[grid]
+            grid += 1
             for place in range(cell, cell + areas[example]):
                 source = sources[place]
                 for c in range(WIDTH):
@@ -410,14 +417,16 @@ def condition(e: Any, colours: int, areas: Any, sources: Any, vectors: Any, pair
 
 @float_kernel
 def condition_back(
-    d_e: Any, colours: int, areas: Any, sources: Any, d_vectors: Any, d_pairs: Any
+    d_e: Any, counts: Any, areas: Any, members: Any, sources: Any, d_vectors: Any, d_pairs: Any
 ) -> None:
     """Write what `condition` passes back."""
     d_vectors[:] = 0
     d_pairs[:] = 0
-    node = cell = 0
+    node = cell = grid = 0
     for example in range(areas.size):
-        for k in range(colours):
+        for _ in range(counts[example]):
+            k = members[grid]
+            grid += 1
             for place in range(cell, cell + areas[example]):
                 source = sources[place]
                 for c in range(WIDTH):
@@ -429,7 +438,7 @@ def condition_back(
 
 @float_kernel
 def cross_entropy(
-    logits: Any, colours: int, areas: Any, targets: Any, shares: Any, d_logits: Any
+    logits: Any, counts: Any, areas: Any, targets: Any, shares: Any, d_logits: Any
 ) -> Any:
     """Write the gradient of the mean over examples of the mean over cells; return the loss.
 
@@ -438,7 +447,7 @@ def cross_entropy(
     node = cell = 0
     loss = 0.0
     for example in range(areas.size):
-        area, share = areas[example], shares[example]
+        colours, area, share = counts[example], areas[example], shares[example]
         for place in range(area):
             target = targets[cell + place]
             if target < 0:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,9 @@ class Weights:
         return made
 
 
+_Five = tuple[Any, Any, Any, Any, Any]
+
+
 class _Tape:
     """What a pass of the block leaves for the way back, in arrays that are used again."""
 
@@ -152,7 +155,9 @@ class _Tape:
             "grids": np.empty((batch.grids, POOLED), np.float32),
             "everything": np.empty((batch.examples, POOLED), np.float32),
         }
-        self.tops = [np.empty((len(pool), WIDTH), np.int32) for pool in self.pools.values()]
+        self.tops: _Five = tuple(
+            np.empty((len(pool), WIDTH), np.int32) for pool in self.pools.values()
+        )
         self.split = [pool.reshape(-1, 2, WIDTH) for pool in self.pools.values()]
         self.x = np.empty((n, WIDTH), np.float32)
         self.u = np.empty((n, 2 * HIDDEN), np.float32)
@@ -223,9 +228,8 @@ class Network:
     def embed(self, batch: Batch, work: Workspace) -> Float32:
         """Return the embedding of the inputs, float32 of shape (nodes, WIDTH)."""
         np.matmul(batch.features, self.weights["embed"], out=work.e)
-        kernels.condition(
-            work.e, batch.colours, batch.areas, batch.sources, self._vectors, self._pairs
-        )
+        layout = (batch.counts, batch.areas, batch.members, batch.sources)
+        kernels.condition(work.e, *layout, self._vectors, self._pairs)
         return work.e
 
     def start(self, batch: Batch) -> tuple[Float32, Float32]:
@@ -247,10 +251,10 @@ class Network:
 
     def _block(self, batch: Batch, work: Workspace, tape: _Tape) -> None:
         weights, pools = self.weights, tape.pools
-        layout = (batch.colours, batch.heights, batch.widths)
+        layout = (batch.counts, batch.heights, batch.widths)
         kernels.see(tape.x, *layout, weights["directions"], tape.seen, *tape.split, *tape.tops)
         np.matmul(tape.seen, self._seen, out=tape.u)
-        grids = (pools["everything"] @ self._everything + weights["bias"]).repeat(batch.colours, 0)
+        grids = (pools["everything"] @ self._everything + weights["bias"]).repeat(batch.counts, 0)
         grids += pools["grids"] @ self._grids
         kernels.gate(
             tape.u,
@@ -314,7 +318,7 @@ class Network:
         self.step(batch, work, y, z)
         logits = self.logits(batch, work)
         loss = kernels.cross_entropy(
-            logits, batch.colours, batch.areas, batch.targets, batch.shares, work.d_logits
+            logits, batch.counts, batch.areas, batch.targets, batch.shares, work.d_logits
         )
         last = work.tapes[-1]
         gradient["head"][:, 0] = work.d_logits @ last.out
@@ -341,7 +345,7 @@ class Network:
     def _block_back(self, batch: Batch, work: Workspace, tape: _Tape, d_out: Float32) -> None:
         """Write the gradient of a block's input into `work.d_x`, and add those of its weights."""
         weights, gradient, pools = self.weights, self.gradient.by_name, tape.pools
-        layout = (batch.colours, batch.heights, batch.widths)
+        layout = (batch.counts, batch.heights, batch.widths)
         kernels.normalise_back(d_out, tape.out, tape.scale, work.d_x)
         np.matmul(work.d_x, weights["down"].T, out=work.d_hidden)
         gradient["down"] += tape.hidden.T @ work.d_x
@@ -352,7 +356,7 @@ class Network:
             d_seen_weights[WIDTH:] = 0
         gradient["seen"] += d_seen_weights
         np.matmul(work.d_u, self._seen.T, out=work.d_seen)
-        by_example = by_grid.reshape(batch.examples, batch.colours, -1).sum(1)
+        by_example = np.add.reduceat(by_grid, np.cumsum(batch.counts) - batch.counts)
         gradient["bias"] += by_example.sum(0)
         gradient["cells"] += pools["cells"].T @ by_cell
         if self.on["lines"]:
@@ -381,9 +385,8 @@ class Network:
         weights, gradient = self.weights, self.gradient.by_name
         gradient["embed"][...] = batch.features.T @ d_e
         d_pairs = np.empty((*weights["pairs"].shape[:2], WIDTH), np.float32)
-        kernels.condition_back(
-            d_e, batch.colours, batch.areas, batch.sources, gradient["colours"], d_pairs
-        )
+        layout = (batch.counts, batch.areas, batch.members, batch.sources)
+        kernels.condition_back(d_e, *layout, gradient["colours"], d_pairs)
         gradient["task"][:] = gradient["colours"].sum(0)
         gradient["pairs"][...] = d_pairs @ weights["pair_projection"].T
         flat = d_pairs.reshape(-1, WIDTH)

@@ -1,7 +1,7 @@
 """From grids to nodes: (example, colour, cell), in numpy.
 
-Only the colours that occur in the task have nodes, and every example has its own size: nothing is
-padded.
+An example has nodes for the colours that it is about (those of its input, those that outputs bring
+in, and the blank one) and has its own size: nothing is padded.
 """
 
 from __future__ import annotations
@@ -130,7 +130,12 @@ class Batch:
 
     Attributes
     ----------
-    colours : int
+    palette : int
+        Colours of the whole task.
+    counts : int64 array of shape (examples,)
+        Colours of each example.
+    members : int64 array of shape (grids,)
+        Which they are, as indices into the task's palette.
     heights, widths, areas : int64 arrays of shape (examples,)
         Of each example's canvas.
     features : float32 array of shape (nodes, features)
@@ -140,16 +145,19 @@ class Batch:
     views : float32 array of shape (nodes, views)
         Whether the cell has the colour, in each view.
     sources : int64 array of shape (cells,)
-        Index of the colour of each cell in the first view; `colours` outside the input.
+        Index into the palette of the colour of each cell in the first view; `palette` outside.
     targets : int64 array of shape (cells,)
-        Index of the colour of each cell of the output; -1 outside, and where it is not known.
+        Which of its example's colours each cell of the output has; -1 outside the output, and where
+        it is not known.
     shares : float32 array of shape (examples,)
         Weight of a cell in the loss.
     outputs : tuple of (rows, columns)
         Of each example's output.
     """
 
-    colours: int
+    palette: int
+    counts: Cells
+    members: Cells
     heights: Cells
     widths: Cells
     areas: Cells
@@ -168,7 +176,7 @@ class Batch:
     @property
     def nodes(self) -> int:
         """Number of nodes: cells times colours."""
-        return self.colours * self.cells
+        return int((self.counts * self.areas).sum())
 
     @property
     def cells(self) -> int:
@@ -178,31 +186,31 @@ class Batch:
     @property
     def rows(self) -> int:
         """Number of rows of nodes, colour by colour."""
-        return self.colours * int(self.heights.sum())
+        return int((self.counts * self.heights).sum())
 
     @property
     def columns(self) -> int:
         """Number of columns of nodes, colour by colour."""
-        return self.colours * int(self.widths.sum())
+        return int((self.counts * self.widths).sum())
 
     @property
     def grids(self) -> int:
-        """Number of grids of nodes: examples times colours."""
-        return self.colours * self.examples
+        """Number of grids of nodes: the colours of all examples."""
+        return int(self.counts.sum())
 
-    def best(self, logits: Float32) -> list[npt.NDArray[np.intp]]:
-        """Return the index of the best colour of each cell, an array of canvas shape an example."""
-        found = []
-        start = 0
-        for height, width in zip(self.heights, self.widths, strict=True):
-            end = start + self.colours * height * width
-            found.append(logits[start:end].reshape(self.colours, height, width).argmax(0))
-            start = end
-        return found
+    def split(self, logits: Float32) -> list[Float32]:
+        """Return the logits of each example, of shape (colours, rows, columns)."""
+        ends = np.cumsum(self.counts * self.areas)
+        return [
+            part.reshape(count, height, width)
+            for part, count, height, width in zip(
+                np.split(logits, ends[:-1]), self.counts, self.heights, self.widths, strict=True
+            )
+        ]
 
     def right(self, logits: Float32) -> npt.NDArray[np.bool_]:
         """Return for each example whether all cells of its output are right."""
-        best = np.concatenate([one.ravel() for one in self.best(logits)])
+        best = np.concatenate([one.argmax(0).ravel() for one in self.split(logits)])
         wrong = (self.targets >= 0) & (best != self.targets)
         starts = np.concatenate([[0], np.cumsum(self.areas)[:-1]])
         right: npt.NDArray[np.bool_] = np.add.reduceat(wrong, starts) == 0
@@ -224,7 +232,7 @@ class Coding:
     rule : SizeRule
     view : View
     palette : tuple of int
-        Values that occur, ascending: each has nodes of its own.
+        Values that occur, ascending.
 
     Raises
     ------
@@ -249,7 +257,13 @@ class Coding:
         found = {int(value) for grid in grids for value in np.unique(grid.cells)}
         self.blank = blank
         self.palette = tuple(sorted(found | {blank}))
-        self._index = {value: index for index, value in enumerate(self.palette)}
+        # What an output has of colours beyond its input's; examples have nodes for these, too.
+        self._brought = set().union(
+            *(
+                set(np.unique(after.cells).tolist()) - set(np.unique(before.cells).tolist())
+                for before, after in task.demonstrations
+            )
+        ) | {blank}
 
     @property
     def features(self) -> int:
@@ -292,21 +306,24 @@ class Coding:
             If an input has a colour that the task has not, or a size that the rule has no answer
             for.
         """
-        colours = len(self.palette)
         features: list[Float32] = []
-        sources, targets, canvases, shapes = [], [], [], []
+        members, sources, targets, canvases, shapes = [], [], [], [], []
         for number, grid in enumerate(inputs):
             cells = self._indices(grid)
             after = self.output_shape(grid) if outputs is None else outputs[number].shape
-            seen = self.view.look(cells, after, colours)
+            own = self.colours_of(grid)
+            seen = self.view.look(cells, after, len(self.palette))
             canvas = seen.shape[1:]
             inside = np.zeros(canvas, bool)
             inside[: after[0], : after[1]] = True
-            features.append(self._features(cells, seen, inside))
+            members.append(own)
+            features.append(self._features(own, cells, seen, inside))
             sources.append(seen[0].ravel())
             target = np.full(canvas, -1, np.int64)
             if outputs is not None:
-                target[inside] = self._indices(outputs[number]).ravel()
+                place = np.full(len(self.palette), -1, np.int64)
+                place[own] = np.arange(len(own))
+                target[inside] = place[self._indices(outputs[number]).ravel()]
             targets.append(target.ravel())
             canvases.append(canvas)
             shapes.append(after)
@@ -314,7 +331,9 @@ class Coding:
         counted = [max(1, int((target >= 0).sum())) for target in targets]
         stacked = np.concatenate(features)
         return Batch(
-            colours,
+            len(self.palette),
+            np.array([len(own) for own in members], np.int64),
+            np.concatenate(members),
             heights,
             widths,
             heights * widths,
@@ -326,13 +345,20 @@ class Coding:
             tuple(shapes),
         )
 
+    def colours_of(self, grid: Grid) -> Cells:
+        """Return the colours that an input has nodes for, as indices into the palette."""
+        values = self._brought | set(np.unique(grid.cells).tolist())
+        return np.array([i for i, value in enumerate(self.palette) if value in values], np.int64)
+
     def grids(self, batch: Batch, logits: Float32) -> list[Grid]:
         """Return the answers that logits stand for."""
-        values = np.array(self.palette)
-        return [
-            Grid(values[best[: shape[0], : shape[1]]])
-            for best, shape in zip(batch.best(logits), batch.outputs, strict=True)
-        ]
+        values = np.array(self.palette)[batch.members]
+        found, start = [], 0
+        for one, shape in zip(batch.split(logits), batch.outputs, strict=True):
+            best = one.argmax(0)[: shape[0], : shape[1]]
+            found.append(Grid(values[start : start + len(one)][best]))
+            start += len(one)
+        return found
 
     def _indices(self, grid: Grid) -> Cells:
         unknown = set(np.unique(grid.cells).tolist()) - set(self.palette)
@@ -346,20 +372,21 @@ class Coding:
         indices: Cells = table[grid.cells.astype(np.int64)]
         return indices
 
-    def _features(self, cells: Cells, seen: Cells, inside: npt.NDArray[np.bool_]) -> Float32:
+    def _features(
+        self, own: Cells, cells: Cells, seen: Cells, inside: npt.NDArray[np.bool_]
+    ) -> Float32:
         """Features of the nodes of one example, colour by colour, then cell by cell."""
-        colours, views = len(self.palette), len(seen)
-        made = np.zeros((colours, *seen.shape[1:], self.features), np.float32)
-        black = self.palette.index(self.blank)
-        index = np.arange(colours)
+        views = len(seen)
+        made = np.zeros((len(own), *seen.shape[1:], self.features), np.float32)
+        black = own.tolist().index(self.palette.index(self.blank))
         for view, look in enumerate(seen):
-            made[..., view] = look == index[:, None, None]
+            made[..., view] = look == own[:, None, None]
             made[black, ..., views + view] = made[black, ..., view]
         rest = 2 * views
         made[black, ..., rest] = 1
-        made[np.unique(cells), ..., rest + 1] = 1
+        made[np.isin(own, cells), ..., rest + 1] = 1
         made[..., rest + 2] = inside
-        made[..., rest + 3] = seen[0] < colours
+        made[..., rest + 3] = seen[0] < len(self.palette)
         made[..., rest + 4] = 1
         return made.reshape(-1, self.features)
 
@@ -381,7 +408,7 @@ def units(coding: Coding, task: Task, nodes: int, order: Sequence[int]) -> list[
     for index in order:
         pair = task.demonstrations[index]
         rows, columns = coding.view.canvas(pair[0].shape, pair[1].shape)
-        size = rows * columns * len(coding.palette)
+        size = rows * columns * len(coding.colours_of(pair[0]))
         if members and size > room:
             made.append(coding.batch(*zip(*members, strict=True)))
             members, room = [], nodes

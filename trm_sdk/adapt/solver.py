@@ -227,11 +227,10 @@ class AdaptedSolver:
         with one_thread():
             several = network.run(batch, Workspace(batch, network.inner + 1), depths)
         values = self.domain.vocabulary.answer_values
-        columns = [values.index(value) for value in self.coding.palette]
+        columns = [values.index(self.coding.palette[index]) for index in batch.members]
         (shape,) = batch.outputs
         for number, logits in enumerate(several, start=1):
-            canvas = logits.reshape(batch.colours, batch.heights[0], batch.widths[0])
-            canvas = canvas[:, : shape[0], : shape[1]]
+            canvas = batch.split(logits)[0][:, : shape[0], : shape[1]]
             exps = np.exp(canvas - canvas.max(0))
             probabilities = np.zeros((*shape, len(values)), np.float32)
             probabilities[..., columns] = np.moveaxis(exps / exps.sum(0), 0, -1)

@@ -139,9 +139,6 @@ class Weights:
         return made
 
 
-_Five = tuple[Any, Any, Any, Any, Any]
-
-
 class _Tape:
     """What a pass of the block leaves for the way back, in arrays that are used again."""
 
@@ -155,10 +152,8 @@ class _Tape:
             "grids": np.empty((batch.grids, POOLED), np.float32),
             "everything": np.empty((batch.examples, POOLED), np.float32),
         }
-        self.tops: _Five = tuple(
-            np.empty((len(pool), WIDTH), np.int32) for pool in self.pools.values()
-        )
-        self.split = [pool.reshape(-1, 2, WIDTH) for pool in self.pools.values()]
+        self.tops: Any = [np.empty((len(pool), WIDTH), np.int32) for pool in self.pools.values()]
+        self.split: Any = [pool.reshape(-1, 2, WIDTH) for pool in self.pools.values()]
         self.x = np.empty((n, WIDTH), np.float32)
         self.u = np.empty((n, 2 * HIDDEN), np.float32)
         self.hidden = np.empty((n, HIDDEN), np.float32)

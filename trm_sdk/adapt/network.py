@@ -13,7 +13,7 @@ tests compare them with finite differences.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,6 +139,11 @@ class Weights:
         return made
 
 
+def _five(arrays: Iterable[Any]) -> tuple[Any, Any, Any, Any, Any]:
+    row, column, cell, grid, everything = arrays
+    return row, column, cell, grid, everything
+
+
 class _Tape:
     """What a pass of the block leaves for the way back, in arrays that are used again."""
 
@@ -152,8 +157,8 @@ class _Tape:
             "grids": np.empty((batch.grids, POOLED), np.float32),
             "everything": np.empty((batch.examples, POOLED), np.float32),
         }
-        self.tops: Any = [np.empty((len(pool), WIDTH), np.int32) for pool in self.pools.values()]
-        self.split: Any = [pool.reshape(-1, 2, WIDTH) for pool in self.pools.values()]
+        self.tops = _five(np.empty((len(one), WIDTH), np.int32) for one in self.pools.values())
+        self.split = _five(one.reshape(-1, 2, WIDTH) for one in self.pools.values())
         self.x = np.empty((n, WIDTH), np.float32)
         self.u = np.empty((n, 2 * HIDDEN), np.float32)
         self.hidden = np.empty((n, HIDDEN), np.float32)

@@ -91,7 +91,7 @@ def measure(task: Task, options: AdaptOptions) -> dict[str, Any]:
             for answer, several in zip(answers, ranked, strict=True)
         ),
         "fitted": all(several[0].accuracy == 1 for several in ranked),
-        "confidence": min(several[0].share * several[0].accuracy for several in ranked),
+        "confidence": min(several[0].share for several in ranked),
         "accuracy": max(max(one.accuracy) for one in snapshots),
         "steps": snapshots[-1].steps,
         "runs": snapshots[-1].run + 1,

@@ -143,7 +143,9 @@ class AdaptedSolver:
         -------
         Solution
             ``fitted`` says whether the answers are of networks that reproduce all demonstrations;
-            ``candidates`` are ranked by votes, so that the first two are the attempts to hand in;
+            ``candidates`` are ranked by votes, so that the first two are the attempts to hand in; a
+            ``confidence`` is a candidate's share of the votes, times the highest share of the
+            demonstrations that a network reproduces;
             ``seconds``, ``steps`` and ``attempts`` are what learning took.
 
         Raises
@@ -156,9 +158,10 @@ class AdaptedSolver:
 
         task = self.parse(puzzle)
         ranked = tally(self.coding, self.snapshots, task.inputs, self.options.depths)
+        best = max(max(one.accuracy) for one in self.snapshots)
         candidates = tuple(
             tuple(
-                Candidate(one.grid, one.votes, one.share * one.accuracy, None)
+                Candidate(one.grid, one.votes, one.share * best, None)
                 for one in several[:_CANDIDATES]
             )
             for several in ranked

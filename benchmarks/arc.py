@@ -110,11 +110,14 @@ def is_solved(one: dict[str, Any], attempts: int, share: float = 1.0) -> bool:
 def summary(lines: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """Return the figures of the tasks that are done."""
 
-    def group(name: Callable[[dict[str, Any]], str]) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = {}
+    def group(name: Callable[[dict[str, Any]], str]) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
         for one in lines:
-            entry = found.setdefault(name(one), {"tasks": 0, "pass@1": 0, "pass@2": 0})
+            nothing = {"tasks": 0, "pass@1": 0, "pass@2": 0, "steps": 0, "cpu": 0.0}
+            entry = found.setdefault(name(one), nothing)
             entry["tasks"] += 1
+            entry["steps"] += one.get("steps", 0)
+            entry["cpu"] = round(entry["cpu"] + one.get("cpu", 0.0), 2)
             entry["pass@1"] += is_solved(one, 1)
             entry["pass@2"] += is_solved(one, 2)
         return dict(sorted(found.items()))
@@ -274,6 +277,8 @@ def main(
     left = [task for task in tasks if task.name not in {one["task"] for one in done}]
     until = float("inf") if stop_after is None else perf_counter() + 60 * stop_after
     with lines.open("a", encoding="utf-8") as file:
+        if lines.stat().st_size and not lines.read_text(encoding="utf-8").endswith("\n"):
+            file.write("\n")  # after a line that was cut off
         for one in run(left, options, processes, until):
             one["about"] = about
             file.write(json.dumps(one) + "\n")

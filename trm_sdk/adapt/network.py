@@ -4,10 +4,11 @@ It is a TRM of two latents, `y` (the answer) and `z`, that share one block, and 
 neither on the size of a grid nor on which colour is which. `trm_sdk.model.structured` can't express
 it, for there a node belongs to one board with one set of values; here colours are those that occur
 in the task, every example has a size of its own, input and output are two layers of one node, and
-the task itself is in weights of its own (`TASK`). It learns for half a minute from a thousand
-nodes a step, where PyTorch spends most of the time between operations: the same step takes about
-9 ms there and 1 ms here (`python -m benchmarks.arc_speed`). So the gradients are written out; the
-tests compare them with finite differences.
+the task itself is in weights of its own (`TASK`).
+
+A task is learned in half a minute from about a thousand nodes a step. At that size PyTorch spends
+most of a step between its operations, so here the loops are numba's, the products numpy's, and the
+gradients written out; the tests compare them with finite differences.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class AdaptOptions(BaseModel):
     ----------
     seconds : float
         Wall-clock time to learn in, 0.1 to 86,400. Default 30. Not counted: compiling, which the
-        first call after an installation does (15 s), and answering.
+        first call after an installation does, and answering.
     steps : int or None
         Learn for so many optimiser steps instead, whatever time that takes; then the result
         depends on the seed alone. Default None.

@@ -16,8 +16,8 @@ import numpy as np
 def one_thread() -> Iterator[None]:
     """Have OpenBLAS, in wheels of numpy, use one thread meanwhile.
 
-    On a busy machine of two cores a product of 1000x64 by 64x64 takes 8 ms with two threads and
-    0.09 ms with one. Where numpy has other libraries nothing is changed; macOS's own decides well.
+    On a busy machine a product of two small matrices takes many times as long on two threads as on
+    one, for one waits for the other. Where numpy has another library, nothing is changed.
     """
     library = _openblas()
     if library is None:

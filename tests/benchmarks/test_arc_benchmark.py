@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("numba")
-from benchmarks.arc import in_order, is_solved, main, summary
+from benchmarks.arc import in_order, is_solved, main, read_lines, summary
 from trm_sdk.domains.arc import read_tasks
 
 PAIRS = [
@@ -79,7 +79,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "4 tasks, 3 with a size rule" in done.output
     assert lines.read_text().splitlines()[:2] == kept
-    order = [
-        task.name for task in in_order(read_tasks(tmp_path / "arc-agi_training_challenges.json"))
-    ]
+    read = read_tasks(tmp_path / "arc-agi_training_challenges.json")
+    order = [task.name for task in in_order(read)]
     assert {json.loads(one)["task"] for one in kept} == set(order[:2])
+    assert sorted(one["task"] for one in read_lines(lines)) == sorted(TASKS)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from export.builder import GraphBuilder
+from export.message import MessageGraph
 from export.paper import PaperGraph
 from export.structured import StructuredGraph
 from export.weights import Weights
@@ -45,6 +46,8 @@ class NetworkGraph(Protocol):
 
 def network_graph(config: ModelConfig, weights: Weights) -> NetworkGraph:
     """The emitter of a config's architecture."""
+    if config.block == "message":
+        return MessageGraph(config, weights)
     if config.mixer == "structured":
         return StructuredGraph(config, weights)
     return PaperGraph(config, weights)

@@ -327,4 +327,5 @@ class ModelChoice(Strict):
     puzzle_emb_len: int = Field(default=0, ge=0, le=_WIDE)
     halt_pool: Literal["mean", "mean_max"] = "mean"
     halt_max_steps: int = Field(default=16, gt=0, le=_MANY)
+    block: Literal["pool", "message"] = "pool"
     heads: bool = True

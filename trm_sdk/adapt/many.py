@@ -34,6 +34,7 @@ def solve_tasks(
     *,
     processes: int = 1,
     cache: str | os.PathLike[str] | None = None,
+    progress: bool = False,
     **options: Any,
 ) -> Iterator[tuple[int, Solution | Failure]]:
     """Learn and answer tasks, yielding each as soon as it is done.
@@ -49,6 +50,8 @@ def solve_tasks(
     cache : path, optional
         Folder for what is done, a small file a task: a list that is gone through again, after an
         interruption too, takes from there what was learned with equal options.
+    progress : bool
+        With one process, show a progress bar for each task on standard error. Default False.
     **options
         Fields of `AdaptOptions`.
 
@@ -73,7 +76,7 @@ def solve_tasks(
     folder = None if cache is None else as_path(cache)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    return _results(list(tasks), domain, chosen, processes, folder)
+    return _results(list(tasks), domain, chosen, processes, folder, progress)
 
 
 def _results(
@@ -82,6 +85,7 @@ def _results(
     options: AdaptOptions,
     processes: int,
     folder: Path | None,
+    progress: bool,
 ) -> Iterator[tuple[int, Solution | Failure]]:
     waiting: list[tuple[int, Task]] = []
     for index, task in enumerate(tasks):
@@ -97,7 +101,9 @@ def _results(
         for index, task in waiting:
             yield (
                 index,
-                _finished(_learn(task, domain, options), index, task, domain, folder, options),
+                _finished(
+                    _learn(task, domain, options, progress), index, task, domain, folder, options
+                ),
             )
         return
     # Spawned rather than forked: threads of the host's libraries do not survive a fork.
@@ -128,10 +134,12 @@ def _learn_plain(data: dict[str, Any], domain: str, options: AdaptOptions) -> di
     return _learn(task_from_json(data), get_domain(domain), options)
 
 
-def _learn(task: Task, domain: Domain, options: AdaptOptions) -> dict[str, Any]:
+def _learn(
+    task: Task, domain: Domain, options: AdaptOptions, progress: bool = False
+) -> dict[str, Any]:
     """Return the result of a task as plain data; a `TRMError` as its message."""
     try:
-        with adapt(task, domain, **options.model_dump()) as solver:
+        with adapt(task, domain, progress=progress, **options.model_dump()) as solver:
             solution = solver.solve(solver.task)
     except TRMError as error:
         return {"error": str(error)}

@@ -58,7 +58,15 @@ def solve_by_adapting(
         )
     tasks = list(read_argument(puzzle, domain)[0])
     results: dict[int, Solution | Failure] = {}
-    for index, result in solve_tasks(tasks, domain, processes=processes, cache=cache, **given):
+    solving = solve_tasks(
+        tasks,
+        domain,
+        processes=processes,
+        cache=cache,
+        progress=sys.stderr.isatty() and len(tasks) == 1,
+        **given,
+    )
+    for index, result in solving:
         results[index] = result
         if as_json:
             click.echo(_json(index, result))

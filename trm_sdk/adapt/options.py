@@ -29,7 +29,9 @@ class AdaptOptions(BaseModel):
     seed : int
         Default 0.
     unit : int
-        Nodes (cells times colours) a step, in whole demonstrations. Default 1000.
+        Nodes (cells times colours) a step, in whole demonstrations. Default 300.
+    turns : bool
+        Let every second run learn the demonstrations in all eight orientations. Default True.
     learning_rate, weight_decay : float
         Of AdamW. Defaults 0.004 and 0.05.
     lasso : float
@@ -58,7 +60,8 @@ class AdaptOptions(BaseModel):
     steps: int | None = Field(default=None, ge=1, le=10_000_000)
     clock: Literal["wall", "cpu"] = "wall"
     seed: int = Field(default=0, ge=0)
-    unit: int = Field(default=1000, ge=1)
+    unit: int = Field(default=300, ge=1)
+    turns: bool = True
     learning_rate: float = Field(default=0.004, gt=0, le=1)
     weight_decay: float = Field(default=0.05, ge=0, le=1)
     lasso: float = Field(default=1.0, ge=0)

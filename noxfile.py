@@ -47,11 +47,13 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel and solve a puzzle with it in a fresh environment."""
+    """Build wheel and sdist, check both as an index does, and solve a puzzle with the wheel."""
     folder = Path(session.create_tmp())
-    for old in folder.glob("trm_sdk-*.whl"):
+    for old in folder.glob("trm_sdk-*"):
         old.unlink()
-    session.run("python", "-m", "pip", "wheel", "--no-deps", "-w", str(folder), ".")
+    session.install(*PINNED, "hatchling", "twine")
+    session.run("python", "-m", "hatchling", "build", "-d", str(folder))
+    session.run("python", "-m", "twine", "check", "--strict", *map(str, folder.glob("trm_sdk-*")))
     (built,) = folder.glob("trm_sdk-*.whl")
     session.install(*PINNED, "--force-reinstall", str(built))
     puzzle = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"

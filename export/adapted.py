@@ -13,9 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from export.builder import FLOAT, INT64, GraphBuilder
-from export.errors import ExportError
-from export.graph import GRAPH_FORMAT
 from trm_sdk.adapt.graph import MODE
 from trm_sdk.adapt.kernels import HIDDEN, WIDTH
 from trm_sdk.adapt.network import COPY, Weights
@@ -23,6 +20,10 @@ from trm_sdk.adapt.solver import AdaptedSolver, task_json
 from trm_sdk.adapt.training import Snapshot
 from trm_sdk.atomic import write_whole
 from trm_sdk.validation import as_path
+
+from .builder import FLOAT, INT64, GraphBuilder
+from .errors import ExportError
+from .graph import GRAPH_FORMAT
 
 OPSET = 18
 #: Times that z is refined before y is, as `Network` has it.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from export.builder import GraphBuilder
-from export.operators import rms_norm, swiglu
-from export.structured import StructuredGraph
-from export.weights import Weights
 from trm_sdk.model.config import ModelConfig
+
+from .builder import GraphBuilder
+from .operators import rms_norm, swiglu
+from .structured import StructuredGraph
+from .weights import Weights
 
 
 class MessageGraph(StructuredGraph):

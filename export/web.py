@@ -17,15 +17,16 @@ from typing import Any
 import onnx
 import torch
 
-from export.errors import ExportError
-from export.exporter import export_onnx, output_path
-from export.graph_file import fixed_batch, load_graph, metadata
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.vocabulary import line_of
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec
+
+from .errors import ExportError
+from .exporter import export_onnx, output_path
+from .graph_file import fixed_batch, load_graph, metadata
 
 #: Version of ``model.json``.
 WEB_FORMAT = 1
@@ -136,7 +137,7 @@ def export_web(
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (folder / "model.json").write_text(text, encoding="utf-8")
         for name in names:
-            content = (files("export") / "web_assets" / name).read_text(encoding="utf-8")
+            content = (files(__package__) / "web_assets" / name).read_text(encoding="utf-8")
             if name == "index.html":
                 content = _page(content, address)
             (folder / name).write_text(content, encoding="utf-8")

@@ -74,8 +74,8 @@ class SolveOptions(BaseModel):
         Use the domain's rules to stop and to choose. If False, the halting head decides alone, as
         in the paper. Default True.
     seconds : float or None
-        Wall-clock time after which a solve stops and gives the best answer so far. Default None:
-        no limit.
+        Wall-clock time after which a solve stops and gives the best answer so far; onnxruntime is
+        interrupted in the middle of a step, PyTorch finishes it. Default None: no limit.
     candidates : int
         Most distinct answers per input that `Solution.candidates` keeps. Default 16.
     seed : int

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, overload
 
 from trm_sdk.adapt.solver import AdaptedSolver, Progress, adapt
-from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
@@ -69,7 +68,7 @@ class Solver:
         source: str | os.PathLike[str] | None = None,
     ) -> None:
         _check_domain(domain)
-        domain = get_domain(runtime.spec.domain) if domain is None else domain
+        domain = runtime.spec.made_for() if domain is None else domain
         runtime.spec.check_domain(domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain
@@ -107,7 +106,8 @@ class Solver:
             it, or where the model has no graph.
         device : {"auto", "cpu", "cuda", "tensorrt"}
         threads : int, optional
-            Default: the number of cores that this process may use.
+            Default: as many as the process may use at once, by its cores, by its container's quota
+            of processor time, and by ``OMP_NUM_THREADS``.
         domain : Domain, optional
             Default: the registered domain that the model names.
         precision : {"float32", "bfloat16"}

@@ -118,6 +118,10 @@ def _code(result: Solution | Failure) -> int:
 
 def _verdict(solution: Solution) -> str:
     verdict = {True: "verified", False: "NOT solved", None: "not verifiable"}[solution.verified]
+    if solution.stopped_by == "impossible":
+        verdict += ", for it has no solution"
+    elif solution.unique is False:
+        verdict += ", one of several solutions" if solution.verified else ", has several solutions"
     if solution.correct is not None:
         verdict += ", the file's answer" if solution.correct else ", NOT the file's answer"
     return (
@@ -185,6 +189,7 @@ _COLUMNS: dict[str, Callable[[Solution], str]] = {
     "answer": lambda one: one.domain.to_line(one.grid),
     "verified": lambda one: _YES_NO[one.verified],
     "correct": lambda one: _YES_NO[one.correct],
+    "unique": lambda one: _YES_NO[one.unique],
     "steps": lambda one: str(one.steps),
     "attempts": lambda one: str(one.attempts),
     "ms": lambda one: f"{one.seconds * 1000:.1f}",
@@ -216,10 +221,13 @@ def _print_table(results: Iterator[Solution | Failure]) -> int:
     seconds = perf_counter() - started
     console = _console()
     solutions = [one for one in found if one is not None]
+    several = sum(one.unique is False for one in solutions)
     columns = [
         name
         for name in _COLUMNS
-        if name != "correct" or any(one.correct is not None for one in solutions)
+        if name not in ("correct", "unique")
+        or (name == "correct" and any(one.correct is not None for one in solutions))
+        or (name == "unique" and several)
     ]
     rows = [
         None if one is None else {name: _COLUMNS[name](one) for name in columns} for one in found
@@ -243,6 +251,7 @@ def _print_table(results: Iterator[Solution | Failure]) -> int:
     console.print(
         f"{solved} of {total} solved"
         + (f", {differing} differ from the file's answer" if differing else "")
+        + (f", {several} with several solutions" if several else "")
         + (f", {failed} could not be read" if failed else "")
         + f", {seconds:.2f} s, {total / seconds:.1f} puzzles/s"
     )

@@ -26,6 +26,7 @@ _BUILT_IN = {
     "maze-{rows}x{columns}": "trm_sdk.domains.maze:Maze",
     "sudoku": "trm_sdk.domains.sudoku:Sudoku",
     "sudoku-{rows}x{columns}": "trm_sdk.domains.sudoku:of_size",
+    "sudoku-boxes-{rows}x{columns}": "trm_sdk.domains.sudoku:of_boxes",
 }
 _SIZE = "{rows}x{columns}"
 #: Sizes are at most this many cells a side.

@@ -109,7 +109,7 @@ class TRM(nn.Module):
         return State(y, z)
 
     def update(self, state: Tensor, context: Tensor) -> Tensor:
-        """One pass: a state refined by what it is told. What `training.fit` compiles for the
+        """One pass: a state refined by what it is told. What `trm-fit` compiles for the
         paper's mixers, whose matrix products are too large to gain from compiling more at once."""
         refined: Tensor = self.network(state + context)
         return refined

@@ -16,6 +16,7 @@ from trm_sdk.grid import Grid
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.progress import ProgressBar
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search.attempts import check_options
 from trm_sdk.search.requests import Submission
@@ -287,7 +288,8 @@ class Solver:
             Attempts in flight at a time. Default: what suits the model and the device
             (`Runtime.batch_size`). Boards of different shapes share it.
         progress : bool
-            Show a progress bar on standard error. Default False.
+            Show a progress bar on standard error, with puzzles per second and, where the number of
+            puzzles is known, the time left. Default False.
         on_error : {"raise", "yield"}
             What to do about a puzzle that fails, because it can't be read or the domain's own code
             raises an exception: raise the error when the puzzle's turn comes, which is the default,
@@ -314,7 +316,7 @@ class Solver:
         results = self._results(search, puzzles, complete, on_error)
         if not progress:
             return results
-        return _with_progress(results, len(puzzles) if isinstance(puzzles, Sized) else None)
+        return ProgressBar(len(puzzles) if isinstance(puzzles, Sized) else None).track(results)
 
     def _results(
         self,
@@ -498,25 +500,3 @@ def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> Non
             f"solve_many takes an iterable of puzzles; got {type(puzzles).__name__} (solve takes "
             "one puzzle)"
         )
-
-
-def _with_progress(
-    results: Iterator[Solution | Failure], total: int | None
-) -> Iterator[Solution | Failure]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("solving"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("solving", total=total, rate="")
-        confirmed = 0
-        for result in results:
-            confirmed += isinstance(result, Solution) and result.verified is True
-            bar.update(shown, advance=1, rate=f"{confirmed} verified")
-            yield result

@@ -79,6 +79,6 @@ def test_options_of_trained_models_are_refused(tmp_path: Path) -> None:
     code, output = run(str(path), "-m", "arc", "--attempts", "3")
     assert code == 2
     assert "--attempts is for trained models" in output
-    code, output = run("1...  ..3.  .4..  ...2", "-m", "sudoku-4x4", "-o", str(path))
+    code, output = run("1...  ..3.  .4..  ...2", "-m", "sudoku-4x4", "--cache", str(tmp_path))
     assert code == 2
-    assert "-o is for tasks that are learned while solving" in output
+    assert "--cache is for tasks that are learned while solving" in output

@@ -42,7 +42,7 @@ def solve_by_adapting(
     search: dict[str, Any],
     *,
     as_json: bool,
-    output: str | None,
+    output: Path | None,
     cache: str | None,
     processes: int,
 ) -> int:
@@ -78,7 +78,7 @@ def solve_by_adapting(
         if isinstance(result, Failure):
             click.echo(f"Error: {_named(tasks[index])}{result.error}", err=True)
     if output is not None:
-        _write(Path(output), domain, tasks, results)
+        _write(output, domain, tasks, results)
     if len(tasks) > 1 and not as_json:
         click.echo(_summary(results))
     return max(_code(result) for result in results.values())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NoReturn, overload
+from typing import Any, Literal, NoReturn, overload
 
+from trm_sdk.adapt.solver import AdaptedSolver, Progress, adapt
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
@@ -143,6 +144,48 @@ class Solver:
         )
         opened = open_runtime(path, runtime, device, threads, precision, compile, domain)
         return cls(opened, domain, path)
+
+    @staticmethod
+    def adapt(
+        puzzle: object,
+        domain: Domain | str = "arc",
+        *,
+        progress: bool | Callable[[Progress], None] = False,
+        **options: Any,
+    ) -> AdaptedSolver:
+        """Learn a task from its demonstrations, and return a solver of that task.
+
+        Nothing pre-trained is needed: small networks are trained from scratch until the time is up,
+        and vote. See the page "ARC" of the documentation for what that solves.
+
+        Parameters
+        ----------
+        puzzle : Task, dict or str
+            A task with demonstrations, as `Domain.parse` reads it.
+        domain : Domain or str
+            Default "arc".
+        progress : bool or callable
+            Show a progress bar on standard error, or call this with a `Progress` from time to time.
+            Default False.
+        **options
+            ``seconds`` (default 30), ``seed``, and the other fields of `AdaptOptions`.
+
+        Returns
+        -------
+        AdaptedSolver
+            With `solve`, `solve_many` and `stream` as here.
+
+        Raises
+        ------
+        MissingDependencyError
+            Without numba (``pip install 'trm-sdk[train]'``).
+        InvalidInputError
+            If the task can't be read or has no demonstrations, or its answers' sizes don't follow
+            from them.
+        ConfigError
+            If an option is unknown or has an invalid value.
+        """
+        return adapt(puzzle, domain, progress=progress, **options)
 
     @property
     def domain(self) -> Domain:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 #: Packages beside the core that a page's blocks import.
 NEEDS = {"docs/domains.md": ("torch",), "docs/graphs.md": ("torch", "onnx")}
+NEEDS["docs/arc.md"] = ("numba", "onnx")
 NEEDS["docs/how-it-works.md"] = ("torch", "onnx")
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trm_sdk.cli.adapt import adapting_domain, solve_by_adapting
 from trm_sdk.cli.arguments import (
     PuzzleArgument,
     count_in_background,
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the answers to a file too: .csv, .json, .jsonl or .parquet.",
+    help="Write the answers to a file too: .csv, .json, .jsonl or .parquet; arc's: a submission.",
 )
+@click.option("--cache", type=click.Path(file_okay=False), help="Keep finished tasks, for arc.")
+@click.option("--processes", type=click.IntRange(1), help="Tasks at a time, for arc. Default: 1.")
 def solve(
     puzzle: str,
     model: str,
@@ -54,6 +57,8 @@ def solve(
     batch_size: int | None,
     as_json: bool,
     output: Path | None,
+    cache: str | None,
+    processes: int | None,
     **search: Any,
 ) -> None:
     """Solve one puzzle, or all of a file or of standard input (-).
@@ -63,11 +68,28 @@ def solve(
     'solution' to compare with; JSON; or a form of its own kind of puzzle, such as .sdk and
     OpenSudoku's XML. It may be in .gz or .zip.
 
+    Tasks with demonstrations (-m arc) need no model: each is learned for --seconds, 30 by default.
+
     The file of answers appears when all are written. Files may be larger than memory.
 
     Ends with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
     can't be read.
     """
+    adapting = adapting_domain(model)
+    if adapting is not None:
+        code = solve_by_adapting(
+            puzzle,
+            adapting,
+            search,
+            as_json=as_json,
+            output=output,
+            cache=cache,
+            processes=processes or 1,
+        )
+        sys.exit(code)
+    for name, value in (("--cache", cache), ("--processes", processes)):
+        if value is not None:
+            raise InvalidInputError(f"{name} is for tasks that are learned while solving (-m arc)")
     options = solve_options(search)
     if output is not None:
         _check_output(output, puzzle)

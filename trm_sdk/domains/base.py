@@ -77,6 +77,11 @@ class Domain(ABC):
         Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
     decode_heads : tuple of str
         Those heads that `alternatives` reads. Default none: an answer is the best token a cell.
+    adapts : bool
+        Whether tasks are explained by demonstrations, from which a network can learn one task at
+        test time (`Solver.adapt`). Default False.
+    tries : int
+        Answers that may be handed in for an input, as scores of such puzzles count. Default 1.
     showcase : tuple of (name, line)
         Puzzles that a page offers to choose from, as `read` reads them. Default none: generated
         ones are shown, where `generate` is implemented.
@@ -101,6 +106,8 @@ class Domain(ABC):
     comment: str | None = "#"
     heads: Mapping[str, int] = MappingProxyType({})
     decode_heads: tuple[str, ...] = ()
+    adapts: bool = False
+    tries: int = 1
     showcase: tuple[tuple[str, str], ...] = ()
     Options: ClassVar[type[BaseModel]] = NoOptions
     EvaluationOptions: ClassVar[type[BaseModel]] = NoOptions
@@ -594,6 +601,22 @@ class Domain(ABC):
     def to_line(self, grid: Grid) -> str:
         """Return a board on one line, row by row, as `parse` reads it."""
         return line_of(self.vocabulary.symbols, grid.cells)
+
+    def submission(self, tasks: Sequence[Task], attempts: Mapping[str, Any]) -> Any:
+        """Return attempts in the form that they are handed in, as plain data for JSON.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+        attempts : mapping from the name of a task to sequences of sequences of Grid
+            For each input up to `tries` answers, the best first.
+
+        Raises
+        ------
+        InvalidInputError
+            Here always: the domain states no such form.
+        """
+        raise InvalidInputError(f"{self.name} has no form of submission")
 
     def borders(self, shape: Shape) -> tuple[Border, ...]:
         """Return the thick lines of a board: here, its frame."""

@@ -141,6 +141,8 @@ class Arc(Domain):
     )
     has_rules = False
     has_symmetries = True
+    adapts = True
+    tries = 2
     has_data_sets = True
     comment = None
     Options = ArcOptions
@@ -420,6 +422,12 @@ class Arc(Domain):
     def to_line(self, grid: Grid) -> str:
         """Return a grid on one line, rows separated by ``/``, as `parse` reads it."""
         return self.format(grid).replace("\n", "/")
+
+    def submission(self, tasks: Sequence[Task], attempts: Mapping[str, Any]) -> Any:
+        """Return a submission as on Kaggle; see `submission.make_submission`."""
+        from trm_sdk.domains.arc.submission import make_submission
+
+        return make_submission(tasks, attempts)
 
     def demonstrations(self, task: Task) -> list[tuple[Picture, Picture]]:
         """Return what is drawn of each demonstration: input and output."""

@@ -28,6 +28,8 @@ COLUMNS = {
     "shape": "string",
     "verified": "bool",
     "correct": "bool",
+    "unique": "bool",
+    "fitted": "bool",
     "confidence": "double",
     "steps": "int64",
     "attempts": "int64",

@@ -38,6 +38,21 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and report which lines and branches of the packages they reach."""
+    session.install(*PINNED, "-e", ".[test,parquet]")
+    packages = [f"--cov={name}" for name in ("trm_sdk", "export", "training")]
+    session.run("python", "-m", "pytest", *packages, "--cov-report=term", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the tests of all examples: service, page, notebook, Ray; see examples/setup.sh, too."""
+    session.install(*PINNED, "-e", ".[test,examples]")
+    session.run("python", "-m", "pytest", "tests/examples", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- solve --puzzles 50`` runs ``python -m benchmarks.solve``."""
     session.install(*PINNED, "-e", ".[test]")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from trm_sdk.cli.arguments import ModelName
 from trm_sdk.cli.console import ErrorHandlingGroup
 from trm_sdk.limits import MAX_THREADS
 
@@ -56,7 +57,7 @@ CALIBRATION = click.option(
 
 
 @main.command(short_help="Write a model as a verified ONNX graph.")
-@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
 @click.option(
     "--mode",
@@ -295,7 +296,7 @@ def bench(
 
 
 @main.command(short_help="Compare the precisions of a model.")
-@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
 @click.option(
     "--puzzles",
     metavar="FILE",
@@ -363,7 +364,7 @@ def info(file: str) -> None:
 
 
 @main.command(short_help="Write a model folder for Solver.")
-@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
 @click.option("-o", "--output", "folder", required=True, help="Folder.", metavar="FOLDER")
 @click.option("--max-steps", type=int, help="The model's default for solving, as are the rest.")
 @click.option("--attempts", type=int, help="Attempts a puzzle may take.")
@@ -392,7 +393,7 @@ def bundle(checkpoint: str, folder: str, **solve: Any) -> None:
 
 
 @main.command(short_help="Write a folder for the browser.")
-@click.argument("model", metavar="CKPT|NAME")
+@click.argument("model", metavar="CKPT|NAME", type=ModelName())
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder.")
 @click.option(
     "--runtime",

@@ -11,6 +11,7 @@ from typing import Protocol
 from trm_sdk.model.config import ModelConfig
 
 from .builder import GraphBuilder
+from .message import MessageGraph
 from .paper import PaperGraph
 from .structured import StructuredGraph
 from .weights import Weights
@@ -46,6 +47,8 @@ class NetworkGraph(Protocol):
 
 def network_graph(config: ModelConfig, weights: Weights) -> NetworkGraph:
     """The emitter of a config's architecture."""
+    if config.block == "message":
+        return MessageGraph(config, weights)
     if config.mixer == "structured":
         return StructuredGraph(config, weights)
     return PaperGraph(config, weights)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trm_sdk.domains import Domain, get_domain
+from trm_sdk.domains import Domain
 from trm_sdk.domains.data import HELD_OUT_SEED, Encoded, Examples
 from trm_sdk.files import read_file
 from trm_sdk.persistence.spec import ModelSpec
@@ -66,7 +66,7 @@ def read_puzzles(path: str | os.PathLike[str], spec: ModelSpec, limit: int = 20)
     TRMError
         If the domain is not registered, or a puzzle is not valid.
     """
-    domain = get_domain(spec.domain)
+    domain = spec.made_for()
     encoded: dict[tuple[int, int], list[Encoded]] = {}
     for task in islice(_tasks(path, domain), limit):
         one = domain.encode(task)
@@ -139,7 +139,7 @@ def calibration(spec: ModelSpec, n: int) -> list[Puzzles]:
 
 
 def _generated(spec: ModelSpec, n: int, seed: int) -> Examples:
-    domain = get_domain(spec.domain)
+    domain = spec.made_for()
     if not domain.has_generator:
         raise ExportError(f"puzzles of {spec.domain!r} can't be generated: name a file of them")
     try:

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import torch
 
-from trm_sdk.domains import get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
@@ -115,7 +114,7 @@ def compare(
     if puzzles is None:
         examples = held_out(spec, limit)
     else:
-        examples = read_answered(puzzles, get_domain(spec.domain), limit)
+        examples = read_answered(puzzles, spec.made_for(), limit)
     steps = max_steps or spec.solve.max_steps
     graphs = Graphs.of(spec, model, calibration)
     sizes = graphs.sizes(steps)

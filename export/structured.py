@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trm_sdk.model.config import ModelConfig
-from trm_sdk.structure import Neighbourhood, Offsets, Relation, Structure, Values
+from trm_sdk.structure import Neighbourhood, Offsets, Relation, Values
 
 from .builder import Array, GraphBuilder
 from .operators import rms_norm, swiglu
@@ -39,7 +39,7 @@ class StructuredGraph:
         self.any_size = config.any_size
         self.taps = offsets_by_key(config)
         self.values = config.state_shape[-2]
-        self.cell_shape, self.axes = _layout(self.structure, any_size=self.any_size)
+        self.cell_shape, self.axes = _layout(config)
         self.value_axis = (self.values,) if self.by_value or not self.any_size else ()
         sizes = tuple(None if self.any_size else size for size in self.cell_shape)
         self.shape: tuple[int | None, ...] = (*sizes, *self.value_axis, config.hidden_size)
@@ -321,13 +321,15 @@ class StructuredGraph:
         return g.reshape(logits, -1, self.config.seq_len, width, name=name)
 
 
-def _layout(
-    structure: Structure, *, any_size: bool
-) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
+def _layout(config: ModelConfig) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
     """Sizes of the axes of the cells, and the axes that relations pool over, where they do."""
     from trm_sdk.model.structured import factorise
 
-    if not any_size and not any(isinstance(one, Offsets) for one in structure.over_cells):
+    structure = config.structure
+    assert structure is not None  # ModelConfig checks it
+    if config.block == "message":
+        return (structure.cells,), {}
+    if not config.any_size and not any(isinstance(one, Offsets) for one in structure.over_cells):
         return factorise(structure)
     axes = {
         relation.name: _BOARD_AXES[relation.kind]

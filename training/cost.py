@@ -14,7 +14,7 @@ from trm_sdk.model.recursion import TRM
 from trm_sdk.model.supervision import Puzzles, Supervision
 
 from .recipe import Recipe
-from .settings import Generated, Source
+from .settings import OfDomain, Source
 
 
 def optimiser_step(recipe: Recipe, one: Work, depth: tuple[int, int], history: float) -> float:
@@ -47,7 +47,7 @@ def mean_step(recipe: Recipe) -> float:
 
 def board_of(source: Source, domain: Domain) -> Shape:
     """Return the shape of a source's boards; for a file, the domain's usual one."""
-    if isinstance(source, Generated):
+    if isinstance(source, OfDomain):
         return domain.shape_of(domain.generator_options(source.options))
     return domain.shape
 

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from trm_sdk.atomic import remove_parts
+from trm_sdk.cli.arguments import NameOrFile
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
@@ -33,7 +34,7 @@ from .evaluate import Accuracy, evaluate, summary
 from .journal import Journal
 from .lock import locked
 from .meter import Meter
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe, load_recipe, recipe_files
 from .run import Run, open_run
 from .step import StepFigures, train_step
 
@@ -195,8 +196,12 @@ def seconds(text: str) -> float:
     return value
 
 
+def _recipe_names() -> list[str]:
+    return [file.stem for file in recipe_files()]
+
+
 @click.command(cls=ErrorHandlingCommand)
-@click.argument("recipe_name", metavar="RECIPE")
+@click.argument("recipe_name", metavar="RECIPE", type=NameOrFile(_recipe_names))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/NAME].")
 @click.option("--time-budget", metavar="TIME", help="Stop cleanly after this long (9m, 1.5h).")
@@ -309,8 +314,10 @@ def _describe(recipe: Recipe, console: Console) -> None:
     console.print_json(recipe.model_dump_json())
     one, operations = work(config), cost.mean_step(recipe)
     forward = config.passes * one.update + one.readout
+    per_puzzle = config.puzzle_emb_ndim if any(one.kind == "dataset" for one in recipe.data) else 0
+    more = f", and {per_puzzle:,} for each puzzle of the data set" if per_puzzle else ""
     lines = [
-        f"{parameters:,} parameters",
+        f"{parameters:,} parameters{more}",
         f"{forward / 1e9:.2f} GFLOP a supervision step of one puzzle, forward",
         f"{operations / 1e12:.3f} TFLOP an optimiser step, "
         f"{operations * recipe.steps / 1e15:.3f} PFLOP in all (at full depth)",

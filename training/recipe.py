@@ -19,11 +19,13 @@ from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.persistence.yaml import load_yaml
 
 from .settings import (
+    DataSet,
     DataSource,
     Evaluation,
     Generated,
     ModelChoice,
     Objective,
+    OfDomain,
     Optimizer,
     Source,
     Strict,
@@ -133,7 +135,7 @@ class Recipe(Strict):
         domain = get_domain(self.domain)
         shapes = {}
         for number, source in enumerate(self.data):
-            if isinstance(source, Generated):
+            if isinstance(source, OfDomain):
                 own = [name for name in type(source).model_fields if name != "options"]
                 options = _generator_options(domain, source.options, f"data.{number}", own)
                 shapes[number] = domain.shape_of(options)
@@ -176,11 +178,25 @@ class Recipe(Strict):
             source.model_dump()
             | (
                 {"options": domain.generator_options(source.options)}
-                if isinstance(source, Generated)
+                if isinstance(source, OfDomain)
                 else {}
             )
             for source in self.data
         ]
+
+    def trained_domain(self) -> Domain:
+        """Return the domain as the trained model sees it: with the names that data sets give.
+
+        Raises
+        ------
+        InvalidInputError
+            If a data set can't be read.
+        """
+        domain = get_domain(self.domain)
+        for source in self.data:
+            if isinstance(source, DataSet):
+                domain = domain.trained_on(source.options)
+        return domain
 
     def spec(self, domain: Domain | None = None) -> ModelSpec:
         """Return the model that this recipe trains."""

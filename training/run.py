@@ -17,6 +17,7 @@ from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.supervision import Supervision
 from trm_sdk.persistence.checkpoint import build
+from trm_sdk.persistence.spec import ModelSpec
 
 from . import state
 from .data.mixture import during_the_run, make_held_out, make_stream
@@ -63,8 +64,10 @@ class Run:
         """A run whose slots are still empty; from step `restarted` on with new puzzles."""
         world = world or World()
         torch.manual_seed(recipe.seed)  # equal weights in every process
-        domain = get_domain(recipe.domain)
+        domain = recipe.trained_domain()
         model = TRM(recipe.spec(domain).model).to(device)
+        if recipe.model.puzzle_emb_ndim:
+            model.network.sparse_gradient = True  # `SparseSignSGD` takes it
         final_sets = make_held_out(recipe, domain)
         slots, noises, data = np.random.SeedSequence((recipe.seed, restarted)).spawn(3)
         stream = make_stream(recipe, domain, final_sets, data)
@@ -103,7 +106,21 @@ class Run:
         }
 
     def load_state_dict(self, saved: dict[str, Any], *, new_data: bool = False) -> None:
-        """Go on where `state_dict` was taken; `new_data`: with new puzzles, of the recipe's."""
+        """Go on where `state_dict` was taken; `new_data`: with new puzzles, of the recipe's.
+
+        Raises
+        ------
+        CheckpointError
+            If the rows of its puzzle embedding have other names than the data sets'.
+        """
+        spec = saved.get("spec")  # checkpoints of earlier versions may have none
+        names = () if spec is None else ModelSpec.from_json(spec, "the checkpoint").identifiers
+        if names != self.recipe.spec(self.domain).identifiers:
+            raise CheckpointError(
+                f"the checkpoint knows {len(names)} puzzles by other names than the recipe's data, "
+                f"which has {len(self.domain.names)}: the rows of its puzzle embedding would not "
+                "be theirs; use --fresh to start over or another --out"
+            )
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.history = saved["history"]
         self.model.load_state_dict(saved["model"])

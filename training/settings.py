@@ -38,20 +38,19 @@ class Source(Strict):
         return self
 
 
-class Generated(Source):
-    """Puzzles that the domain makes on the fly.
+class OfDomain(Source):
+    """Examples that come from the domain itself, `Domain.source`.
 
     Attributes
     ----------
     options : mapping
-        Of the domain's generator; in a recipe they stand beside the others. See `Domain.Options`.
+        Of the domain's source; in a recipe they stand beside the others. See `Domain.Options`.
     weight : float
         Share of this source in the mixture, relative to the others.
     start, end : float
         Part of the run, as fractions of its steps, in which the source is used.
     """
 
-    kind: Literal["generated"] = "generated"
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -62,6 +61,21 @@ class Generated(Source):
         own = {key: value for key, value in data.items() if key in cls.model_fields}
         options = {key: value for key, value in data.items() if key not in cls.model_fields}
         return own | {"options": {**own.get("options", {}), **options}}
+
+
+class Generated(OfDomain):
+    """Puzzles that the domain makes on the fly."""
+
+    kind: Literal["generated"] = "generated"
+
+
+class DataSet(OfDomain):
+    """Examples of a data set in a form of the domain's own, which its options name (ARC's tasks).
+
+    What the data set holds out is measured, unless `Evaluation.sets` or `files` name other sets.
+    """
+
+    kind: Literal["dataset"]
 
 
 class PuzzleFile(Source):
@@ -84,7 +98,7 @@ class PuzzleFile(Source):
     augment: bool = True
 
 
-DataSource = Annotated[Generated | PuzzleFile, Field(discriminator="kind")]
+DataSource = Annotated[Generated | DataSet | PuzzleFile, Field(discriminator="kind")]
 
 
 class Depth(Strict):
@@ -281,7 +295,7 @@ class Evaluation(Strict):
         Held-out puzzles a set while training (ten times as many at the end).
     sets : mapping from name to generator options
         Generated sets; see `Domain.Options`. Default: one, of the generator's own defaults, where
-        the domain has a generator.
+        the domain has a generator; and what the recipe's data sets hold out.
     files : mapping from name to path
         Sets from CSV files, for the end of the run; where no set is generated, `puzzles` of each
         are also measured during the run.
@@ -327,4 +341,5 @@ class ModelChoice(Strict):
     puzzle_emb_len: int = Field(default=0, ge=0, le=_WIDE)
     halt_pool: Literal["mean", "mean_max"] = "mean"
     halt_max_steps: int = Field(default=16, gt=0, le=_MANY)
+    block: Literal["pool", "message"] = "pool"
     heads: bool = True

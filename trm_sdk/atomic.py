@@ -9,37 +9,47 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from trm_sdk.errors import InvalidInputError
+
 
 @contextmanager
-def writing_whole(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a file that takes its place, in one move, once it is written and on the disk.
+def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
+    """Give a file beside `path` to be written; at the end of the block it takes that name.
+
+    If the block ends with an exception, the part is deleted and what stood under `path` stays.
 
     Parameters
     ----------
     path : path
-        The file. Until the move what stood there stays, also where this process is killed or the
-        machine loses its power.
+        The file. Until the move, which is made once the part is on the disk, what stood there
+        stays, also where this process is killed or the machine loses its power.
     previous : path, optional
         A name, in the same folder, under which to keep what stood there.
 
     Raises
     ------
     OSError
-        If it can't be written; what stood there stays.
+        If it can't be written.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
+        _sync(part)
         if previous is not None and path.exists():
             _link(path, previous)
         part.replace(path)
-        _sync_folder(path.parent)
+        with suppress(OSError):  # not every system lets a folder be opened for that
+            _sync(path.parent)
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def writing_whole(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file that takes its place, in one move, once it is written; see `whole_file`."""
+    with whole_file(path, previous) as part, part.open("xb") as file:
+        yield file
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -75,14 +85,28 @@ def _link(path: Path, name: Path) -> None:
             part.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Have the disk know of a move; not every system lets a folder be opened for that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _sync(path: Path) -> None:
+    """Wait until a file, or a move within a folder, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-__all__ = ["remove_parts", "write_whole", "writing_whole"]
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before time is spent on what will be in it.
+
+    Raises
+    ------
+    InvalidInputError
+        If `path` is a folder, or in a folder that does not exist or can't be written.
+    """
+    if not path.parent.is_dir():
+        raise InvalidInputError(f"{path} can't be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        what = "it is a folder" if path.is_dir() else "that is not permitted"
+        raise InvalidInputError(f"{path} can't be written: {what}")
+
+
+__all__ = ["check_writable", "remove_parts", "whole_file", "write_whole", "writing_whole"]

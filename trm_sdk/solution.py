@@ -77,6 +77,9 @@ class Solution:
         What was solved.
     domain : Domain
         By whose rules.
+    fitted : bool or None
+        Of an `AdaptedSolver`: whether the answers are of networks that reproduce all demonstrations
+        of the task. That is its confidence, and no proof. None for other solvers.
     """
 
     answers: tuple[Grid, ...]
@@ -89,6 +92,7 @@ class Solution:
     stopped_by: StoppedBy
     task: Task
     domain: Domain = field(repr=False, compare=False)
+    fitted: bool | None = None
 
     @property
     def grid(self) -> Grid:
@@ -99,6 +103,18 @@ class Solution:
     def correct(self) -> bool | None:
         """Whether all answers are the known ones; None where the task came without."""
         return None if self.task.answers is None else self.answers == self.task.answers
+
+    def within(self, attempts: int) -> bool | None:
+        """Return whether each known answer is among the first so many candidates of its input.
+
+        None where the task came without answers.
+        """
+        if self.task.answers is None:
+            return None
+        return all(
+            answer in [one.grid for one in several[:attempts]]
+            for answer, several in zip(self.task.answers, self.candidates, strict=True)
+        )
 
     @property
     def unique(self) -> bool | None:
@@ -129,8 +145,8 @@ class Solution:
             ``name`` of the task; ``puzzle`` and ``answer``, or ``puzzles`` and ``answers`` (lists)
             of a task with several inputs, each board a line as `Domain.to_line` writes it;
             ``verified``, ``correct``, ``unique``, ``confidence``, ``steps``, ``attempts``,
-            ``seconds``, ``stopped_by``; and ``candidates``, for each input a list of dicts with
-            ``answer``, ``votes``, ``confidence`` and ``verified``.
+            ``seconds``, ``stopped_by``; ``fitted``, where it is not None; and ``candidates``, for
+            each input a list of dicts with ``answer``, ``votes``, ``confidence`` and ``verified``.
         """
         line = self.domain.to_line
         puzzles, answers = list(map(line, self.task.inputs)), list(map(line, self.answers))
@@ -149,6 +165,8 @@ class Solution:
             "seconds": round(self.seconds, 6),
             "stopped_by": self.stopped_by,
         }
+        if self.fitted is not None:
+            facts["fitted"] = self.fitted
         if candidates:
             facts["candidates"] = [
                 [

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NoReturn, overload
+from typing import Any, Literal, NoReturn, overload
 
-from trm_sdk.domains import get_domain
+from trm_sdk.adapt.solver import AdaptedSolver, Progress, adapt
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.progress import ProgressBar
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search.attempts import check_options
 from trm_sdk.search.requests import Submission
@@ -70,7 +71,7 @@ class Solver:
         source: str | os.PathLike[str] | None = None,
     ) -> None:
         _check_domain(domain)
-        domain = get_domain(runtime.spec.domain) if domain is None else domain
+        domain = runtime.spec.made_for() if domain is None else domain
         runtime.spec.check_domain(domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain
@@ -145,6 +146,48 @@ class Solver:
         )
         opened = open_runtime(path, runtime, device, threads, precision, compile, domain)
         return cls(opened, domain, path)
+
+    @staticmethod
+    def adapt(
+        puzzle: object,
+        domain: Domain | str = "arc",
+        *,
+        progress: bool | Callable[[Progress], None] = False,
+        **options: Any,
+    ) -> AdaptedSolver:
+        """Learn a task from its demonstrations, and return a solver of that task.
+
+        Nothing pre-trained is needed: small networks are trained from scratch until the time is up,
+        and vote. See the page "ARC" of the documentation for what that solves.
+
+        Parameters
+        ----------
+        puzzle : Task, dict or str
+            A task with demonstrations, as `Domain.parse` reads it.
+        domain : Domain or str
+            Default "arc".
+        progress : bool or callable
+            Show a progress bar on standard error, or call this with a `Progress` from time to time.
+            Default False.
+        **options
+            ``seconds`` (default 30), ``seed``, and the other fields of `AdaptOptions`.
+
+        Returns
+        -------
+        AdaptedSolver
+            With `solve`, `solve_many` and `stream` as here.
+
+        Raises
+        ------
+        MissingDependencyError
+            Without numba (``pip install 'trm-sdk[train]'``).
+        InvalidInputError
+            If the task can't be read or has no demonstrations, or its answers' sizes don't follow
+            from them.
+        ConfigError
+            If an option is unknown or has an invalid value.
+        """
+        return adapt(puzzle, domain, progress=progress, **options)
 
     @property
     def domain(self) -> Domain:
@@ -248,7 +291,8 @@ class Solver:
             Attempts in flight at a time. Default: what suits the model and the device
             (`Runtime.batch_size`). Boards of different shapes share it.
         progress : bool
-            Show a progress bar on standard error. Default False.
+            Show a progress bar on standard error, with puzzles per second and, where the number of
+            puzzles is known, the time left. Default False.
         on_error : {"raise", "yield"}
             What to do about a puzzle that fails, because it can't be read or the domain's own code
             raises an exception: raise the error when the puzzle's turn comes, which is the default,
@@ -275,7 +319,7 @@ class Solver:
         results = self._results(search, puzzles, complete, on_error)
         if not progress:
             return results
-        return _with_progress(results, len(puzzles) if isinstance(puzzles, Sized) else None)
+        return ProgressBar(len(puzzles) if isinstance(puzzles, Sized) else None).track(results)
 
     def _results(
         self,
@@ -459,25 +503,3 @@ def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> Non
             f"solve_many takes an iterable of puzzles; got {type(puzzles).__name__} (solve takes "
             "one puzzle)"
         )
-
-
-def _with_progress(
-    results: Iterator[Solution | Failure], total: int | None
-) -> Iterator[Solution | Failure]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("solving"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("solving", total=total, rate="")
-        confirmed = 0
-        for result in results:
-            confirmed += isinstance(result, Solution) and result.verified is True
-            bar.update(shown, advance=1, rate=f"{confirmed} verified")
-            yield result

@@ -41,6 +41,9 @@ const MOST_CELLS = 1 << 20;
  * @property {(puzzle: Int32Array, heads: Record<string, Float32Array>, domain: Domain) =>
  *   ArrayLike<number>[]} [alternatives] further answers that the heads stand for, in order of preference:
  *   where `verify` refutes the answer, the first of them that it confirms takes its place
+ * @property {{brush: [string, string], moved: string[]}} [drawing] names of values, for domains whose
+ *   boards are drawn rather than filled in: a pointer draws the first of `brush` over other cells and
+ *   the second over the first; it carries those of `moved`, which stand once
  *
  * @typedef {{kind: string, number: number, value: number, cells: number[]}} Conflict
  */
@@ -88,8 +91,15 @@ export class Domain {
     );
     /** Thick lines along cell edges; the frame is not among them. */
     this.borders = (usual ? description.borders ?? [] : []).filter((line) => !this.#isFrame(line));
+    /** How a pointer draws on boards, by values; null where it doesn't. */
+    this.drawing = rules?.drawing ? this.#drawn(rules.drawing) : null;
     /** Whether `verify` gives a verdict. */
     this.hasRules = Boolean(rules?.verify) || (usual && Boolean(description.distinct_is_all));
+  }
+
+  #drawn({ brush, moved }) {
+    const valueOf = (name) => this.values.findIndex((one) => one.name === name);
+    return { brush: brush.map(valueOf), moved: moved.map(valueOf) };
   }
 
   #having(role) {

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 #: Packages beside the core that a page's blocks import.
 NEEDS = {"docs/domains.md": ("torch",), "docs/graphs.md": ("torch", "onnx")}
+NEEDS["docs/arc.md"] = ("numba", "onnx")
 NEEDS["docs/how-it-works.md"] = ("torch", "onnx")
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -144,6 +145,8 @@ def test_the_data_of_the_training_page_are_a_recipes() -> None:
     pytest.importorskip("torch")
     from training.recipe import parse_recipe
 
-    (text,) = blocks("docs/training.md", "yaml")
-    recipe = parse_recipe(yaml.safe_load(text) | {"name": "x", "domain": "sudoku"}, "x")
+    mixed, own = blocks("docs/training.md", "yaml")
+    recipe = parse_recipe(yaml.safe_load(mixed) | {"name": "x", "domain": "sudoku"}, "x")
     assert [source.kind for source in recipe.data] == ["generated", "file"]
+    recipe = parse_recipe(yaml.safe_load(own) | {"name": "x", "domain": "arc"}, "x")
+    assert [source.kind for source in recipe.data] == ["dataset"]

@@ -25,6 +25,8 @@ from trm_sdk.structure import (
     values,
 )
 
+_ODD = ((0, 1, 2), (2, 5, 7, 9), (11,), (3, 4))
+
 
 def _odd_structure() -> Structure:
     """A 3x4 board with neighbours, overlapping groups of several sizes, and cells in no group."""
@@ -38,9 +40,8 @@ def _odd_structure() -> Structure:
         for r in range(3)
         for c in range(4)
     ]
-    odd = ((0, 1, 2), (2, 5, 7, 9), (11,), (3, 4))
     return Structure(
-        shape=(3, 4), relations=(neighbourhood("near", near), groups("odd", odd), rows())
+        shape=(3, 4), relations=(neighbourhood("near", near), groups("odd", _ODD), rows())
     )
 
 
@@ -67,7 +68,7 @@ _NEAR = offsets((-1, 0), (0, -1), (0, 0), (0, 1), (0, 2), (1, 0), name="near")
 _EVERYWHERE = (rows("line"), columns("line"), board(), _NEAR)
 
 
-def _sudoku(rows: int, columns: int, **fields: int) -> ModelConfig:
+def _sudoku(rows: int, columns: int, **fields: object) -> ModelConfig:
     domain = Sudoku(rows, columns)
     return ModelConfig(
         vocab_size=len(domain.vocabulary),
@@ -129,6 +130,13 @@ CONFIGS = {
         values(),
         answer_tokens=(2, 3, 4, 5),
         given_tokens=(2, 3, 4, 5),
+    ),
+    "message": _sudoku(2, 3, L_layers=2, block="message"),
+    "message-sets": _local(
+        groups("odd", ((0, 1, 2), (2, 5, 7, 9), (11,), (3, 4))),
+        rows(),
+        shape=(3, 4),
+        block="message",
     ),
     "local-pools": _local(columns(), board(), values(), shape=(1, 4), answer_tokens=(3, 5)),
 }

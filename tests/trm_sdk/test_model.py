@@ -17,7 +17,7 @@ from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.structured import AxisPool, SetPool, Taps, factorise
 from trm_sdk.persistence.checkpoint import build, load_model, save_model
-from trm_sdk.structure import Structure, board, columns, groups, offsets, rows, values
+from trm_sdk.structure import Structure, board, boxes, columns, groups, offsets, rows, values
 
 
 def tokens_of(n: int, cells: int = 16, vocabulary: int = 6, seed: int = 0) -> torch.Tensor:
@@ -73,9 +73,10 @@ def test_overlapping_groups_add_up() -> None:
     assert heard.tolist() == [2.0, 6.0, 4.0]
 
 
-def test_the_structured_model_is_equivariant_to_every_symmetry_of_its_domain() -> None:
+@pytest.mark.parametrize("block", ["pool", "message"])
+def test_the_structured_model_is_equivariant_to_every_symmetry_of_its_domain(block: str) -> None:
     domain = get_domain("sudoku-4x4")
-    _, model = random_model()
+    _, model = random_model(block=block)
     rng = np.random.default_rng(3)
     tokens = tokens_of(1, seed=1)
     state = model.initial_state(1)
@@ -95,8 +96,9 @@ def test_the_structured_model_is_equivariant_to_every_symmetry_of_its_domain() -
         torch.testing.assert_close(halt_moved, halt, atol=1e-5, rtol=1e-4)
 
 
-def test_weights_of_a_small_board_run_on_a_large_one() -> None:
-    _, small = random_model()
+@pytest.mark.parametrize("block", ["pool", "message"])
+def test_weights_of_a_small_board_run_on_a_large_one(block: str) -> None:
+    _, small = random_model(block=block)
     large = get_domain("sudoku-6x6")
     # 6x6 boxes are not square, so its rows and columns do not share weights as 4x4's do.
     shared = large.structure
@@ -113,6 +115,7 @@ def test_weights_of_a_small_board_run_on_a_large_one() -> None:
             answer_tokens=answers,
             given_tokens=answers,
             structure=shared.model_copy(update={"relations": relations}),
+            block=block,
         )
     )
     model.load_state_dict(small.state_dict())
@@ -202,6 +205,16 @@ def test_further_heads_and_a_wider_look_of_the_halting_head() -> None:
     assert halt.shape == (2,)
     with pytest.raises(ValueError, match="heads need a structure whose nodes are cells"):
         any_size_config(by_value=True, heads={"direction": 5})
+
+
+def test_the_message_block_takes_groups_alone() -> None:
+    with pytest.raises(ValueError, match="needs a structure of one size"):
+        any_size_config(by_value=True, block="message")
+    near = Structure(shape=(3, 4), relations=(boxes(3, 2), offsets(name="near")))
+    with pytest.raises(ValueError, match="'near' is of kind 'offsets'"):
+        small_config(seq_len=12, structure=near, answer_tokens=None, block="message")
+    with pytest.raises(ValueError, match="block are for mixer='structured'"):
+        small_config("attention", block="message")
 
 
 @pytest.mark.parametrize("mixer", ["structured", "mlp_t", "attention"])

@@ -61,15 +61,15 @@ def read_csv(
 def _answered(task: Task | TRMError, domain: Domain) -> Task:
     if isinstance(task, TRMError):
         raise task
-    if task.answer is None:
+    if task.answers is None:
         raise InvalidInputError(
             f"{task.name}: no answer; training needs CSV with the columns 'question' and 'answer'"
         )
-    if domain.verify(task, task.answer) is False:  # None: the domain can't tell
-        raise InvalidInputError(
-            f"{task.name}: {domain.to_line(task.answer)!r} does not solve "
-            f"{domain.to_line(task.grid)!r}"
-        )
+    for index, (grid, answer) in enumerate(zip(task.inputs, task.answers, strict=True)):
+        if domain.verify(task, answer, index) is False:  # None: the domain can't tell
+            raise InvalidInputError(
+                f"{task.name}: {domain.to_line(answer)!r} does not solve {domain.to_line(grid)!r}"
+            )
     return task
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_sdk.domains.cells import cells_of, rows_of_text
 from trm_sdk.domains.data import Encoded, Examples, Source, Targets, Tokens
+from trm_sdk.domains.evaluation import Evaluation, ExactEvaluation
 from trm_sdk.domains.generated import GeneratedSource
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
@@ -64,17 +65,31 @@ class Domain(ABC):
         task's metadata (cages, inequalities). Default True.
     identifiers : int
         Puzzle identifiers that `encode` may give. Default 1: all are 0.
+    names : tuple of str
+        Name of each identifier, where a model knows puzzles by name; see `with_names`. Default
+        none.
+    has_data_sets : bool
+        Whether `source` draws from a data set that its options name, instead of generating.
+        Default False.
     comment : str or None
         What a comment line begins with in files of such puzzles. Default ``#``.
     heads : mapping from name to int
         Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
     decode_heads : tuple of str
         Those heads that `alternatives` reads. Default none: an answer is the best token a cell.
+    adapts : bool
+        Whether tasks are explained by demonstrations, from which a network can learn one task at
+        test time (`Solver.adapt`). Default False.
+    tries : int
+        Answers that may be handed in for an input, as scores of such puzzles count. Default 1.
     showcase : tuple of (name, line)
         Puzzles that a page offers to choose from, as `read` reads them. Default none: generated
         ones are shown, where `generate` is implemented.
     Options : type of pydantic model
-        The options of `generate`, for recipes. Default: none are taken.
+        The options of `generate`, or those that name a data set, for recipes. Default: none are
+        taken.
+    EvaluationOptions : type of pydantic model
+        The options of `evaluation`. Default: none are taken.
     """
 
     name: str
@@ -86,11 +101,16 @@ class Domain(ABC):
     any_size: bool = False
     clues_in_cells: bool = True
     identifiers: int = 1
+    names: tuple[str, ...] = ()
+    has_data_sets: bool = False
     comment: str | None = "#"
     heads: Mapping[str, int] = MappingProxyType({})
     decode_heads: tuple[str, ...] = ()
+    adapts: bool = False
+    tries: int = 1
     showcase: tuple[tuple[str, str], ...] = ()
     Options: ClassVar[type[BaseModel]] = NoOptions
+    EvaluationOptions: ClassVar[type[BaseModel]] = NoOptions
 
     @property
     def family(self) -> str:
@@ -145,6 +165,13 @@ class Domain(ABC):
         """Draw a member of the domain's symmetry group (`has_symmetries`)."""
         raise InvalidInputError(f"{self.name} states no symmetries")
 
+    def symmetry_for(self, task: Task, rng: np.random.Generator) -> Symmetry:
+        """Draw a symmetry under which a task can be encoded; here `random_symmetry`.
+
+        For domains whose models know a task by name under some symmetries alone.
+        """
+        return self.random_symmetry(rng)
+
     def resized(self, shape: Shape) -> Domain:
         """Return the same kind of puzzle on boards of another shape.
 
@@ -167,6 +194,13 @@ class Domain(ABC):
         other.name = f"{self.family}-{times(shape)}"
         other.structure = None if self.structure is None else self.structure.resized(shape)
         return other
+
+    def with_names(self, names: Sequence[str]) -> Domain:
+        """Return the domain as a model sees it whose puzzle embedding has rows of these names.
+
+        Here itself: most domains have no use for a name.
+        """
+        return self
 
     # --- verdicts on many answers ------------------------------------------------------------
 
@@ -420,11 +454,16 @@ class Domain(ABC):
         ConfigError
             Naming the option, its value, and what is accepted.
         """
+        return self._checked_options(self.Options, options, "generator options")
+
+    def _checked_options(
+        self, accepted: type[BaseModel], options: Any, what: str
+    ) -> dict[str, Any]:
         try:
-            checked = self.Options.model_validate(options)
+            checked = accepted.model_validate(options)
         except ValidationError as error:
-            what = f"generator options of {self.name}"
-            raise ConfigError(explain(error, what, self.Options.model_fields)) from None
+            what = f"{what} of {self.name}"
+            raise ConfigError(explain(error, what, accepted.model_fields)) from None
         return {name: getattr(checked, name) for name in type(checked).model_fields}
 
     def shape_of(self, options: Mapping[str, Any]) -> Shape:
@@ -458,6 +497,49 @@ class Domain(ABC):
     def source(self, options: Mapping[str, Any], seed: int) -> Source:
         """Return an endless source of generated puzzles."""
         return GeneratedSource(self, options, seed)
+
+    def trained_on(self, options: Mapping[str, Any]) -> Domain:
+        """Return the domain as a model sees it that is trained on a data set (`has_data_sets`).
+
+        Here itself; a domain whose identifiers come from the data set returns one with its names.
+        """
+        return self
+
+    def held_out(self, options: Mapping[str, Any]) -> Examples | None:
+        """Return the examples that a data set of `source` holds out, with answers; None: none."""
+        return None
+
+    def evaluation(
+        self, tasks: Sequence[Task], options: Mapping[str, Any] | None = None
+    ) -> Evaluation:
+        """Return what judges a model's answers to tasks; here, whether they are exact.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+            With answers.
+        options : mapping, optional
+            Fields of `EvaluationOptions`.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, its value, and what is accepted.
+        InvalidInputError
+            If a task has no answer.
+        """
+        self.evaluation_options(options or {})
+        return ExactEvaluation(self, tasks)
+
+    def evaluation_options(self, options: Any) -> dict[str, Any]:
+        """Return options of `evaluation` with its defaults, checked by `EvaluationOptions`.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, its value, and what is accepted.
+        """
+        return self._checked_options(self.EvaluationOptions, options, "evaluation options")
 
     def encode_examples(self, tasks: Sequence[Task]) -> Examples:
         """Return tasks with answers as examples, one an input.
@@ -519,6 +601,22 @@ class Domain(ABC):
     def to_line(self, grid: Grid) -> str:
         """Return a board on one line, row by row, as `parse` reads it."""
         return line_of(self.vocabulary.symbols, grid.cells)
+
+    def submission(self, tasks: Sequence[Task], attempts: Mapping[str, Any]) -> Any:
+        """Return attempts in the form that they are handed in, as plain data for JSON.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+        attempts : mapping from the name of a task to sequences of sequences of Grid
+            For each input up to `tries` answers, the best first.
+
+        Raises
+        ------
+        InvalidInputError
+            Here always: the domain states no such form.
+        """
+        raise InvalidInputError(f"{self.name} has no form of submission")
 
     def borders(self, shape: Shape) -> tuple[Border, ...]:
         """Return the thick lines of a board: here, its frame."""

@@ -98,11 +98,22 @@ class BoardDomain(Domain):
         lines = list(enumerate(text.lstrip("\ufeff").splitlines(), 1))
         if len(lines) == 1:
             row = cells_of_line(text, self.vocabulary, self.seq_len)
-            return None if row is None else self.read(" ".join(row))
+            return None if row is None else self._read_plain(" ".join(row))
         boards = boards_in(lines, self.vocabulary, self.shape, self._is_comment)
         if boards is None or len(boards) != 1:
             return None
-        return self.read(boards[0].text())
+        return self._read_plain(boards[0].text())
+
+    def _read_plain(self, text: str) -> Grid | InvalidInputError:
+        """A board whose cells are apart, which other forms are rewritten to: none is tried here."""
+        numbers = self.vocabulary.is_numbers
+        try:
+            grid = read_numbers(text, self.shape) if numbers else super().read(text)
+            if numbers and self.vocabulary.values > 10:
+                self._refuse_two_blanks(text)
+        except InvalidInputError as error:
+            return error
+        return grid
 
     def _is_comment(self, line: str) -> bool:
         return self.comment is not None and line.lstrip().startswith(self.comment)

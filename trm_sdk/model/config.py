@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trm_sdk.structure import Structure
+from trm_sdk.structure import Neighbourhood, Offsets, Structure
 from trm_sdk.validation import is_int
 
 Mixer = Literal["mlp_t", "attention", "structured"]
@@ -65,6 +65,9 @@ class ModelConfig(BaseModel):
     halt_max_steps : int
         Steps that a model made for a domain takes when solving, if nobody says otherwise
         (`ModelSpec.for_domain`); the reference's name for it.
+    block : {"pool", "message"}
+        How a block of a structured model hears of the groups: their sum and maximum, or by messages
+        and replies (`trm_sdk.model.message`). Default pool.
     structure : Structure or None
         Needed by ``structured``; not used by the others.
     """
@@ -109,6 +112,7 @@ class ModelConfig(BaseModel):
     heads: dict[str, _Width] = Field(default_factory=dict)
     halt_pool: Literal["mean", "mean_max"] = "mean"
     halt_max_steps: int = Field(default=16, gt=0, le=100_000)
+    block: Literal["pool", "message"] = "pool"
     structure: Structure | None = None
 
     @model_validator(mode="after")
@@ -151,10 +155,24 @@ class ModelConfig(BaseModel):
                 raise ValueError("mixer='structured' takes no puzzle embedding")
             if self.heads and self.structure.interchangeable_values:
                 raise ValueError("heads need a structure whose nodes are cells, without 'values'")
-        elif self.heads or self.halt_pool != "mean":
-            raise ValueError("heads and halt_pool are for mixer='structured'")
+            if self.block == "message":
+                self._check_groups(self.structure)
+        elif self.heads or self.halt_pool != "mean" or self.block != "pool":
+            raise ValueError("heads, halt_pool and block are for mixer='structured'")
         self._check_sizes()
         return self
+
+    @staticmethod
+    def _check_groups(structure: Structure) -> None:
+        """Refuse what the message block can't take: relations that are not groups."""
+        if structure.any_size:
+            raise ValueError("block='message' needs a structure of one size")
+        for relation in structure.over_cells:
+            if isinstance(relation, (Neighbourhood, Offsets)):
+                raise ValueError(
+                    f"block='message' needs relations that are groups; {relation.name!r} is of "
+                    f"kind {relation.kind!r}"
+                )
 
     def _check_sizes(self) -> None:
         """Refuse sizes that follow from others and that nothing could have."""

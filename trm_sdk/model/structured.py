@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.layers import Linear, rms_norm, truncated_normal_
+from trm_sdk.model.message import Membership, MessageBlock
 from trm_sdk.structure import Board, Columns, Groups, Neighbourhood, Offsets, Rows, Structure
 
 
@@ -300,6 +301,8 @@ class StructuredNetwork(nn.Module):
 
     token_values: Tensor
     output_tokens: Tensor
+    spread: Tensor
+    gather: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -307,7 +310,15 @@ class StructuredNetwork(nn.Module):
         structure, size = config.structure, config.hidden_size
         self.config = config
         self.by_value = structure.interchangeable_values
-        self.shape, self.pools = _pools(structure)
+        self.counts: tuple[tuple[str, int], ...] = ()
+        self.shape: tuple[int, ...]
+        if config.block == "message":
+            self.shape, self.pools = (structure.cells,), nn.ModuleDict()
+            spread, gather, self.counts = Membership.of(structure)
+            self.register_buffer("spread", spread, persistent=False)
+            self.register_buffer("gather", gather, persistent=False)
+        else:
+            self.shape, self.pools = _pools(structure)
         self.keys = {relation.name: relation.weights_key for relation in structure.over_cells}
         # By value: this value is given here, another one is, none is. Otherwise: one a token.
         rows = 3 if self.by_value else config.vocab_size
@@ -318,7 +329,8 @@ class StructuredNetwork(nn.Module):
             self.register_buffer("token_values", stands, persistent=False)
             tokens = torch.tensor(config.output_tokens, dtype=torch.int32)
             self.register_buffer("output_tokens", tokens, persistent=False)
-        self.layers = nn.ModuleList(StructuredBlock(config) for _ in range(config.L_layers))
+        block = MessageBlock if config.block == "message" else StructuredBlock
+        self.layers = nn.ModuleList(block(config) for _ in range(config.L_layers))
         self.lm_head = nn.Linear(size, 1 if self.by_value else config.outputs)
         self.heads = nn.ModuleDict(
             {name: nn.Linear(size, width) for name, width in config.heads.items()}
@@ -349,7 +361,10 @@ class StructuredNetwork(nn.Module):
         if not self.config.any_size:
             nodes = state.view(len(state), *self.shape, *state.shape[-2:])
         for layer in self.layers:
-            nodes = layer(nodes, self.pools, self.keys)
+            if isinstance(layer, MessageBlock):
+                nodes = layer(nodes, Membership(self.spread, self.gather, self.counts))
+            else:
+                nodes = layer(nodes, self.pools, self.keys)
         return nodes.reshape(state.shape)
 
     def arrange(self, state: Tensor) -> Tensor:

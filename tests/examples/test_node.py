@@ -261,6 +261,7 @@ def test_refuses_the_puzzles_without_solution_that_python_refuses(
     node: str, tmp_path: Path
 ) -> None:
     """Puzzles with one wrong clue, of which singles refute most; 35 values are beyond 32 bits."""
+    refused = 0
     for domain in (get_domain("sudoku-4x4"), get_domain("sudoku"), Sudoku(5, 7)):
         rng = np.random.default_rng(4)
         puzzles = []
@@ -270,7 +271,6 @@ def test_refuses_the_puzzles_without_solution_that_python_refuses(
             puzzle[rng.choice(np.flatnonzero(puzzle == 0))] = rng.integers(1, domain.size + 1)
             puzzles.append(puzzle.tolist())
         parsed = about(domain, tmp_path, puzzles=puzzles)["parsed"]
-        refused = 0
         for puzzle, read in zip(puzzles, parsed, strict=True):
             taken = False
             with suppress(InvalidInputError):
@@ -278,7 +278,7 @@ def test_refuses_the_puzzles_without_solution_that_python_refuses(
                 taken = True
             assert taken == ("error" not in read)
             refused += "has no solution: no " in read.get("message", "")
-        assert refused
+    assert refused > 3
 
 
 def _solution(domain: BoardDomain, rng: np.random.Generator) -> np.ndarray:

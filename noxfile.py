@@ -38,6 +38,21 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and report which lines and branches of the packages they reach."""
+    session.install(*PINNED, "-e", ".[test,parquet]")
+    packages = [f"--cov={name}" for name in ("trm_sdk", "export", "training")]
+    session.run("python", "-m", "pytest", *packages, "--cov-report=term", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the tests of all examples: service, page, notebook, Ray; see examples/setup.sh, too."""
+    session.install(*PINNED, "-e", ".[test,examples]")
+    session.run("python", "-m", "pytest", "tests/examples", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- solve --puzzles 50`` runs ``python -m benchmarks.solve``."""
     session.install(*PINNED, "-e", ".[test]")
@@ -47,11 +62,13 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel and solve a puzzle with it in a fresh environment."""
+    """Build wheel and sdist, check both as an index does, and solve a puzzle with the wheel."""
     folder = Path(session.create_tmp())
-    for old in folder.glob("trm_sdk-*.whl"):
+    for old in folder.glob("trm_sdk-*"):
         old.unlink()
-    session.run("python", "-m", "pip", "wheel", "--no-deps", "-w", str(folder), ".")
+    session.install(*PINNED, "hatchling", "twine")
+    session.run("python", "-m", "hatchling", "build", "-d", str(folder))
+    session.run("python", "-m", "twine", "check", "--strict", *map(str, folder.glob("trm_sdk-*")))
     (built,) = folder.glob("trm_sdk-*.whl")
     session.install(*PINNED, "--force-reinstall", str(built))
     puzzle = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"

@@ -1,9 +1,10 @@
 """Short runs of a recipe, one thing changed in each: ``python -m benchmarks.trials``.
 
-Every trial is `training.fit` on `sudoku` with a few hundred steps, the same number for all,
-and ends with the exact accuracy on held-out puzzles after 16 supervision steps. What a trial costs
-is given in operations of its matrix products, which no other load of the machine changes. A trial
-that has been run is not run again.
+Every trial is `training.fit` on `sudoku-pool` with a few hundred steps, the same number for all.
+Two groups of them: ``work`` ends with the exact accuracy on held-out puzzles after 16 supervision
+steps; ``plateau`` asks whether more steps go on helping, on puzzles hard to search too. What a
+trial costs is given in operations of its matrix products, which no other load of the machine
+changes. A trial that has been run is not run again.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from rich.console import Console
 from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe, sentence
 from training import cost
+from training.evaluate import evaluate
 from training.recipe import load_recipe
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.persistence.checkpoint import read_spec
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.data import HELD_OUT_SEED
+from trm_sdk.persistence.checkpoint import load_model, read_spec
 
-RECIPE = "sudoku"
+RECIPE = "sudoku-pool"
 SLOTS = 16
-#: What all trials share beside the recipe: what it had before Muon won them.
+#: What the trials of ``work`` share beside the recipe: what it had before Muon won them.
 BASE = (f"batch_size={SLOTS}", "optimizer.name=adamw", "optimizer.lr=3e-3")
 #: What is changed, and how that is called.
 TRIALS = {
@@ -57,6 +61,26 @@ TRIALS = {
         "model.mixer=mlp_t", "model.hidden_size=64", "model.ffn_size=256", "model.L_layers=2",
     ),
 }  # fmt: skip
+#: What teaches a network to come to rest (EqR), alone and together.
+_START = "objective.random_start=1"
+_NOISE = ("objective.noise=0.1", "objective.noise_share=0.5")
+PLATEAU = {
+    "the recipe: n = 2, pooling": (),
+    "random start, noise": (_START, *_NOISE),
+    "messages": ("model.block=message",),
+    "messages, random start, noise": ("model.block=message", _START, *_NOISE),
+    "messages, random start, noise, n = 3": (
+        "model.block=message", "model.L_cycles=3", _START, *_NOISE,
+    ),
+}  # fmt: skip
+#: Supervision steps after which ``plateau`` looks.
+LOOKS = (16, 64)
+#: Its second set: minimal puzzles that clue swaps made hard to search.
+HARD = {"hard": True, "pool": 400, "first_rounds": 25}
+GROUPS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
+    "work": (BASE, TRIALS),
+    "plateau": ((), PLATEAU),
+}
 
 
 def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: Path) -> None:
@@ -66,7 +90,7 @@ def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: P
     command = [
         sys.executable, "-m", "training.fit", RECIPE, "--threads", "1", "--out", str(folder),
         f"steps={steps * 4 // grad}", f"evaluation.puzzles={puzzles // 10}",
-        "evaluation.every=1e9", *BASE, *changes,
+        "evaluation.every=1e9", *changes,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -76,9 +100,37 @@ def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: P
 def read(folder: Path, changes: tuple[str, ...]) -> dict[str, Any]:
     """What a trial that has ended left behind, and the operations that it took."""
     notes = read_spec(folder / "model").notes
-    recipe = load_recipe(RECIPE, (*BASE, *changes))
+    recipe = load_recipe(RECIPE, changes)
     operations = notes["steps"] * cost.mean_step(recipe)
     return {"steps": notes["steps"], "operations": operations, "accuracy": notes["accuracy"]}
+
+
+def plateau(folder: Path, puzzles: int) -> dict[str, list[float]]:
+    """Exact accuracy of a trial's model on two held-out sets, after each of `LOOKS`."""
+    spec, model = load_model(folder / "model")
+    domain = get_domain(spec.domain)
+    sets = {"minimal": {"clues_added": (0, 0)}, "hard": HARD}
+    found = {}
+    for name, options in sets.items():
+        examples = domain.examples(puzzles, HELD_OUT_SEED, domain.generator_options(options))
+        last = evaluate(model.eval(), examples, domain, LOOKS[-1]).last
+        found[name] = [round(float(last[look - 1]), 4) for look in LOOKS]
+    return found
+
+
+def plateau_table(result: dict[str, Any]) -> str:
+    """As Markdown."""
+    heads = [f"{name}, {look} steps" for name in ("minimal", "hard") for look in LOOKS]
+    lines = [
+        f"| changed | work | {' | '.join(heads)} |",
+        f"| --- |{' ---: |' * (1 + len(heads))}",
+    ]
+    first = next(iter(result["trials"].values()))
+    for name, row in result["trials"].items():
+        cells = [f"{one:.1%}" for values in row["plateau"].values() for one in values]
+        work = row["operations"] / first["operations"]
+        lines.append(f"| {name} | {work:.2f}x | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", sentence(result["machine"])])
 
 
 def table(result: dict[str, Any]) -> str:
@@ -98,23 +150,30 @@ def table(result: dict[str, Any]) -> str:
 
 
 @click.command(cls=ErrorHandlingCommand)
+@click.option("--group", default="work", show_default=True, type=click.Choice(list(GROUPS)))
 @click.option("--steps", default=700, show_default=True, help="With four steps in the gradient.")
 @click.option("--puzzles", default=400, show_default=True, help="Held-out puzzles of a set.")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/trials"))
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "trials.json")
-def main(steps: int, puzzles: int, folder: Path, out: Path) -> None:
-    """Run every trial that has not been run, and write the table."""
+@click.option("--out", type=click.Path(path_type=Path), help="Default: among the results.")
+def main(group: str, steps: int, puzzles: int, folder: Path, out: Path | None) -> None:
+    """Run every trial of a group that has not been run, and write the table."""
     console = Console()
+    base, trials = GROUPS[group]
+    as_table = plateau_table if group == "plateau" else table
+    out = out or RESULTS / ("trials.json" if group == "work" else f"trials-{group}.json")
     result: dict[str, Any] = {"recipe": RECIPE, "machine": describe(1), "trials": {}}
-    for name, changes in TRIALS.items():
+    for name, changes in trials.items():
         own = folder / re.sub(r"[^\w.]+", "-", name)
         if not (own / "model").is_dir():
-            run(name, changes, steps, puzzles, own)
-        result["trials"][name] = read(own, changes)
+            run(name, (*base, *changes), steps, puzzles, own)
+        row = read(own, (*base, *changes))
+        if group == "plateau":
+            row["plateau"] = plateau(own, puzzles)
+        result["trials"][name] = row
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        console.print(table(result).splitlines()[-3], highlight=False)
-    out.with_suffix(".md").write_text(table(result) + "\n", encoding="utf-8")
+        console.print(as_table(result).splitlines()[-3], highlight=False)
+    out.with_suffix(".md").write_text(as_table(result) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

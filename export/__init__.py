@@ -1,16 +1,20 @@
 """From checkpoint to deployable graph: ``trm-export`` and its Python API.
 
->>> from export import export_onnx
+>>> from trm_sdk.export import export_onnx
 >>> export_onnx("runs/sudoku/best.pt", "model.onnx", mode="step")  # doctest: +SKIP
 """
 
-from export.bundle import export_bundle
-from export.errors import ExportError
-from export.exporter import ExportReport, export_onnx
-from export.graph import build_graph
-from export.options import ExportOptions
-from export.verify import Verification, verify_graph
-from export.web import WebReport, export_web
+from trm_sdk.validation import require_extra
+
+require_extra("export", "exporting", "torch", "onnx")
+
+from .bundle import export_bundle
+from .errors import ExportError
+from .exporter import ExportReport, export_onnx
+from .graph import build_graph
+from .options import ExportOptions
+from .verify import Verification, verify_graph
+from .web import WebReport, export_web
 
 __all__ = [
     "ExportError",

@@ -11,16 +11,17 @@ import numpy as np
 import onnx
 import torch
 
-from export.builder import Array
-from export.errors import ExportError
-from export.graph_file import fixed_batch, metadata, needed_inputs
-from export.message import own_groups
-from export.quantize import ROUNDS_ACTIVATIONS
-from export.sessions import run_session, session
 from trm_sdk.model.config import rounded_swiglu
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.structure import Offsets
+
+from .builder import Array
+from .errors import ExportError
+from .graph_file import fixed_batch, metadata, needed_inputs
+from .message import own_groups
+from .quantize import ROUNDS_ACTIVATIONS
+from .sessions import run_session, session
 
 
 @dataclass(frozen=True)

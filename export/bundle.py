@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export.errors import ExportError
-from export.exporter import ExportReport, Source, export_onnx, load_source, output_path
-from export.options import Groups
 from trm_sdk.domains import get_domain
 from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.checkpoint import GRAPH_FILE, save_model
 from trm_sdk.search.attempts import check_options
+
+from .errors import ExportError
+from .exporter import ExportReport, Source, export_onnx, load_source, output_path
+from .options import Groups
 
 
 def export_bundle(

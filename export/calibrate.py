@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from export.builder import Array
-from export.graph import observed_graph
-from export.puzzles import Puzzles
-from export.quantize import affine
-from export.sessions import run_session, session
 from trm_sdk.persistence.spec import ModelSpec
+
+from .builder import Array
+from .graph import observed_graph
+from .puzzles import Puzzles
+from .quantize import affine
+from .sessions import run_session, session
 
 #: Numbers of each layer's input kept of each run of the graph, drawn at random.
 _KEPT = 2048

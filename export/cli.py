@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from export.options import BATCHES, STEPS
+from trm_sdk.cli.arguments import ModelName
 from trm_sdk.cli.console import ErrorHandlingGroup
 from trm_sdk.limits import MAX_THREADS
+
+from .options import BATCHES, STEPS
 
 MAX_PUZZLES = 1_000_000
 THREADS = click.IntRange(1, MAX_THREADS)
@@ -64,7 +66,7 @@ CALIBRATION = click.option(
 
 
 @main.command(short_help="Write a model as a verified ONNX graph.")
-@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
 @click.option(
     "--mode",
@@ -122,7 +124,7 @@ def onnx(
     **options: Any,
 ) -> None:
     """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
-    from export.exporter import export_onnx
+    from .exporter import export_onnx
 
     if heads and no_heads:
         raise click.UsageError("--head and --no-heads exclude each other")
@@ -210,12 +212,12 @@ def verify(
     limit: int,
 ) -> None:
     """Check a graph file: valid, its weights intact, and equal to PyTorch."""
-    from export.errors import ExportError
-    from export.exporter import load_source, rounded_model, state_arrays, verify_shallow
-    from export.graph_file import check_weights, fixed_batch, load_graph, metadata, model_of
-    from export.puzzles import read_puzzles
-    from export.verify import verify_graph
-    from export.verify_puzzles import verify_puzzles
+    from .errors import ExportError
+    from .exporter import load_source, rounded_model, state_arrays, verify_shallow
+    from .graph_file import check_weights, fixed_batch, load_graph, metadata, model_of
+    from .puzzles import read_puzzles
+    from .verify import verify_graph
+    from .verify_puzzles import verify_puzzles
 
     graph = load_graph(file)
     precision: Any = metadata(graph)["precision"]
@@ -279,8 +281,8 @@ def bench(
     as_json: bool,
 ) -> None:
     """Time a graph file under onnxruntime: percentiles of one call's latency."""
-    from export.bench import bench_graph
-    from export.graph_file import load_graph
+    from .bench import bench_graph
+    from .graph_file import load_graph
 
     timing = bench_graph(
         load_graph(file),
@@ -304,7 +306,7 @@ def bench(
 
 
 @main.command(short_help="Compare the precisions of a model.")
-@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
 @click.option(
     "--puzzles",
     metavar="FILE",
@@ -325,7 +327,7 @@ def report(checkpoint: str, output: str | None, **options: Any) -> None:
 
     Speed is a supervision step's at batch 1, all precisions and PyTorch eager in turn.
     """
-    from export.report import compare, markdown, report_files, write_report
+    from .report import compare, markdown, report_files, write_report
 
     if output is not None:
         report_files(output)  # refused now, rather than after minutes of measuring
@@ -343,10 +345,11 @@ def info(file: str) -> None:
 
     import onnx as onnx_package
 
-    from export.bench import memory
-    from export.graph_file import load_graph, metadata, model_nodes
     from trm_sdk.model.cost import step_flops
     from trm_sdk.persistence.spec import ModelSpec
+
+    from .bench import memory
+    from .graph_file import load_graph, metadata, model_nodes
 
     graph = load_graph(file)
     for key, value in metadata(graph).items():
@@ -371,7 +374,7 @@ def info(file: str) -> None:
 
 
 @main.command(short_help="Write a model folder for Solver.")
-@click.argument("checkpoint", metavar="CKPT|NAME")
+@click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
 @click.option("-o", "--output", "folder", required=True, help="Folder.", metavar="FOLDER")
 @click.option("--max-steps", type=int, help="The model's default for solving, as are the rest.")
 @click.option("--attempts", type=int, help="Attempts a puzzle may take.")
@@ -386,9 +389,10 @@ def info(file: str) -> None:
 @GROUPS
 def bundle(checkpoint: str, folder: str, groups: Any, **solve: Any) -> None:
     """Write a model folder for Solver.from_pretrained: description, weights, graph."""
-    from export.bundle import export_bundle
-    from export.exporter import load_source
     from trm_sdk.options import SolveOptions
+
+    from .bundle import export_bundle
+    from .exporter import load_source
 
     given = SolveOptions(**{name: value for name, value in solve.items() if value is not None})
     spec, model = load_source(checkpoint)
@@ -400,7 +404,7 @@ def bundle(checkpoint: str, folder: str, groups: Any, **solve: Any) -> None:
 
 
 @main.command(short_help="Write a folder for the browser.")
-@click.argument("model", metavar="CKPT|NAME")
+@click.argument("model", metavar="CKPT|NAME", type=ModelName())
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder.")
 @click.option(
     "--runtime",
@@ -409,7 +413,7 @@ def bundle(checkpoint: str, folder: str, groups: Any, **solve: Any) -> None:
 )
 def web(model: str, output: str, runtime: str | None) -> None:
     """Write a folder that runs a model in the browser: graph, ES module, and a page."""
-    from export.web import export_web
+    from .web import export_web
 
     report = export_web(model, output, runtime=runtime)
     for name, size in report.files.items():
@@ -422,7 +426,7 @@ def web(model: str, output: str, runtime: str | None) -> None:
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
 def ort(file: str, output: str) -> None:
     """Convert a graph to the ORT format, with the operator list for a minimal mobile build."""
-    from export.targets import to_ort
+    from .targets import to_ort
 
     _say_converted(to_ort(file, output))
 
@@ -432,7 +436,7 @@ def ort(file: str, output: str) -> None:
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
 def openvino(file: str, output: str) -> None:
     """Convert a graph to OpenVINO's IR, compared with onnxruntime first."""
-    from export.targets import to_openvino
+    from .targets import to_openvino
 
     _say_converted(to_openvino(file, output))
 

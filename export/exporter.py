@@ -12,23 +12,24 @@ import numpy as np
 import onnx
 import torch
 
-from export.builder import Array
-from export.calibrate import Ranges, calibrate
-from export.errors import ExportError
-from export.graph import build_graph
-from export.graph_file import fixed_batch, model_nodes
-from export.options import ExportOptions, Mode
-from export.puzzles import calibration as generated
-from export.puzzles import read_puzzles
-from export.quantize import ROUNDS_ACTIVATIONS, Precision, rounded_weights
-from export.verify import TOLERANCE, Verification, verify_graph
-from export.verify_puzzles import PuzzleCheck, verify_puzzles
-from export.weights import StateDict
 from trm_sdk.atomic import write_whole
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import build, load_model
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec
+
+from .builder import Array
+from .calibrate import Ranges, calibrate
+from .errors import ExportError
+from .graph import build_graph
+from .graph_file import fixed_batch, model_nodes
+from .options import ExportOptions, Mode
+from .puzzles import calibration as generated
+from .puzzles import read_puzzles
+from .quantize import ROUNDS_ACTIVATIONS, Precision, rounded_weights
+from .verify import TOLERANCE, Verification, verify_graph
+from .verify_puzzles import PuzzleCheck, verify_puzzles
+from .weights import StateDict
 
 #: Puzzles that calibrate; with 16 steps of 21 passes each, a layer is looked at 5,376 times.
 _CALIBRATE = 16
@@ -182,7 +183,7 @@ def export_onnx(
 
     Examples
     --------
-    >>> from export import export_onnx
+    >>> from trm_sdk.export import export_onnx
     >>> report = export_onnx("sudoku", "loop.onnx", "loop", precision="fp16")  # doctest: +SKIP
     """
     options = ExportOptions.of(options, fields)

@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export.builder import (
+from trm_sdk.domains import get_domain
+from trm_sdk.errors import InvalidInputError
+from trm_sdk.model.config import ModelConfig
+from trm_sdk.persistence.spec import ModelSpec
+
+from .builder import (
     BOOL,
     FLOAT,
     INT32,
@@ -24,15 +29,11 @@ from export.builder import (
     GraphBuilder,
     sdk_version,
 )
-from export.errors import ExportError
-from export.message import MessageGraph
-from export.networks import NetworkGraph, network_graph
-from export.options import ExportOptions, Mode, check_steps
-from export.weights import Weights, weights_sha256
-from trm_sdk.domains import get_domain
-from trm_sdk.errors import InvalidInputError
-from trm_sdk.model.config import ModelConfig
-from trm_sdk.persistence.spec import ModelSpec
+from .errors import ExportError
+from .message import MessageGraph
+from .networks import NetworkGraph, network_graph
+from .options import ExportOptions, Mode, check_steps
+from .weights import Weights, weights_sha256
 
 #: Layout of the inputs, outputs and metadata; a host checks it before anything else.
 GRAPH_FORMAT = "1"

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
 import onnx
 import torch
+from onnx.external_data_helper import uses_external_data
 
-from export.errors import ExportError
-from export.graph import GRAPH_FORMAT
-from export.options import STEPS, Mode
-from export.quantize import PRECISIONS
-from export.weights import read_weights
 from trm_sdk.errors import CheckpointError
 from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import build
 from trm_sdk.persistence.spec import ModelSpec
 
+from .errors import ExportError
+from .graph import GRAPH_FORMAT
+from .options import STEPS, Mode
+from .quantize import PRECISIONS
+from .weights import read_weights
+
 
 def load_graph(path: str | Path) -> onnx.ModelProto:
-    """Read a graph file.
+    """Read a graph file, and no other.
 
     Raises
     ------
     ExportError
-        If there is no such file, or it is not an ONNX file.
+        If there is no such file, it is not an ONNX file, or it keeps weights in other files.
     """
     path = Path(path)
     if not path.is_file():
         raise ExportError(f"no graph at {path}")
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's own, by implementation
         raise ExportError(f"{path} is not an ONNX file: {first_line(error)}") from None
     if not model.graph.node:
         raise ExportError(f"{path} is not an ONNX file: it has no nodes")
+    if any(map(uses_external_data, _tensors(model))):
+        raise ExportError(f"{path} keeps weights in other files, which trm-export never does")
     return model
 
 
@@ -138,6 +142,20 @@ def check_weights(graph: onnx.ModelProto, expected_sha256: str, source: str | Pa
             f"{source} was made from other weights: checksum {found[:12]}…, expected "
             f"{expected_sha256[:12]}…"
         )
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model: weights, constants, those inside of bodies and functions too."""
+    graphs = [model.graph]
+    for node in model_nodes(model):
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            graphs += [attribute.g, *attribute.graphs]
+    for graph in graphs:
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
 
 
 def model_nodes(model: onnx.ModelProto) -> Iterable[onnx.NodeProto]:

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 
-from export.builder import FLOAT, Array, Dim, GraphBuilder
-from export.operators import rms_norm, swiglu
-from export.structured import StructuredGraph
-from export.weights import Weights
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.runtimes.graph_session import group_input
+
+from .builder import FLOAT, Array, Dim, GraphBuilder
+from .operators import rms_norm, swiglu
+from .structured import StructuredGraph
+from .weights import Weights
 
 
 def own_groups(config: ModelConfig) -> dict[str, Array]:

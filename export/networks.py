@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from export.builder import GraphBuilder
-from export.message import MessageGraph
-from export.paper import PaperGraph
-from export.structured import StructuredGraph
-from export.weights import Weights
 from trm_sdk.model.config import ModelConfig
+
+from .builder import GraphBuilder
+from .message import MessageGraph
+from .paper import PaperGraph
+from .structured import StructuredGraph
+from .weights import Weights
 
 
 class NetworkGraph(Protocol):

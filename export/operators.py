@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.builder import GraphBuilder
+from .builder import GraphBuilder
 
 
 def swiglu(g: GraphBuilder, gate: str, up: str) -> str:

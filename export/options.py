@@ -7,13 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from export.errors import ExportError
-from export.quantize import PRECISIONS, Precision
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.messages import shown
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.validation import is_int
+
+from .errors import ExportError
+from .quantize import PRECISIONS, Precision
 
 Mode = Literal["step", "loop", "unroll"]
 Cycles = Literal["auto", "loop", "unroll"]

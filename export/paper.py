@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.builder import GraphBuilder
-from export.operators import rms_norm, rms_norm_over_rows, swiglu
-from export.weights import Weights
 from trm_sdk.model.config import ModelConfig
+
+from .builder import GraphBuilder
+from .operators import rms_norm, rms_norm_over_rows, swiglu
+from .weights import Weights
 
 
 class PaperGraph:

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.builder import Array
-from export.errors import ExportError
-from trm_sdk.domains import Domain, get_domain
+from trm_sdk.domains import Domain
 from trm_sdk.domains.data import HELD_OUT_SEED, Encoded, Examples
 from trm_sdk.files import read_file
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.task import Task
+
+from .builder import Array
+from .errors import ExportError
 
 #: Seed of the puzzles that calibrate: not that of the held-out set that judges.
 CALIBRATION_SEED = 0xCA11B
@@ -65,7 +66,7 @@ def read_puzzles(path: str | os.PathLike[str], spec: ModelSpec, limit: int = 20)
     TRMError
         If the domain is not registered, or a puzzle is not valid.
     """
-    domain = get_domain(spec.domain)
+    domain = spec.made_for()
     encoded: dict[tuple[int, int], list[Encoded]] = {}
     for task in islice(_tasks(path, domain), limit):
         one = domain.encode(task)
@@ -138,7 +139,7 @@ def calibration(spec: ModelSpec, n: int) -> list[Puzzles]:
 
 
 def _generated(spec: ModelSpec, n: int, seed: int) -> Examples:
-    domain = get_domain(spec.domain)
+    domain = spec.made_for()
     if not domain.has_generator:
         raise ExportError(f"puzzles of {spec.domain!r} can't be generated: name a file of them")
     try:

@@ -29,8 +29,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from export.builder import Array
-from export.errors import ExportError
+from .builder import Array
+from .errors import ExportError
 
 Precision = Literal["fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)

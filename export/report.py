@@ -14,10 +14,15 @@ import numpy as np
 import onnx
 import torch
 
-from export.bench import check_seconds, feeds, in_turn
-from export.builder import Array
-from export.errors import ExportError
-from export.exporter import (
+from trm_sdk.domains.data import Examples
+from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.runtimes.onnx import SMALL_GRAPH
+
+from .bench import check_seconds, feeds, in_turn
+from .builder import Array
+from .errors import ExportError
+from .exporter import (
     Source,
     load_source,
     output_file,
@@ -25,16 +30,11 @@ from export.exporter import (
     ranges_for,
     state_arrays,
 )
-from export.graph import build_graph
-from export.options import Mode
-from export.puzzles import as_graph_takes, held_out, read_answered
-from export.quantize import PRECISIONS, Precision
-from export.sessions import run_session, session
-from trm_sdk.domains import get_domain
-from trm_sdk.domains.data import Examples
-from trm_sdk.model.recursion import TRM
-from trm_sdk.persistence.spec import ModelSpec
-from trm_sdk.runtimes.onnx import SMALL_GRAPH
+from .graph import build_graph
+from .options import Mode
+from .puzzles import as_graph_takes, held_out, read_answered
+from .quantize import PRECISIONS, Precision
+from .sessions import run_session, session
 
 _BATCH = 8  # small batches stay in the cache
 #: Share of the puzzles from which a precision's loss is called one.
@@ -114,7 +114,7 @@ def compare(
     if puzzles is None:
         examples = held_out(spec, limit)
     else:
-        examples = read_answered(puzzles, get_domain(spec.domain), limit)
+        examples = read_answered(puzzles, spec.made_for(), limit)
     steps = max_steps or spec.solve.max_steps
     graphs = Graphs.of(spec, model, calibration)
     sizes = graphs.sizes(steps)

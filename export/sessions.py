@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from export.builder import Array
-from export.errors import ExportError
 from trm_sdk.messages import first_line
 from trm_sdk.runtimes.onnx import check_providers, choose_providers
 from trm_sdk.runtimes.ort import import_onnxruntime
 from trm_sdk.validation import checked_threads
+
+from .builder import Array
+from .errors import ExportError
 
 if TYPE_CHECKING:
     import onnxruntime

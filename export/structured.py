@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.builder import Array, GraphBuilder
-from export.operators import rms_norm, swiglu
-from export.weights import Weights, offsets_by_key
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.structure import Neighbourhood, Offsets, Relation, Values
+
+from .builder import Array, GraphBuilder
+from .operators import rms_norm, swiglu
+from .weights import Weights, offsets_by_key
 
 #: Axes of a board, (rows, columns), that a relation pools over wherever cells are laid out as one.
 _BOARD_AXES = {"rows": (1,), "columns": (0,), "board": (0, 1)}

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 from onnx.inliner import inline_local_functions
 
-from export.bench import feeds
-from export.errors import ExportError
-from export.exporter import output_path
-from export.graph_file import fixed_batch, load_graph, metadata
-from export.quantize import ROUNDS_ACTIVATIONS
-from export.sessions import run_session, session
-from export.verify import TOLERANCE
 from trm_sdk.errors import MissingDependencyError
 from trm_sdk.runtimes.ort import import_onnxruntime
+
+from .bench import feeds
+from .errors import ExportError
+from .exporter import output_path
+from .graph_file import fixed_batch, load_graph, metadata
+from .quantize import ROUNDS_ACTIVATIONS
+from .sessions import run_session, session
+from .verify import TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from export.exporter import export_onnx
-from export.options import Mode
 from trm_sdk.domains.base import Domain
 from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.onnx import OnnxRuntime
@@ -22,6 +20,9 @@ from trm_sdk.solver import Solver
 from trm_sdk.task import Task
 from trm_sdk.testing import Samples
 from trm_sdk.testing.training import tiny_model
+
+from .exporter import export_onnx
+from .options import Mode
 
 _MODES: tuple[Mode, ...] = ("step", "loop", "unroll")
 _STEPS = 2

@@ -10,14 +10,15 @@ import onnx
 import torch
 from torch import Tensor
 
-from export.builder import Array
-from export.errors import ExportError
-from export.graph_file import check_graph, fixed_batch, metadata
-from export.quantize import ROUNDS_ACTIVATIONS
-from export.sessions import Runner
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.structured import StructuredNetwork
 from trm_sdk.runtimes.graph_session import group_input
+
+from .builder import Array
+from .errors import ExportError
+from .graph_file import check_graph, fixed_batch, metadata
+from .quantize import ROUNDS_ACTIVATIONS
+from .sessions import Runner
 
 #: Logits may differ by this much where rounding is all that differs.
 TOLERANCE = 1e-4

@@ -9,16 +9,17 @@ import numpy as np
 import onnx
 import torch
 
-from export.builder import Array
-from export.errors import ExportError
-from export.graph_file import fixed_batch, metadata, needed_inputs
-from export.message import own_groups
-from export.puzzles import Puzzles
-from export.quantize import ROUNDS_ACTIVATIONS
-from export.sessions import Runner
-from export.verify import Trajectory
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
+
+from .builder import Array
+from .errors import ExportError
+from .graph_file import fixed_batch, metadata, needed_inputs
+from .message import own_groups
+from .puzzles import Puzzles
+from .quantize import ROUNDS_ACTIVATIONS
+from .sessions import Runner
+from .verify import Trajectory
 
 #: Puzzles that are run at a time: small batches stay in the cache.
 _PUZZLE_BATCH = 8

@@ -17,15 +17,16 @@ from typing import Any
 import onnx
 import torch
 
-from export.errors import ExportError
-from export.exporter import export_onnx, load_source, output_path
-from export.graph_file import fixed_batch, load_graph, metadata
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.vocabulary import line_of
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec
+
+from .errors import ExportError
+from .exporter import export_onnx, load_source, output_path
+from .graph_file import fixed_batch, load_graph, metadata
 
 #: Version of ``model.json``.
 WEB_FORMAT = 1
@@ -41,7 +42,7 @@ RUNTIME_FILES = (
 )
 #: Addresses that may stand in a page's script, and have a file's name added to them.
 _ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
-_SOLVER_FILES = ("trm.js", "puzzle.js", "loading.js", "package.json", "README.md")
+_SOLVER_FILES = ("trm.js", "puzzle.js", "deduction.js", "loading.js", "package.json", "README.md")
 _PAGE_FILES = ("index.html", "style.css", "app.js", "board.js", "board.css")
 #: What a domain's own rules are called in its folder, and in the exported one.
 DOMAIN_RULES, WEB_RULES = "web.js", "domain.js"
@@ -141,7 +142,7 @@ def export_web(
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (folder / "model.json").write_text(text, encoding="utf-8")
         for name in names:
-            content = (files("export") / "web_assets" / name).read_text(encoding="utf-8")
+            content = (files(__package__) / "web_assets" / name).read_text(encoding="utf-8")
             if name == "index.html":
                 content = _page(content, address)
             (folder / name).write_text(content, encoding="utf-8")

@@ -13,11 +13,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from export.builder import FLOAT, Array, GraphBuilder
-from export.errors import ExportError
-from export.quantize import Int4, Int8, Precision, affine, form_of, is_head, to_half, to_int8
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.structure import Offsets
+
+from .builder import FLOAT, Array, GraphBuilder
+from .errors import ExportError
+from .quantize import Int4, Int8, Precision, affine, form_of, is_head, to_half, to_int8
 
 #: How a layer's outputs may be stored in parts, in their order.
 PARTS = (("gate", "up"), ("q", "k", "v"))

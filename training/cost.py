@@ -7,13 +7,14 @@ import math
 
 import torch
 
-from training.recipe import Recipe
-from training.settings import Generated, Source
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.base import Shape
 from trm_sdk.model.cost import Work, work
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.supervision import Puzzles, Supervision
+
+from .recipe import Recipe
+from .settings import OfDomain, Source
 
 
 def optimiser_step(recipe: Recipe, one: Work, depth: tuple[int, int], history: float) -> float:
@@ -46,7 +47,7 @@ def mean_step(recipe: Recipe) -> float:
 
 def board_of(source: Source, domain: Domain) -> Shape:
     """Return the shape of a source's boards; for a file, the domain's usual one."""
-    if isinstance(source, Generated):
+    if isinstance(source, OfDomain):
         made_by = source.made_by(domain)
         return made_by.shape_of(made_by.generator_options(source.options))
     return domain.shape

@@ -1,4 +1,4 @@
-"""Several processes that train one model: ``torchrun --nproc-per-node N -m training.fit ...``.
+"""Several processes that train one model: ``torchrun -m trm_sdk.training.fit``.
 
 Plain data parallelism, without a wrapper around the model: gradients are added up once an optimiser
 step, as one vector. The network is small (20 MB of gradients at 5M parameters) and its weights are
@@ -114,11 +114,33 @@ class World:
         ).tolist()
         return clock, stops > 0
 
+    def _sum_sparse(self, mine: Tensor) -> Tensor:
+        """The sum of all processes' sparse gradients of one table: rows travel, not the table."""
+        mine = mine.coalesce()
+        rows, values = mine.indices()[0], mine.values()
+        count = torch.tensor([len(rows)], device=rows.device)
+        counts = self.gather(count).tolist()
+        short = max(counts) - len(rows)  # as many rows from everyone: zeros change no sum
+        rows = torch.cat((rows, rows.new_zeros(short)))
+        values = torch.cat((values, values.new_zeros(short, *values.shape[1:])))
+        real = [
+            torch.arange(count, device=rows.device) + number * max(counts)
+            for number, count in enumerate(counts)
+        ]
+        kept = torch.cat(real)
+        indices = self.gather(rows)[kept][None]
+        return torch.sparse_coo_tensor(indices, self.gather(values)[kept], mine.shape)
+
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Add up the gradients of all processes, in place, as one vector."""
+        """Add up the gradients of all processes, in place: dense ones as one vector."""
         if self.size == 1:
             return
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = []
+        for p in parameters:
+            if p.grad is not None and p.grad.is_sparse:
+                p.grad = self._sum_sparse(p.grad)
+            elif p.grad is not None:
+                gradients.append(p.grad)
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         self._wait(dist.all_reduce(flat, async_op=True))
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])

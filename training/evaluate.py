@@ -1,18 +1,38 @@
-"""Exact accuracy on held-out sets: at every supervision step, and by the rules along the way."""
+"""Exact accuracy on held-out sets: at every supervision step, and by the rules along the way.
+
+``python -m training.evaluate MODEL FILE...`` measures a finished model, or a checkpoint, on puzzles
+of files, as the model's domain does: exact and verified answers, or ARC's votes and pass@k.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.distributed import World
+from trm_sdk.atomic import write_whole
+from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
+from trm_sdk.domains.evaluation import Evaluation
+from trm_sdk.errors import ConfigError, InvalidInputError
+from trm_sdk.files import read_file
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.supervision import Puzzles
+from trm_sdk.persistence.checkpoint import load_model
+from trm_sdk.persistence.hub import resolve
+from trm_sdk.persistence.yaml import load_yaml
+from trm_sdk.runtimes.torch import choose_device
+from trm_sdk.task import Task
+
+from .distributed import World
 
 #: Rows evaluated at once: small batches stay in a CPU's cache and are several times faster.
 CPU_BATCH = 8
@@ -44,6 +64,62 @@ class Accuracy(NamedTuple):
 
 
 @torch.inference_mode()
+def answers_by_step(
+    model: TRM, examples: Examples, steps: int, dtype: torch.dtype = torch.float32
+) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+    """Yield a model's answers (n, N) and halting logits (n,) after each supervision step.
+
+    `dtype` is what the recursion computes in: bfloat16 as in training with that precision.
+    """
+    device = next(model.parameters()).device
+    puzzles = Puzzles.of(examples, model.config, device=device)
+    board = examples.shape if model.config.any_size else None
+    with torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
+        x = model.network.embed(puzzles.tokens, puzzles.identifiers).to(dtype)
+        start = model.initial_state(len(examples.tokens), board)
+        state = State(start.y.to(dtype), start.z.to(dtype))
+        for _ in range(steps):
+            state = model.recurse(x, state, groups=puzzles.groups)
+            logits, halt_logit = model.network.readout(state.y)
+            answers = model.answer(puzzles.tokens, logits).flatten(1).cpu().numpy()
+            yield answers, halt_logit.float().cpu().numpy()
+
+
+def judge(
+    model: TRM,
+    evaluation: Evaluation,
+    steps: int,
+    batch_size: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> dict[str, float]:
+    """Have a domain's evaluation judge a model's answers after a number of steps.
+
+    Parameters
+    ----------
+    model : TRM
+        On the device to use.
+    evaluation : Evaluation
+        A fresh one, of `Domain.evaluation`.
+    steps : int
+    batch_size : int, optional
+        Default 8 on a CPU, 2048 on a GPU.
+    dtype : torch.dtype
+        Of the recursion. Default float32.
+    progress : callable, optional
+        Told how many rows have been answered, after each batch.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    answered = 0
+    for examples in evaluation.batches(batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)):
+        *_, (answers, halt_logits) = answers_by_step(model, examples, steps, dtype)
+        evaluation.add(examples, answers, halt_logits)
+        answered += len(examples.tokens)
+        progress(answered)
+    return evaluation.figures()
+
+
+@torch.inference_mode()
 def evaluate(
     model: TRM, examples: Examples, domain: Domain, steps: int, world: World | None = None
 ) -> Accuracy:
@@ -62,7 +138,6 @@ def evaluate(
     """
     world = world or World()
     device = next(model.parameters()).device
-    board = examples.shape if model.config.any_size else None
     size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
     exact = np.zeros((steps, len(examples.tokens)), dtype=bool)
     verified = np.zeros_like(exact)
@@ -72,13 +147,7 @@ def evaluate(
     for start in range(world.rank * size, len(examples.tokens), size * world.size):
         rows = slice(start, start + size)
         some = examples.rows(rows)
-        puzzles = Puzzles.of(some, model.config, device=device)
-        x = model.network.embed(puzzles.tokens, puzzles.identifiers)
-        state: State = model.initial_state(len(some.tokens), board)
-        for step in range(steps):
-            state = model.recurse(x, state, groups=puzzles.groups)
-            logits, halt_logit = model.network.readout(state.y)
-            answers = model.answer(puzzles.tokens, logits).flatten(1).cpu().numpy()
+        for step, (answers, halt_logits) in enumerate(answers_by_step(model, some, steps)):
             exact[step, rows] = ((answers == some.answers) | ~some.mask).all(1)
             verdict = exact[step, rows]
             # Where the tokens say all that counts, which groups of their own are no part of.
@@ -86,8 +155,8 @@ def evaluate(
                 verdict = domain.verify_tokens(some.tokens, answers, examples.shape)
             verified[step, rows] = verdict | verified[max(step - 1, 0), rows]
             settled = verified[step - 1, rows] if step else np.zeros(len(some.tokens), dtype=bool)
+            halting[rows] = (halt_logits > 0) == exact[step, rows]
             kept[rows] = np.where(settled[:, None], kept[rows], answers)
-        halting[rows] = (halt_logit.cpu().numpy() > 0) == exact[-1, rows]
     exact, verified, halting, kept = (
         world.sum(torch.from_numpy(part.astype(np.int32)).to(device)).cpu().numpy()
         for part in (exact, verified, halting, kept)
@@ -105,3 +174,113 @@ def summary(accuracies: dict[str, Accuracy]) -> dict[str, float]:
         result[f"{name}/verified"] = round(float(accuracy.verified[-1]), 4)
         result[f"{name}/halting"] = round(accuracy.halting, 4)
     return result
+
+
+def read_tasks_of(files: Sequence[Path], domain: Domain) -> list[Task]:
+    """Read all tasks of some files.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming what can't be read.
+    """
+    tasks: list[Task] = []
+    for path in files:
+        try:
+            for task in read_file(path, domain, str(path)):
+                if isinstance(task, Exception):
+                    raise task
+                tasks.append(task)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"{path} can't be read: {error}") from None
+    return tasks
+
+
+def _options(settings: Sequence[str]) -> dict[str, Any]:
+    options = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set takes KEY=VALUE (augmentations=100); got {setting!r}")
+        options[key] = load_yaml(text)
+    return options
+
+
+@click.command(cls=ErrorHandlingCommand)
+@click.argument("model")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--steps", type=click.IntRange(min=1), help="Supervision steps [the model's own].")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Rows at once [8; on a GPU 2048].")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Options of the domain's own."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for figures and submission.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads [all].")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the recursion; the reference evaluates in bfloat16.",
+)
+def main(
+    model: str,
+    files: tuple[Path, ...],
+    steps: int | None,
+    batch_size: int | None,
+    settings: tuple[str, ...],
+    out: Path | None,
+    device: str,
+    threads: int | None,
+    precision: str,
+) -> None:
+    """Measure MODEL on the puzzles of FILES, as its domain measures it.
+
+    MODEL is a name, a folder, or a checkpoint: of training.fit, or the reference's step_N. One
+    attempt a row, without search. With --out, figures.json and what the domain writes (ARC: a
+    Kaggle submission) go to a folder.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    spec, network = load_model(resolve(model))
+    domain = spec.made_for()
+    evaluation = domain.evaluation(read_tasks_of(files, domain), _options(settings))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    chosen = steps or spec.model.halt_max_steps
+    figures = judge(
+        network.to(choose_device(device)),
+        evaluation,
+        chosen,
+        batch_size,
+        getattr(torch, precision),
+        _Progress(),
+    )
+    for name, value in figures.items():
+        whole = isinstance(value, int)
+        click.echo(f"{name:<24}{value:>10,}" if whole else f"{name:<24}{value:>10.2%}")
+    if out is not None:
+        about = {"model": model, "files": [str(path) for path in files], "steps": chosen}
+        text = json.dumps({**about, "precision": precision, "figures": figures}, indent=2)
+        write_whole(out / "figures.json", (text + "\n").encode())
+        for path in (out / "figures.json", *evaluation.save(out)):
+            click.echo(f"written: {path}")
+
+
+class _Progress:
+    """Says once a minute, on standard error, how many rows have been answered."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.monotonic()
+
+    def __call__(self, rows: int) -> None:
+        now = time.monotonic()
+        if now - self.last > 60:
+            self.last = now
+            rate = rows / (now - self.started)
+            click.echo(f"{rows:,} rows answered, {rate:,.1f} a second", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Train a model: ``python -m training.fit RECIPE [key=value ...]``."""
+"""Train a model: ``trm-fit RECIPE [key=value ...]``; in a checkout ``python -m training.fit``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -16,21 +17,26 @@ import click
 import torch
 from rich.console import Console
 
-from training import cost, machine, report, state
-from training.distributed import World
-from training.evaluate import Accuracy, evaluate, summary
-from training.journal import Journal
-from training.meter import Meter
-from training.recipe import Recipe, load_recipe
-from training.run import Run, open_run
-from training.step import StepFigures, train_step
+from trm_sdk.atomic import remove_parts
+from trm_sdk.cli.arguments import NameOrFile
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.cost import work
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import save_model
+from trm_sdk.runtimes.threads import available_threads
 from trm_sdk.runtimes.torch import choose_device
+
+from . import cost, machine, report, state
+from .distributed import World
+from .evaluate import Accuracy, evaluate, summary
+from .journal import Journal
+from .lock import locked
+from .meter import Meter
+from .recipe import Recipe, load_recipe, recipe_files
+from .run import Run, open_run
+from .step import StepFigures, train_step
 
 __all__ = ["fit", "main", "measure", "measure_sets", "seconds"]
 
@@ -55,8 +61,11 @@ def fit(run: Run, out: Path, console: Console, time_budget: float | None = None)
     recipe = run.recipe
     meter = Meter(run)
     if recipe.compile:
-        machine.check_compiler(next(run.model.parameters()).device)
-        run.supervision.compiled()
+        problem = machine.why_not_compile(next(run.model.parameters()).device)
+        if problem is None:
+            run.supervision.compiled()
+        else:
+            console.print(f"not compiled, which is several times slower: {problem}")
     clock = _Clock(run)
     with _stopping() as stopped, Journal(run, out, console) as journal:
         while run.step < recipe.steps:
@@ -163,7 +172,10 @@ def _stopping() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
 
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    main = threading.current_thread() is threading.main_thread()
+    # Python lets no other thread handle signals: whoever trains in one stops it in another way.
+    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+    old = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield lambda: asked
     finally:
@@ -184,11 +196,20 @@ def seconds(text: str) -> float:
     return value
 
 
+def _recipe_names() -> list[str]:
+    return [file.stem for file in recipe_files()]
+
+
 @click.command(cls=ErrorHandlingCommand)
-@click.argument("recipe_name", metavar="RECIPE")
+@click.argument("recipe_name", metavar="RECIPE", type=NameOrFile(_recipe_names))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/NAME].")
 @click.option("--time-budget", metavar="TIME", help="Stop cleanly after this long (9m, 1.5h).")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the checkpoint in --out, which must be there; without this, if it is.",
+)
 @click.option("--fresh", is_flag=True, help="Start over, even where a checkpoint is.")
 @click.option(
     "--new-data",
@@ -197,32 +218,35 @@ def seconds(text: str) -> float:
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its size, and stop.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads a process [all].")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads a process [what it may use]."
+)
 def main(
     recipe_name: str,
     overrides: tuple[str, ...],
     out: Path | None,
     time_budget: str | None,
+    resume: bool,
     fresh: bool,
     new_data: bool,
     dry_run: bool,
     device: str,
     threads: int | None,
 ) -> None:
-    """Train RECIPE, a name in training/recipes or the path of a YAML file.
+    """Train RECIPE, the name of one that comes along (sudoku, maze) or the path of a YAML file.
 
     A run that stopped goes on where it was: call the same command again. Several processes, on one
     machine or more, train one model under torchrun.
     """
-    if fresh and new_data:
-        raise ConfigError("--fresh starts over, --new-data goes on: give one of them")
+    if fresh and (new_data or resume):
+        option = "--new-data" if new_data else "--resume"
+        raise ConfigError(f"--fresh starts over, {option} goes on: give one of them")
     recipe = load_recipe(recipe_name, overrides)
     budget = None if time_budget is None else seconds(time_budget)
     if dry_run:
         _describe(recipe, Console())
         return
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), available_threads()))
     place = choose_device(device)
     if place.type == "cuda" and place.index is None and "LOCAL_RANK" in os.environ:
         place = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
@@ -230,34 +254,36 @@ def main(
     world = World.join(place)
     try:
         out = out or Path("runs") / recipe.name
-        _make_folder(out, fresh=fresh)
-        _train(recipe, out, place, world, budget, fresh=fresh, new_data=new_data)
+        with _folder(out, world, fresh=fresh):
+            run = open_run(
+                recipe, out, place, fresh=fresh, new_data=new_data, resume=resume, world=world
+            )
+            _train(run, out, budget)
     finally:
         world.leave()
 
 
-def _make_folder(out: Path, *, fresh: bool) -> None:
-    """Make the folder of a run; `fresh`: without what an earlier one has left there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            shutil.rmtree(out / report.SCALARS, ignore_errors=True)
-    except OSError as error:
-        raise ConfigError(f"--out {out} is no folder to write to: {error.strerror}") from None
+@contextmanager
+def _folder(out: Path, world: World, *, fresh: bool) -> Iterator[None]:
+    """Make and hold the folder of a run; `fresh`: without what an earlier one has left there."""
+    with ExitStack() as held:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            if world.first:
+                held.enter_context(locked(out))
+                remove_parts(out / state.LATEST)
+                if fresh:
+                    shutil.rmtree(out / report.SCALARS, ignore_errors=True)
+        except OSError as error:
+            raise ConfigError(
+                f"--out {out} is not a folder to write to: {error.strerror}"
+            ) from None
+        yield
 
 
-def _train(
-    recipe: Recipe,
-    out: Path,
-    device: torch.device,
-    world: World,
-    budget: float | None,
-    *,
-    fresh: bool,
-    new_data: bool,
-) -> None:
+def _train(run: Run, out: Path, budget: float | None) -> None:
+    recipe, world = run.recipe, run.world
     console = Console(quiet=not world.first)
-    run = open_run(recipe, out, device, fresh=fresh, new_data=new_data, world=world)
     if run.step:
         console.print(f"going on from step {run.step:,} in {out}", highlight=False)
     if not fit(run, out, console, budget):
@@ -288,8 +314,10 @@ def _describe(recipe: Recipe, console: Console) -> None:
     console.print_json(recipe.model_dump_json())
     one, operations = work(config), cost.mean_step(recipe)
     forward = config.passes * one.update + one.readout
+    per_puzzle = config.puzzle_emb_ndim if any(one.kind == "dataset" for one in recipe.data) else 0
+    more = f", and {per_puzzle:,} for each puzzle of the data set" if per_puzzle else ""
     lines = [
-        f"{parameters:,} parameters",
+        f"{parameters:,} parameters{more}",
         f"{forward / 1e9:.2f} GFLOP a supervision step of one puzzle, forward",
         f"{operations / 1e12:.3f} TFLOP an optimiser step, "
         f"{operations * recipe.steps / 1e15:.3f} PFLOP in all (at full depth)",

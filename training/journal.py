@@ -17,9 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from training import report
-from training.meter import Meter
-from training.run import Run
+from . import report
+from .meter import Meter
+from .run import Run
 
 #: A line of JSON an evaluation, in the folder of a run.
 LOG = "log.jsonl"

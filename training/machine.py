@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from trm_sdk.errors import ConfigError
+from trm_sdk.messages import first_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -45,26 +45,29 @@ def prepare(device: torch.device) -> None:
         keep_freed_memory()
 
 
-def check_compiler(device: torch.device) -> None:
-    """See to it that ``torch.compile`` finds what it needs.
+def why_not_compile(device: torch.device) -> str | None:
+    """Return what keeps ``torch.compile`` from working here, in a few words; None where it works.
 
-    Raises
-    ------
-    ConfigError
-        On a CPU without a C++ compiler.
+    Found out by compiling the least there is, a second or two: what is missing may be a compiler,
+    its headers or Python's, or a folder to write to.
     """
-    if device.type != "cpu":
-        return
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
     try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        raise ConfigError(
-            "compile: no C++ compiler is found (install g++, or name one in CXX); compile=false "
-            "trains without, several times slower"
-        ) from None
+        if device.type == "cpu":
+            from torch._inductor.cpp_builder import get_cpp_compiler
+
+            get_cpp_compiler()  # says in one exception of its own that there is none
+        torch.compile(_some_arithmetic, fullgraph=True)(torch.ones(8, device=device))
+    except Exception as error:  # whatever compilers, drivers and file systems raise
+        if type(error).__name__ == "InvalidCxxCompiler":
+            return "no C++ compiler is found; install g++, or name one in CXX"
+        if "Python.h" in str(error):
+            return "Python's headers are not found; install python3-dev or its like"
+        return f"torch.compile fails here: {first_line(error)}"
+    return None
+
+
+def _some_arithmetic(values: torch.Tensor) -> torch.Tensor:
+    return values * 2 + 1
 
 
 def matmul_peak(

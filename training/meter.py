@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from training import cost, machine
-from training.run import Run
 from trm_sdk.model.cost import work
+
+from . import cost, machine
+from .run import Run
 
 
 class Meter:

@@ -13,12 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.data.mixture import Stream
-from training.distributed import World
-from training.settings import Objective
 from trm_sdk.domains.data import Examples, Targets
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.supervision import Outcome, Puzzles
+
+from .data.mixture import Stream
+from .distributed import World
+from .settings import Objective
 
 Ints = npt.NDArray[np.int64]
 #: What a domain asks at which step, `Domain.targets`.

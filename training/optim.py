@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.settings import Optimizer
+from .settings import Optimizer
+
+#: What the name of a puzzle embedding ends with.
+_TABLE = "puzzle_emb"
 
 
 class AdamATan2(torch.optim.Optimizer):
@@ -102,7 +105,7 @@ def make_optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Opt
     rate as ``peak``; `set_rate` scales it.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    puzzles = [p for name, p in named.items() if name.endswith("puzzle_emb")]
+    puzzles = [p for name, p in named.items() if name.endswith(_TABLE)]
     inner: list[nn.Parameter] = []
     if config.name == "muon":
         inner = [p for name, p in named.items() if ".layers." in name and p.ndim == 2]
@@ -156,6 +159,9 @@ def set_rate(optimizers: list[torch.optim.Optimizer], fraction: float) -> None:
 class EMA:
     """Exponential moving average of a model's weights, in float32.
 
+    A puzzle embedding is not averaged, as in the reference: most of its rows stand still at most
+    steps. `weights` has the model's own tensor there, not a copy.
+
     Parameters
     ----------
     model : Module
@@ -167,15 +173,19 @@ class EMA:
 
     def __init__(self, model: nn.Module, decay: float, *, warmup: bool = True) -> None:
         self.decay, self.warmup = decay, warmup
-        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.weights = {
+            name: value.detach() if name.endswith(_TABLE) else value.detach().clone()
+            for name, value in model.state_dict().items()
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after an optimiser step."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
         new = model.state_dict()
+        averaged = [name for name in self.weights if not name.endswith(_TABLE)]
         torch._foreach_lerp_(
-            list(self.weights.values()), [new[name] for name in self.weights], 1 - decay
+            [self.weights[name] for name in averaged], [new[name] for name in averaged], 1 - decay
         )
 
     def load(self, weights: Mapping[str, Tensor]) -> None:

@@ -5,20 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from training.settings import (
-    DataSource,
-    Evaluation,
-    Generated,
-    ModelChoice,
-    Objective,
-    Optimizer,
-    Source,
-    Strict,
-)
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.base import Shape
 from trm_sdk.errors import ConfigError, TRMError
@@ -27,6 +17,19 @@ from trm_sdk.model.config import ModelConfig
 from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.persistence.yaml import load_yaml
+
+from .settings import (
+    DataSet,
+    DataSource,
+    Evaluation,
+    Generated,
+    ModelChoice,
+    Objective,
+    OfDomain,
+    Optimizer,
+    Source,
+    Strict,
+)
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -60,7 +63,7 @@ class Recipe(Strict):
         Seconds between checkpoints: the most work that a killed run loses.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=100)]
     domain: str
     expected: str = ""
     model: ModelChoice = ModelChoice()
@@ -132,7 +135,7 @@ class Recipe(Strict):
         domain = get_domain(self.domain)
         shapes = {}
         for number, source in enumerate(self.data):
-            if isinstance(source, Generated):
+            if isinstance(source, OfDomain):
                 own = [name for name in type(source).model_fields if name != "options"]
                 made_by = self._domain_named(source.domain, domain, f"data.{number}")
                 options = _generator_options(made_by, source.options, f"data.{number}", own)
@@ -195,11 +198,25 @@ class Recipe(Strict):
             source.model_dump()
             | (
                 {"options": source.made_by(domain).generator_options(source.options)}
-                if isinstance(source, Generated)
+                if isinstance(source, OfDomain)
                 else {}
             )
             for source in self.data
         ]
+
+    def trained_domain(self) -> Domain:
+        """Return the domain as the trained model sees it: with the names that data sets give.
+
+        Raises
+        ------
+        InvalidInputError
+            If a data set can't be read.
+        """
+        domain = get_domain(self.domain)
+        for source in self.data:
+            if isinstance(source, DataSet):
+                domain = domain.trained_on(source.options)
+        return domain
 
     def spec(self, domain: Domain | None = None) -> ModelSpec:
         """Return the model that this recipe trains."""
@@ -285,7 +302,7 @@ def check_shapes(sources: Sequence[Source], shapes: Mapping[int, Shape]) -> None
 
 
 def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe by name (of `training/recipes`) or path, with ``key=value`` changes.
+    """Read a recipe by name (of those in ``recipes``) or path, with ``key=value`` changes.
 
     Parameters
     ----------

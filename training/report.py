@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluate import Accuracy
-from training.recipe import Recipe
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
+
+from .evaluate import Accuracy
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,8 +99,9 @@ def write(
     pictures = out / "report"
     pictures.mkdir(exist_ok=True)
     _save(_curves(history), pictures / "curves.png")
-    _save(_by_steps(accuracies), pictures / "steps.png")
-    _save(_by_givens(sets, accuracies, domain), pictures / "difficulty.png")
+    if accuracies:
+        _save(_by_steps(accuracies), pictures / "steps.png")
+        _save(_by_givens(sets, accuracies, domain), pictures / "difficulty.png")
     last = history[-1] if history else {}
     lines = [f"# {recipe.name}", ""]
     if recipe.expected:
@@ -116,31 +118,18 @@ def write(
             f"{last['seconds'] / 60:.1f} minutes; last loss {last['loss']:.4f}{speed}.",
             "",
         ]
-    lines += [
-        f"Exact answers on held-out puzzles, averaged weights, {recipe.evaluation.steps} "
-        "supervision steps:",
-        "",
-        "| set | puzzles | right at the last step | confirmed by the rules on the way | "
-        "halting head right |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {name} | {len(sets[name].tokens)} | {one.last[-1]:.1%} | {one.verified[-1]:.1%} | "
-        f"{one.halting:.1%} |"
-        for name, one in accuracies.items()
-    ]
-    lines += [
-        "",
-        "## Training",
-        "![loss and accuracy over the run](report/curves.png)",
-        "",
-        "## Accuracy by recursion",
-        "![accuracy by supervision steps](report/steps.png)",
-        "",
-        "## Accuracy by difficulty",
-        "![accuracy by number of givens](report/difficulty.png)",
-        "",
-    ]
+    if accuracies:  # else nothing is held out
+        lines += _table(recipe, sets, accuracies)
+    lines += ["## Training", "![loss and accuracy over the run](report/curves.png)", ""]
+    if accuracies:
+        lines += [
+            "## Accuracy by recursion",
+            "![accuracy by supervision steps](report/steps.png)",
+            "",
+            "## Accuracy by difficulty",
+            "![accuracy by number of givens](report/difficulty.png)",
+            "",
+        ]
     for title, want in (("Solved", True), ("Failed", False)):
         chosen = _choose(sets, accuracies, want)
         if chosen:
@@ -155,6 +144,25 @@ def write(
     page = out / "report.md"
     page.write_text("\n".join(lines), encoding="utf-8")
     return page
+
+
+def _table(recipe: Recipe, sets: dict[str, Examples], accuracies: dict[str, Accuracy]) -> list[str]:
+    """Accuracies on each set, as lines of Markdown."""
+    rows = [
+        f"| {name} | {len(sets[name].tokens)} | {one.last[-1]:.1%} | {one.verified[-1]:.1%} | "
+        f"{one.halting:.1%} |"
+        for name, one in accuracies.items()
+    ]
+    return [
+        f"Exact answers on held-out puzzles, averaged weights, {recipe.evaluation.steps} "
+        "supervision steps:",
+        "",
+        "| set | puzzles | right at the last step | confirmed by the rules on the way | "
+        "halting head right |",
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
 
 
 def _figure(columns: int, width: float = 5.2, height: float = 3.6) -> tuple[Figure, list[Axes]]:

@@ -10,13 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from training import state
-from training.data.mixture import during_the_run, make_held_out, make_stream
-from training.distributed import World
-from training.objective import Carry
-from training.optim import EMA, make_optimizers
-from training.recipe import Recipe, parse_recipe
-from training.settings import Depth
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import CheckpointError, ConfigError, TRMError
@@ -24,6 +17,15 @@ from trm_sdk.messages import first_line
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.supervision import Supervision
 from trm_sdk.persistence.checkpoint import build
+from trm_sdk.persistence.spec import ModelSpec
+
+from . import state
+from .data.mixture import during_the_run, make_held_out, make_stream
+from .distributed import World
+from .objective import Carry
+from .optim import EMA, make_optimizers
+from .recipe import Recipe, parse_recipe
+from .settings import Depth
 
 
 @dataclass
@@ -62,8 +64,10 @@ class Run:
         """A run whose slots are still empty; from step `restarted` on with new puzzles."""
         world = world or World()
         torch.manual_seed(recipe.seed)  # equal weights in every process
-        domain = get_domain(recipe.domain)
+        domain = recipe.trained_domain()
         model = TRM(recipe.spec(domain).model).to(device)
+        if recipe.model.puzzle_emb_ndim:
+            model.network.sparse_gradient = True  # `SparseSignSGD` takes it
         final_sets = make_held_out(recipe, domain)
         slots, noises, data = np.random.SeedSequence((recipe.seed, restarted)).spawn(3)
         stream = make_stream(recipe, domain, final_sets, data)
@@ -102,7 +106,21 @@ class Run:
         }
 
     def load_state_dict(self, saved: dict[str, Any], *, new_data: bool = False) -> None:
-        """Go on where `state_dict` was taken; `new_data`: with new puzzles, of the recipe's."""
+        """Go on where `state_dict` was taken; `new_data`: with new puzzles, of the recipe's.
+
+        Raises
+        ------
+        CheckpointError
+            If the rows of its puzzle embedding have other names than the data sets'.
+        """
+        spec = saved.get("spec")  # checkpoints of earlier versions may have none
+        names = () if spec is None else ModelSpec.from_json(spec, "the checkpoint").identifiers
+        if names != self.recipe.spec(self.domain).identifiers:
+            raise CheckpointError(
+                f"the checkpoint knows {len(names)} puzzles by other names than the recipe's data, "
+                f"which has {len(self.domain.names)}: the rows of its puzzle embedding would not "
+                "be theirs; use --fresh to start over or another --out"
+            )
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.history = saved["history"]
         self.model.load_state_dict(saved["model"])
@@ -119,7 +137,7 @@ class Run:
                 group.update(settings)
         if not new_data:
             self.carry.load_state_dict(saved["carry"])
-        if new_data or "tensors" not in saved["carry"]:  # it has travelled: see `training.state`
+        if new_data or "tensors" not in saved["carry"]:  # it has travelled: see `state`
             self.carry.begin(self.step / self.recipe.steps)
         if saved["noise"].shape == self.noise.get_state().shape:
             self.noise.set_state(saved["noise"])
@@ -129,8 +147,22 @@ class Run:
         self.averages = saved.get("averages")
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; every process takes part, the first one writes."""
+        """Write a checkpoint; every process takes part, the first one writes.
+
+        Raises
+        ------
+        ConfigError
+            If weights are not finite: the last checkpoint that was right stays.
+        CheckpointError
+            If it can't be written.
+        """
         saved = self.state_dict()
+        if not (_are_finite(saved["model"]) and _are_finite(saved["ema"])):
+            stays = f"; {path} stays as it was before" if path.is_file() else ""
+            raise ConfigError(
+                f"weights are not finite at step {self.step}: the run diverges; lower optimizer.lr "
+                f"(now {self.recipe.optimizer.lr}){stays}"
+            )
         if self.world.first:
             state.save(path, saved)
 
@@ -145,6 +177,10 @@ class Run:
         self.supervision.H_cycles, self.supervision.L_cycles = depth.H_cycles, depth.L_cycles
         self.carry.max_steps = depth.max_steps or self.recipe.objective.max_steps
         self.carry.passes_per_step = self.supervision.passes_per_step
+
+
+def _are_finite(tensors: dict[str, torch.Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
 
 
 def _seeded(generator: torch.Generator, seed: np.random.SeedSequence) -> torch.Generator:
@@ -167,6 +203,7 @@ def open_run(
     *,
     fresh: bool,
     new_data: bool = False,
+    resume: bool = False,
     world: World | None = None,
 ) -> Run:
     """Start a run, or go on from its checkpoint in `out`.
@@ -175,6 +212,8 @@ def open_run(
     ----------
     fresh : bool
         Start over, even where a checkpoint is.
+    resume : bool
+        There must be a checkpoint. Default False: a run without one starts.
     new_data : bool
         Go on with the recipe's data sources and batch size, whatever the checkpoint's were:
         weights, optimiser and schedule stay, all puzzles are drawn anew.
@@ -183,20 +222,23 @@ def open_run(
     ------
     ConfigError
         If the checkpoint is of another domain, model, scheme or optimiser, or of another batch
-        size or data, unless `fresh` or, as to the last two, `new_data`; or if `new_data` finds no
-        checkpoint to go on from. Whatever else a recipe says may change on the way.
+        size or data, unless `fresh` or, as to the last two, `new_data`; or if `new_data` or
+        `resume` finds no checkpoint to go on from. Whatever else a recipe says may change on the
+        way.
     CheckpointError
         If the checkpoint can't be read.
     """
     path = out / state.LATEST
-    if new_data and not path.is_file():
-        raise ConfigError(f"--new-data goes on from a checkpoint, and there is none at {path}")
+    if (new_data or resume) and not path.is_file():
+        option = "--new-data" if new_data else "--resume"
+        raise ConfigError(f"{option} goes on from a checkpoint, and there is none at {path}")
     if fresh or not path.is_file():
         return Run.start(recipe, device, world)
-    saved = state.load(path)
+    saved = _read(path)
     if "packed" in saved:
         raise CheckpointError(
-            f"{path} is in the form to travel in: python -m training.state import turns it back"
+            f"{path} is in the form to travel in: `python -m {__package__}.state import` turns it "
+            "back"
         )
     try:
         there = parse_recipe(json.loads(saved["recipe"]), str(path))
@@ -215,6 +257,23 @@ def open_run(
             f"{path} is no checkpoint that this run can go on from: {first_line(error)}"
         ) from None
     return run
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint; where it can't be, say how to go on without losing more."""
+    try:
+        saved = state.load(path)
+        if not _are_finite(saved["model"]):
+            raise CheckpointError(f"{path} holds weights that are not finite")
+    except CheckpointError as error:
+        previous = path.with_name(state.PREVIOUS)
+        if not previous.is_file():
+            raise
+        raise CheckpointError(
+            f"{error}; the checkpoint before it is {previous.name}: copy it over {path.name} to go "
+            "on from there"
+        ) from None
+    return saved
 
 
 def _check_same(there: Recipe, here: Recipe, path: Path, *, new_data: bool) -> None:
@@ -237,7 +296,8 @@ def _check_same(there: Recipe, here: Recipe, path: Path, *, new_data: bool) -> N
         else:
             what = f"{key}={before.get(key)!r}, the recipe says {now.get(key)!r}"
         raise ConfigError(
-            f"{path} was trained with {what}; use {way}--fresh to start over or another --out"
+            f"{path} was trained with {what}; use {way}another --out, or --fresh, which gives up "
+            "the run that is there"
         )
 
 

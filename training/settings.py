@@ -40,13 +40,13 @@ class Source(Strict):
         return self
 
 
-class Generated(Source):
-    """Puzzles that the domain makes on the fly.
+class OfDomain(Source):
+    """Examples that come from the domain itself, `Domain.source`.
 
     Attributes
     ----------
     options : mapping
-        Of the domain's generator; in a recipe they stand beside the others. See `Domain.Options`.
+        Of the domain's source; in a recipe they stand beside the others. See `Domain.Options`.
     domain : str or None
         Another domain that makes the puzzles, on the same boards: a model that takes groups of
         cells (block "message") learns Sudoku, X-Sudoku and jigsaws in one run. Default: the
@@ -57,7 +57,6 @@ class Generated(Source):
         Part of the run, as fractions of its steps, in which the source is used.
     """
 
-    kind: Literal["generated"] = "generated"
     options: dict[str, Any] = Field(default_factory=dict)
     domain: str | None = None
 
@@ -73,6 +72,21 @@ class Generated(Source):
         own = {key: value for key, value in data.items() if key in cls.model_fields}
         options = {key: value for key, value in data.items() if key not in cls.model_fields}
         return own | {"options": {**own.get("options", {}), **options}}
+
+
+class Generated(OfDomain):
+    """Puzzles that the domain makes on the fly."""
+
+    kind: Literal["generated"] = "generated"
+
+
+class DataSet(OfDomain):
+    """Examples of a data set in a form of the domain's own, which its options name (ARC's tasks).
+
+    What the data set holds out is measured, unless `Evaluation.sets` or `files` name other sets.
+    """
+
+    kind: Literal["dataset"]
 
 
 class PuzzleFile(Source):
@@ -95,7 +109,7 @@ class PuzzleFile(Source):
     augment: bool = True
 
 
-DataSource = Annotated[Generated | PuzzleFile, Field(discriminator="kind")]
+DataSource = Annotated[Generated | DataSet | PuzzleFile, Field(discriminator="kind")]
 
 
 class Depth(Strict):
@@ -293,7 +307,7 @@ class Evaluation(Strict):
     sets : mapping from name to generator options
         Generated sets; see `Domain.Options`. ``domain`` among the options names another domain that
         makes the puzzles, as for a data source. Default: one, of the generator's own defaults,
-        where the domain has a generator.
+        where the domain has a generator; and what the recipe's data sets hold out.
     files : mapping from name to path
         Sets from CSV files, for the end of the run; where no set is generated, `puzzles` of each
         are also measured during the run.

@@ -2,15 +2,15 @@
 
 A checkpoint also has a small form to travel in, from a machine whose time is up to another one::
 
-    python -m training.state export runs/NAME/latest.pt run.travel
-    python -m training.state import run.travel runs/NAME/latest.pt
+    python -m trm_sdk.training.state export runs/NAME/latest.pt run.travel
+    python -m trm_sdk.training.state import run.travel runs/NAME/latest.pt
+
+In a checkout ``python -m training.state`` does the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,34 +21,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trm_sdk.atomic import writing_whole
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.errors import CheckpointError
 from trm_sdk.messages import first_line
 from trm_sdk.persistence.torch_file import check_archive
 
 LATEST = "latest.pt"
+#: The one before it.
+PREVIOUS = "previous.pt"
 #: Parts without which nothing can go on.
 _PARTS = frozenset(("recipe", "step", "model", "ema", "optimizers", "carry", "noise"))
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, then rename it: a killed run keeps the old one.
+    """Write a checkpoint in one move, and keep the one before it beside it.
+
+    Whenever a run is killed, or its machine loses its power, one of them is whole.
 
     Raises
     ------
     CheckpointError
         If it can't be written there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    previous = path.with_name(PREVIOUS) if path.name == LATEST else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(_to_tensors(state), temporary)
-        temporary.replace(path)
+        with writing_whole(path, previous) as file:
+            torch.save(_to_tensors(state), file)
     except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
-        raise CheckpointError(f"{path} can't be written: {first_line(error)}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise CheckpointError(f"{path} can't be written: {first_line(cause)}") from None
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -221,7 +224,7 @@ def _export(checkpoint: Path, travel: Path) -> None:
 @click.argument("travel", type=click.Path(path_type=Path))
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 def _import(travel: Path, checkpoint: Path) -> None:
-    """Write TRAVEL as CHECKPOINT, from which training.fit goes on."""
+    """Write TRAVEL as CHECKPOINT, from which trm-fit goes on."""
     saved = _converted(unpack, travel)
     save(checkpoint, saved)
     click.echo(f"{checkpoint}: step {saved['step']:,}")

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from training.optim import rate, set_rate
-from training.run import Run
 from trm_sdk.model.recursion import State
 from trm_sdk.model.supervision import Outcome
+
+from .optim import rate, set_rate
+from .run import Run
 
 
 class StepFigures(NamedTuple):
@@ -81,9 +82,11 @@ def _update(run: Run) -> float:
     """Apply the gradients of all processes to weights and average; return their norm."""
     parameters = list(run.model.parameters())
     run.world.sum_gradients(parameters)
-    # Without a bound the norm is still worth knowing.
+    # Without a bound the norm is still worth knowing. Of the rows of a table that are trained by
+    # their gradients' signs, it says nothing.
     clip = math.inf if run.recipe.optimizer.clip is None else run.recipe.optimizer.clip
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+    dense = [p for p in parameters if p.grad is not None and not p.grad.is_sparse]
+    norm = torch.nn.utils.clip_grad_norm_(dense, clip)
     for optimizer in run.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trm_sdk.adapt.options import AdaptOptions
+    from trm_sdk.adapt.solver import AdaptedSolver, solve_task
     from trm_sdk.aio import AsyncSolver
     from trm_sdk.domains import available_domains, get_domain, register_domain
     from trm_sdk.domains.base import Domain
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdaptOptions": "adapt.options",
+    "AdaptedSolver": "adapt.solver",
     "AsyncSolver": "aio",
     "Candidate": "solution",
     "CheckpointError": "errors",
@@ -64,9 +68,12 @@ _HOMES = {
     "list_pretrained": "persistence.hub",
     "push_to_hub": "persistence.hub_client",
     "register_domain": "domains",
+    "solve_task": "adapt.solver",
 }
 
 __all__ = [
+    "AdaptOptions",
+    "AdaptedSolver",
     "AsyncSolver",
     "BoardDomain",
     "Candidate",
@@ -93,6 +100,7 @@ __all__ = [
     "list_pretrained",
     "push_to_hub",
     "register_domain",
+    "solve_task",
 ]
 
 

@@ -123,11 +123,12 @@ def as_array(cells: npt.ArrayLike) -> npt.NDArray[Any]:
     Raises
     ------
     InvalidInputError
-        If they are ragged, or have booleans among numbers, which numpy would read as 0 and 1.
+        If they are ragged, can't be made an array, or have booleans among numbers, which numpy
+        would read as 0 and 1.
     """
     try:
         array = np.asarray(cells)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # ragged rows, or whatever an object's `__array__` raises
         raise InvalidInputError(
             f"a grid needs rows of equal length holding integers; got {shown(cells)}"
         ) from error

@@ -17,8 +17,16 @@ def _not_converted(value: object) -> object:
     return value
 
 
+def _a_number(value: object) -> object:
+    if isinstance(value, (bool, str)):
+        raise ValueError("Input should be a number")
+    return value
+
+
 #: An int, without the booleans and strings that pydantic would convert.
 _Int = Annotated[int, BeforeValidator(_not_converted)]
+#: A finite float, without them.
+_Float = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
 
 
 class SolveOptions(BaseModel):
@@ -60,7 +68,8 @@ class SolveOptions(BaseModel):
         Attempts per input in flight at a time; when one ends, the next begins. None, the default:
         as many as make a batch that suits the model and the device (`Runtime.batch_size`). On a CPU
         a narrow search takes less time: most puzzles need few attempts, and a wide search has begun
-        many by the time the first succeeds. Where all attempts vote, all are in flight.
+        many by the time the first succeeds. Where all attempts vote, all are in flight. No more
+        than 1024 share a batch, or the batch size where that is more; others wait for a slot.
     choose : {"auto", "confidence", "majority"}
         How to choose among the attempts' last answers where the rules confirm none: the one that
         the halting head gives the highest probability, or the most frequent one (ties: the highest
@@ -74,8 +83,8 @@ class SolveOptions(BaseModel):
         Use the domain's rules to stop and to choose. If False, the halting head decides alone, as
         in the paper. Default True.
     seconds : float or None
-        Wall-clock time after which a solve stops and gives the best answer so far. Default None:
-        no limit.
+        Wall-clock time after which a solve stops and gives the best answer so far; onnxruntime is
+        interrupted in the middle of a step, PyTorch finishes it. Default None: no limit.
     candidates : int
         Most distinct answers per input that `Solution.candidates` keeps. Default 16.
     seed : int
@@ -91,17 +100,17 @@ class SolveOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_steps: _Int = Field(default=16, ge=1, le=100_000)
-    steps_per_cell: float = Field(default=0, ge=0, le=100)
+    steps_per_cell: _Float = Field(default=0, ge=0, le=100)
     attempts: _Int = Field(default=1, ge=1, le=100_000)
     explore: Literal["none", "noise", "symmetry", "guess"] = "none"
-    noise: float = Field(default=0.1, ge=0, le=100)
-    noise_spread: float = Field(default=2.5, ge=1, le=100)
+    noise: _Float = Field(default=0.1, ge=0, le=100)
+    noise_spread: _Float = Field(default=2.5, ge=1, le=100)
     patience: _Int | None = Field(default=None, ge=0)
     width: _Int | None = Field(default=None, ge=1)
     choose: Literal["auto", "confidence", "majority"] = "auto"
-    halt_threshold: float = Field(default=1.0, ge=0, le=1)
+    halt_threshold: _Float = Field(default=1.0, ge=0, le=1)
     verify: bool = Field(default=True, strict=True)
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: _Float | None = Field(default=None, gt=0)
     candidates: _Int = Field(default=16, ge=1, le=100_000)
     seed: _Int = Field(default=0, ge=0)
 
@@ -116,6 +125,16 @@ class SolveOptions(BaseModel):
         """Return options from a mapping; errors as in the constructor."""
         try:
             return super().model_validate(obj, **settings)
+        except ValidationError as error:
+            raise ConfigError(explain(error, "SolveOptions", cls.model_fields)) from None
+
+    @classmethod
+    def model_validate_json(
+        cls, json_data: str | bytes | bytearray, **settings: Any
+    ) -> SolveOptions:
+        """Return options from JSON; errors as in the constructor."""
+        try:
+            return super().model_validate_json(json_data, **settings)
         except ValidationError as error:
             raise ConfigError(explain(error, "SolveOptions", cls.model_fields)) from None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NoReturn, overload
 
+from trm_sdk.adapt.solver import AdaptedSolver, Progress, adapt
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
@@ -16,6 +17,7 @@ from trm_sdk.grid import Grid
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.progress import ProgressBar
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search.attempts import check_options
 from trm_sdk.search.requests import Submission
@@ -25,6 +27,8 @@ from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.task import Task
 from trm_sdk.validation import checked_count, is_int
 
+#: Attempts at one puzzle that share a batch, at most: more take memory and save no time.
+_MOST_SLOTS = 1024
 #: Batches of solved puzzles that may wait for an earlier one that takes longer.
 _LOOKAHEAD = 64
 
@@ -68,7 +72,7 @@ class Solver:
         source: str | os.PathLike[str] | None = None,
     ) -> None:
         _check_domain(domain)
-        domain = get_domain(runtime.spec.domain) if domain is None else domain
+        domain = runtime.spec.made_for() if domain is None else domain
         _check_model(runtime, domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain
@@ -107,7 +111,8 @@ class Solver:
             it, or where the model has no graph.
         device : {"auto", "cpu", "cuda", "tensorrt"}
         threads : int, optional
-            Default: the number of cores that this process may use.
+            Default: as many as the process may use at once, by its cores, by its container's quota
+            of processor time, and by ``OMP_NUM_THREADS``.
         domain : Domain, optional
             Default: the registered domain that the model names.
         precision : {"float32", "bfloat16"}
@@ -172,6 +177,48 @@ class Solver:
             domain = get_domain(domain)
         return Solver(self._runtime, domain, self._source)
 
+    @staticmethod
+    def adapt(
+        puzzle: object,
+        domain: Domain | str = "arc",
+        *,
+        progress: bool | Callable[[Progress], None] = False,
+        **options: Any,
+    ) -> AdaptedSolver:
+        """Learn a task from its demonstrations, and return a solver of that task.
+
+        Nothing pre-trained is needed: small networks are trained from scratch until the time is up,
+        and vote. See the page "ARC" of the documentation for what that solves.
+
+        Parameters
+        ----------
+        puzzle : Task, dict or str
+            A task with demonstrations, as `Domain.parse` reads it.
+        domain : Domain or str
+            Default "arc".
+        progress : bool or callable
+            Show a progress bar on standard error, or call this with a `Progress` from time to time.
+            Default False.
+        **options
+            ``seconds`` (default 30), ``seed``, and the other fields of `AdaptOptions`.
+
+        Returns
+        -------
+        AdaptedSolver
+            With `solve`, `solve_many` and `stream` as here.
+
+        Raises
+        ------
+        MissingDependencyError
+            Without numba (``pip install 'trm-sdk[train]'``).
+        InvalidInputError
+            If the task can't be read or has no demonstrations, or its answers' sizes don't follow
+            from them.
+        ConfigError
+            If an option is unknown or has an invalid value.
+        """
+        return adapt(puzzle, domain, progress=progress, **options)
+
     @property
     def domain(self) -> Domain:
         """Kind of puzzle that this solver takes."""
@@ -223,6 +270,7 @@ class Solver:
         slots = min(options.attempts, options.width or batch_size)
         if len(task.inputs) > 1:
             slots = max(slots, min(slots * len(task.inputs), batch_size))
+        slots = min(slots, max(_MOST_SLOTS, batch_size))
         search = Search(self._domain, self._runtime, slots)
         submission = search.add(task, options)
         while submission.solution is None:
@@ -273,7 +321,8 @@ class Solver:
             Attempts in flight at a time. Default: what suits the model and the device
             (`Runtime.batch_size`). Boards of different shapes share it.
         progress : bool
-            Show a progress bar on standard error. Default False.
+            Show a progress bar on standard error, with puzzles per second and, where the number of
+            puzzles is known, the time left. Default False.
         on_error : {"raise", "yield"}
             What to do about a puzzle that fails, because it can't be read or the domain's own code
             raises an exception: raise the error when the puzzle's turn comes, which is the default,
@@ -300,7 +349,7 @@ class Solver:
         results = self._results(search, puzzles, complete, on_error)
         if not progress:
             return results
-        return _with_progress(results, len(puzzles) if isinstance(puzzles, Sized) else None)
+        return ProgressBar(len(puzzles) if isinstance(puzzles, Sized) else None).track(results)
 
     def _results(
         self,
@@ -522,25 +571,3 @@ def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> Non
             f"solve_many takes an iterable of puzzles; got {type(puzzles).__name__} (solve takes "
             "one puzzle)"
         )
-
-
-def _with_progress(
-    results: Iterator[Solution | Failure], total: int | None
-) -> Iterator[Solution | Failure]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("solving"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("solving", total=total, rate="")
-        confirmed = 0
-        for result in results:
-            confirmed += isinstance(result, Solution) and result.verified is True
-            bar.update(shown, advance=1, rate=f"{confirmed} verified")
-            yield result

@@ -90,8 +90,12 @@ class Task:
 
 def _tuple(values: Any) -> tuple[Any, ...] | None:
     """Several values; None where these are one, or nothing to iterate over."""
-    several = isinstance(values, Iterable) and not isinstance(values, (Grid, str, bytes))
-    return tuple(values) if several else None
+    if not isinstance(values, Iterable) or isinstance(values, (Grid, str, bytes)):
+        return None
+    try:
+        return tuple(values)
+    except TypeError:  # an array without dimensions says that it can be iterated over
+        return None
 
 
 def _grids(values: Any) -> tuple[Grid, ...] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
 
-from trm_sdk.errors import InvalidInputError
+from trm_sdk.errors import InvalidInputError, MissingDependencyError
 from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import shown
 
@@ -52,3 +53,18 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(text, str) or not text:
         raise InvalidInputError(f"a path is needed; got {shown(path)}")
     return Path(text)
+
+
+def require_extra(extra: str, what: str, *modules: str) -> None:
+    """See to it that the modules of an extra are installed, without importing them.
+
+    Raises
+    ------
+    MissingDependencyError
+        If one is not there; `what` names what needs it.
+    """
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"{what} needs {' and '.join(missing)}: pip install 'trm-sdk[{extra}]'"
+        )

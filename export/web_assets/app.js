@@ -41,11 +41,23 @@ async function begin() {
   at("who-decides").textContent = state.domain.hasRules
     ? "Nothing but the rules says when it is done."
     : "This page knows no rules to check an answer by; how sure the network is of the whole, it says itself.";
+  sayHowToDraw();
   const asked = askedFor();
   if (!asked || !take(asked)) takeExample();
   showFacts();
   connect();
   await load(new URLSearchParams(location.search).get("backend") ?? "auto");
+}
+
+function sayHowToDraw() {
+  const { drawing } = state.domain;
+  if (!drawing) return;
+  const [over, under] = drawing.brush.map((value) => state.domain.nameOf(value));
+  const moved = drawing.moved.map((value) => state.domain.nameOf(value)).join(" and ");
+  at("drawing").hidden = false;
+  at("drawing").textContent =
+    `A finger or the mouse draws: ${over} over ${under}, ${under} from where it begins on ${over}. ` +
+    `It carries ${moved} to another cell.`;
 }
 
 /** The puzzle in the address; an address that is not valid text counts as none. */
@@ -122,7 +134,7 @@ function makeKeypad() {
       key.append(swatch);
     } else key.textContent = domain.symbol(value);
     key.setAttribute("aria-label", erases ? "Empty the cell" : domain.nameOf(value));
-    key.addEventListener("click", () => fill(state.board.current, value));
+    key.addEventListener("click", () => state.board.fill(value));
     at("keypad").append(key);
   }
 }
@@ -156,11 +168,13 @@ function setPuzzle(puzzle) {
   show();
 }
 
-function fill(cell, value) {
-  if (state.puzzle[cell] === value && !state.history.length) return;
+function fill(changes) {
+  const same = changes.every(([cell, value]) => state.puzzle[cell] === value);
+  if (same && !state.history.length) return;
+  const { rows, columns } = state.puzzle;
   const puzzle = state.puzzle.slice();
-  puzzle[cell] = value;
-  setPuzzle(puzzle);
+  for (const [cell, value] of changes) puzzle[cell] = value;
+  setPuzzle(Object.assign(puzzle, { rows, columns }));
 }
 
 /** Drop the steps taken so far. */

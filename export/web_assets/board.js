@@ -14,16 +14,21 @@ export class Board {
   #domain;
   #marked;
   #listening = new AbortController();
+  #puzzle = null;
+  /** Of a pointer that draws: what, the cell it is over, and what a moved value lies on. */
+  #stroke = null;
 
   /**
    * @param {HTMLElement} root an element of role grid
    * @param {import("./trm.js").Domain} domain
-   * @param {(cell: number, value: number) => void} onFill a person fills or empties a cell
+   * @param {(changes: [cell: number, value: number][]) => void} onFill a person fills, empties or
+   *   draws cells
    */
   constructor(root, domain, onFill) {
     this.#root = root;
     this.#domain = domain;
     this.onFill = onFill;
+    root.classList.toggle("drawn", Boolean(domain.drawing));
     const { rows, columns, answers } = domain;
     this.#marked = answers.length <= MOST_MARKS && Math.max(rows, columns) <= LARGEST_MARKED;
     const [right, bottom] = thickEdges(domain);
@@ -68,6 +73,10 @@ export class Board {
     this.#cells[0].tabIndex = 0;
     const { signal } = this.#listening;
     root.addEventListener("pointerdown", (event) => this.#pointed(event), { signal });
+    root.addEventListener("pointermove", (event) => this.#dragged(event), { signal });
+    for (const end of ["pointerup", "pointercancel"]) {
+      root.addEventListener(end, () => (this.#stroke = null), { signal });
+    }
     root.addEventListener("focusin", (event) => this.#focused(event), { signal });
     root.addEventListener("keydown", (event) => this.#pressed(event), { signal });
   }
@@ -91,6 +100,7 @@ export class Board {
   show(puzzle, step) {
     const domain = this.#domain;
     const { answers } = domain;
+    this.#puzzle = puzzle;
     const count = answers.length;
     const shown = step ? step.values : puzzle;
     const sureOf = (index) => step.probabilities[index * count + answers.indexOf(shown[index])] ?? 0;
@@ -155,7 +165,67 @@ export class Board {
     if (index >= 0) {
       event.preventDefault(); // no text selection; focus is set by hand
       this.select(index);
+      this.#begin(index, event.pointerId);
     }
+  }
+
+  /** Begin a stroke, where the domain can be drawn: pick up a value, or draw over the cell. */
+  #begin(index, pointer) {
+    const { drawing } = this.#domain;
+    if (!drawing) return;
+    this.#root.setPointerCapture(pointer);
+    const here = this.#puzzle[index];
+    const [over, under] = drawing.brush;
+    if (drawing.moved.includes(here)) this.#stroke = { moved: here, at: index, under };
+    else {
+      this.#stroke = { value: here === over ? under : over, at: index };
+      this.onFill([[index, this.#stroke.value]]);
+    }
+  }
+
+  #dragged(event) {
+    if (!this.#stroke) return;
+    const cell = document.elementFromPoint(event.clientX, event.clientY)?.closest(".cell");
+    const index = this.#cells.indexOf(cell);
+    if (index < 0 || index === this.#stroke.at) return;
+    this.select(index);
+    if (this.#stroke.moved === undefined) this.#draw(index);
+    else this.#move(index);
+  }
+
+  /** Draw over all cells from the last one to this: a fast finger skips some. */
+  #draw(index) {
+    const { drawing, columns } = this.#domain;
+    const { at, value } = this.#stroke;
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    const [down, right] = [Math.floor(index / columns) - row, (index % columns) - column];
+    const steps = Math.max(Math.abs(down), Math.abs(right));
+    const changes = [];
+    for (let step = 1; step <= steps; step += 1) {
+      const share = step / steps;
+      const cell = Math.round(row + share * down) * columns + Math.round(column + share * right);
+      if (!drawing.moved.includes(this.#puzzle[cell])) changes.push([cell, value]);
+    }
+    this.#stroke.at = index;
+    if (changes.length) this.onFill(changes);
+  }
+
+  /** Carry a value to this cell; what it lay on comes back, what it lies on now is kept. */
+  #move(index) {
+    const { moved, at, under } = this.#stroke;
+    const here = this.#puzzle[index];
+    if (this.#domain.drawing.moved.includes(here)) return;
+    this.#stroke = { moved, at: index, under: here };
+    this.onFill([[at, under], [index, moved]]);
+  }
+
+  /** Fill the current cell; a value that stands once leaves where it stood. */
+  fill(value) {
+    const { drawing } = this.#domain;
+    const changes = [[this.#current, value]];
+    const before = drawing?.moved.includes(value) ? this.#puzzle.indexOf(value) : -1;
+    if (before >= 0 && before !== this.#current) changes.unshift([before, drawing.brush[1]]);
+    this.onFill(changes);
   }
 
   #focused(event) {
@@ -176,13 +246,13 @@ export class Board {
       ArrowRight: () => goTo(row, column + 1),
       Home: () => goTo(row, 0),
       End: () => goTo(row, columns - 1),
-      Backspace: () => this.onFill(this.#current, this.#domain.blank),
-      Delete: () => this.onFill(this.#current, this.#domain.blank),
+      Backspace: () => this.fill(this.#domain.blank),
+      Delete: () => this.fill(this.#domain.blank),
     };
     const value = event.key.length === 1 ? this.#domain.valueOf(event.key) : -1;
     if (moves[event.key]) moves[event.key]();
     else if (this.#domain.isGiven(value) || this.#domain.blanks.includes(value)) {
-      this.onFill(this.#current, value);
+      this.fill(value);
     } else return;
     event.preventDefault();
   }

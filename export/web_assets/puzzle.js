@@ -5,6 +5,8 @@
  * (`domain_description`) and into `model.json`; it knows no puzzle by name.
  */
 
+import { contradiction } from "./deduction.js";
+
 /** A puzzle can't be read, has the wrong size, or contradicts itself. */
 export class PuzzleError extends Error {
   name = "PuzzleError";
@@ -40,6 +42,9 @@ const MOST_CELLS = 1 << 20;
  * @property {(puzzle: Int32Array, heads: Record<string, Float32Array>, domain: Domain) =>
  *   ArrayLike<number>[]} [alternatives] further answers that the heads stand for, in order of preference:
  *   where `verify` refutes the answer, the first of them that it confirms takes its place
+ * @property {{brush: [string, string], moved: string[]}} [drawing] names of values, for domains whose
+ *   boards are drawn rather than filled in: a pointer draws the first of `brush` over other cells and
+ *   the second over the first; it carries those of `moved`, which stand once
  *
  * @typedef {{kind: string, number: number, value: number, cells: number[]}} Conflict
  */
@@ -87,10 +92,17 @@ export class Domain {
     );
     /** Thick lines along cell edges; the frame is not among them. */
     this.borders = (usual ? description.borders ?? [] : []).filter((line) => !this.#isFrame(line));
+    /** How a pointer draws on boards, by values; null where it doesn't. */
+    this.drawing = rules?.drawing ? this.#drawn(rules.drawing) : null;
     /** Cells on a ground of their own. */
     this.shaded = new Set(usual ? description.shaded ?? [] : []);
     /** Whether `verify` gives a verdict. */
     this.hasRules = Boolean(rules?.verify) || (usual && Boolean(description.distinct_is_all));
+  }
+
+  #drawn({ brush, moved }) {
+    const valueOf = (name) => this.values.findIndex((one) => one.name === name);
+    return { brush: brush.map(valueOf), moved: moved.map(valueOf) };
   }
 
   #having(role) {
@@ -161,7 +173,8 @@ export class Domain {
 
   /**
    * Read a puzzle: text of one character a cell, on one line or a line a row; or values, as an array
-   * of rows or in a row. Throws a PuzzleError that names what was wrong, also where givens contradict.
+   * of rows or in a row. Throws a PuzzleError that names what was wrong, also where givens contradict
+   * or plain deduction shows that there is no solution.
    *
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
    * @returns {Int32Array} values, with the properties `rows` and `columns`
@@ -172,6 +185,7 @@ export class Domain {
     domain.#checkValues(values);
     const [first] = domain.conflicts(values);
     if (first) throw new PuzzleError(domain.describeConflict(first));
+    domain.#refuseImpossible(values);
     return Object.assign(Int32Array.from(values), { rows, columns });
   }
 
@@ -261,6 +275,26 @@ export class Domain {
       }
     }
     return found;
+  }
+
+  #refuseImpossible(values) {
+    const { answers, groups } = this;
+    if (!groups.length || !this.givens.every((value) => answers.includes(value))) return;
+    const everything = (1n << BigInt(answers.length)) - 1n;
+    const bits = new Map(answers.map((value, place) => [value, 1n << BigInt(place)]));
+    const masks = Array.from(values, (value) => (this.isGiven(value) ? bits.get(value) : everything));
+    const found = contradiction(masks, answers.length, groups.map(({ cells }) => cells));
+    if (!found) return;
+    if ("cell" in found) {
+      const row = Math.floor(found.cell / this.columns) + 1;
+      const column = (found.cell % this.columns) + 1;
+      throw new PuzzleError(
+        `the puzzle has no solution: no value is left for row ${row}, column ${column}`,
+      );
+    }
+    const { kind, number } = groups[found.group];
+    const name = this.nameOf(answers[found.value]);
+    throw new PuzzleError(`the puzzle has no solution: no place is left for ${name} in ${kind} ${number}`);
   }
 
   describeConflict({ kind, number, value, cells }) {

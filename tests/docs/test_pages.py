@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 #: Packages beside the core that a page's blocks import.
 NEEDS = {"docs/domains.md": ("torch",), "docs/graphs.md": ("torch", "onnx")}
+NEEDS["docs/arc.md"] = ("numba", "onnx")
 NEEDS["docs/variants.md"] = ("numba",)
 NEEDS["docs/how-it-works.md"] = ("torch", "onnx")
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -82,7 +83,7 @@ def test_commands_and_their_options_exist(page: str) -> None:
         from export.cli import main as export_main
         from training.fit import main as fit
 
-        groups |= {"trm-export": export_main, "training.fit": fit}
+        groups |= {"trm-export": export_main, "trm-fit": fit}
     except ImportError:
         pass  # without PyTorch: those of `trm` alone
     for command in _commands(page):
@@ -103,8 +104,8 @@ def _commands(page: str) -> list[list[str]]:
     for block in blocks(page, "sh"):
         for line in re.split(r"\n|&&|;", block.replace("\\\n", " ")):
             words = shlex.split(line, comments=True)
-            if "training.fit" in words:
-                words = words[words.index("training.fit") :]
+            for module in {"training.fit", "trm_sdk.training.fit"} & {*words}:
+                words = ["trm-fit", *words[words.index(module) + 1 :]]
             if words:
                 found.append([Path(words[0]).name, *words[1:]])
     return found
@@ -117,7 +118,7 @@ def test_recipes_that_a_page_names_are_in_the_package(page: str) -> None:
     from training.recipe import load_recipe
 
     for command in _commands(page):
-        if command[0] == "training.fit" and not command[1].endswith(".yaml"):
+        if command[0] == "trm-fit" and not command[1].endswith(".yaml"):
             load_recipe(command[1], tuple(word for word in command[2:] if "=" in word))
 
 
@@ -145,6 +146,8 @@ def test_the_data_of_the_training_page_are_a_recipes() -> None:
     pytest.importorskip("torch")
     from training.recipe import parse_recipe
 
-    (text,) = blocks("docs/training.md", "yaml")
-    recipe = parse_recipe(yaml.safe_load(text) | {"name": "x", "domain": "sudoku"}, "x")
+    mixed, own = blocks("docs/training.md", "yaml")
+    recipe = parse_recipe(yaml.safe_load(mixed) | {"name": "x", "domain": "sudoku"}, "x")
     assert [source.kind for source in recipe.data] == ["generated", "file"]
+    recipe = parse_recipe(yaml.safe_load(own) | {"name": "x", "domain": "arc"}, "x")
+    assert [source.kind for source in recipe.data] == ["dataset"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -36,3 +38,15 @@ def run_example(name: str, *arguments: str | Path) -> subprocess.CompletedProces
     """Run a Python example by the interpreter of the tests, from the root of the project."""
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return run(sys.executable, EXAMPLES / name, *arguments, env={"PYTHONPATH": paths})
+
+
+def load_example(name: str) -> ModuleType:
+    """A Python example as a module, which pydantic and pickle find by its name."""
+    path = EXAMPLES / name
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from trm_sdk.domains import get_domain, registry
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.maze import rules as maze_rules
+from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.text import line_of, read_numbers
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
@@ -253,6 +255,30 @@ def test_takes_the_arrays_of_integers_that_python_takes(
             assert read["values"] == task.inputs[0].cells.reshape(-1).tolist()
             assert read["text"] == domain.to_line(task.inputs[0])
     assert 0 < taken < len(puzzles) / 5
+
+
+def test_refuses_the_puzzles_without_solution_that_python_refuses(
+    node: str, tmp_path: Path
+) -> None:
+    """Puzzles with one wrong clue, of which singles refute most; 35 values are beyond 32 bits."""
+    refused = 0
+    for domain in (get_domain("sudoku-4x4"), get_domain("sudoku"), Sudoku(5, 7)):
+        rng = np.random.default_rng(4)
+        puzzles = []
+        for _ in range(20):
+            puzzle = np.where(rng.random(domain.seq_len) < 0.4, _solution(domain, rng), 0)
+            puzzles.append(puzzle.tolist())
+            puzzle[rng.choice(np.flatnonzero(puzzle == 0))] = rng.integers(1, domain.size + 1)
+            puzzles.append(puzzle.tolist())
+        parsed = about(domain, tmp_path, puzzles=puzzles)["parsed"]
+        for puzzle, read in zip(puzzles, parsed, strict=True):
+            taken = False
+            with suppress(InvalidInputError):
+                domain.parse(puzzle)
+                taken = True
+            assert taken == ("error" not in read)
+            refused += "has no solution: no " in read.get("message", "")
+    assert refused > 3
 
 
 def _solution(domain: BoardDomain, rng: np.random.Generator) -> np.ndarray:

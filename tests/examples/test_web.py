@@ -65,7 +65,7 @@ def other_sites(node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Exported folders of other domains, served: the last two with random weights."""
     folder = tmp_path_factory.mktemp("others")
     runtime = PACKAGES / "onnxruntime-web" / "dist"
-    sources: dict[str, Path | str] = {"small": "sudoku-4x4"}
+    sources: dict[str, Path | str] = {"small": "sudoku-4x4", "maze": "maze"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_made", {})
         for domain in (Latin(), Walls()):
@@ -467,6 +467,20 @@ def test_the_page_takes_boards_of_any_size(others: Seen) -> None:
     assert others["walls"]["size"] == ["2", "5"]
     assert others["walls"]["cells"] == 10
     assert "there are no rules here to check it by" in others["walls"]["status"]
+
+
+def test_mazes_are_drawn_by_mouse_finger_and_keys(others: Seen) -> None:
+    drawn = others["drawn"]
+    assert drawn["complaints"] == []
+    assert drawn["wall"].splitlines() == ["S    ", "#### ", "     ", "     ", "    G"]
+    assert drawn["again"].splitlines()[1] == "## # "
+    assert drawn["finger"].splitlines()[3] == "###  "
+    assert drawn["carried"].splitlines()[:2] == ["     ", "##S# "], "what it passed over is back"
+    assert drawn["blocked"].splitlines()[2:] == ["#    ", "###  ", "   #G"]
+    assert drawn["keyed"].splitlines()[0] == "    G"
+    assert drawn["keyed"].count("G") == 1, "an end stands once"
+    assert drawn["scrolled"] == 0, "a finger on the board draws, and scrolls nothing"
+    assert drawn["status"].startswith("Solved in ")
 
 
 def test_a_bad_address_opens_the_first_example(others: Seen) -> None:

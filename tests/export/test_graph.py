@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from export import ExportError, build_graph, verify_graph
 from export.bench import feeds
 from export.exporter import state_arrays
-from export.graph_file import all_nodes, check_graph, model_nodes
+from export.graph_file import all_nodes, check_graph, load_graph, model_nodes
 from export.graph_file import model_of as model_in
 from export.weights import weights_sha256
 from trm_sdk.persistence.checkpoint import build
@@ -242,3 +243,27 @@ def test_a_graph_of_other_weights_is_refused(mode: str) -> None:
     assert result.final_difference > 1e-3
     with pytest.raises(ExportError, match="differs from PyTorch"):
         result.require()
+
+
+@pytest.mark.parametrize("place", ["initializer", "constant", "body"])
+def test_no_command_reads_other_files_for_a_graph(place: str, tmp_path: Path) -> None:
+    """The file next to it holds what the weights ask for; it is not looked at."""
+    tensor = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[4])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="secret")
+    (tmp_path / "secret").write_bytes(b"0123456789abcdef")
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [4])
+    constant = onnx.helper.make_node("Constant", [], ["w"], value=tensor)
+    identity = onnx.helper.make_node("Identity", ["w"], ["y"])
+    nodes, weights = [identity], [tensor]
+    if place != "initializer":
+        nodes, weights = [constant, identity], []
+    graph = onnx.helper.make_graph(nodes, "g", [], [value], weights)
+    if place == "body":
+        choice = onnx.helper.make_tensor("c", onnx.TensorProto.BOOL, [], [True])
+        branch = onnx.helper.make_node("If", ["c"], ["y"], then_branch=graph, else_branch=graph)
+        graph = onnx.helper.make_graph([branch], "g", [], [value], [choice])
+    path = tmp_path / "a.onnx"
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(ExportError, match="keeps weights in other files"):
+        load_graph(path)

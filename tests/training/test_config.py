@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from training.fit import seconds
-from training.recipe import load_recipe, recipe_files
+from training.recipe import load_recipe, parse_recipe, recipe_files
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM
 
@@ -118,3 +118,10 @@ def test_a_faulty_file_is_answered_in_one_line(tmp_path, content, fault):
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(ConfigError, match="can't be read: Is a directory"):
         load_recipe(str(tmp_path / "folder.yaml"))
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "..", ".hidden", "", "x" * 200])
+def test_a_recipe_can_not_name_a_folder_elsewhere(name):
+    with pytest.raises(ConfigError, match="name"):
+        parse_recipe({"name": name, "domain": "sudoku-4x4"}, "a recipe")
+    assert parse_recipe({"name": "a b-1.5", "domain": "sudoku-4x4"}, "a recipe").name == "a b-1.5"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from training.data.files import read_csv
+from training.data.files import FileSource, read_csv
 from training.data.mixture import Mixture
 from training.settings import Generated, PuzzleFile
 from trm_sdk.domains import get_domain
@@ -162,3 +164,17 @@ def test_boards_of_a_file_that_are_not_square_are_turned_into_boards_of_their_sh
     assert drawn.shape == stream.shape_at(0.0) == (5, 8)
     assert maze.verify_tokens(drawn.tokens, drawn.answers, drawn.shape).all()
     assert len({row.tobytes() for row in drawn.tokens}) > 6
+
+
+def test_a_file_whose_puzzles_have_several_solutions_is_taught_with_a_warning(tmp_path):
+    one, answer = "1.34341..14343.1", "1234341221434321"
+    path = tmp_path / "some.csv"
+    path.write_text(f"question,answer\n{one},{answer}\n..343412..434321,{answer}\n")
+    source = PuzzleFile(kind="file", path=str(path))
+    domain, nothing = get_domain("sudoku-4x4"), np.zeros(0, np.uint64)
+    with pytest.warns(UserWarning, match=r"some\.csv: 1 puzzles of 2 have several solutions"):
+        FileSource(source, domain, 0, nothing)
+    path.write_text(f"question,answer\n{one},{answer}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FileSource(source, domain, 0, nothing)

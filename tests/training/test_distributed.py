@@ -50,7 +50,7 @@ from training import state
 torch.set_num_threads(1)
 world = World.join(torch.device("cpu"))
 run = Run.start(load_recipe(sys.argv[2], tuple(sys.argv[3:])), torch.device("cpu"), world)
-losses = [train_step(run)[0] for _ in range(20)]
+losses = [train_step(run)[0] for _ in range(run.recipe.steps)]
 accuracy = measure(run, run.held_out)
 run.save(Path(sys.argv[1]) / state.LATEST)
 if world.first:
@@ -69,8 +69,38 @@ MAZE = (
 )
 
 
+#: A puzzle embedding with sparse gradients: a row for each augmentation of each task.
+ARC = (
+    "precision=float32",
+    "model.hidden_size=8",
+    "model.num_heads=2",
+    "model.L_layers=1",
+    "model.H_cycles=1",
+    "model.L_cycles=1",
+    "model.puzzle_emb_ndim=8",
+    "model.puzzle_emb_len=1",
+    "objective.max_steps=2",
+    "evaluation.steps=2",
+    "steps=5",
+)
+
+
+def test_two_processes_have_the_losses_of_one_with_a_puzzle_embedding(tmp_path):
+    path = tmp_path / "arc-agi_some_challenges.json"
+    grids = [[[[n % 3, 1]], [[2], [n % 3]]] for n in range(3)]
+    pairs = [{"input": one, "output": other} for one, other in grids]
+    task = {"train": pairs[:2], "test": pairs[2:]}
+    path.write_text(json.dumps({"aa000001": task, "aa000002": {**task, "train": pairs[1:]}}))
+    source = f"{{kind: dataset, subsets: [{{path: {path}}}], augmentations: 2}}"
+    _compare(tmp_path, "arc-1", (*ARC, f"data=[{source}]"))
+
+
 @pytest.mark.parametrize(("name", "more"), [("sudoku-4x4", ()), ("maze", MAZE)])
 def test_two_processes_have_the_losses_of_one(tmp_path, name, more):
+    _compare(tmp_path, name, more)
+
+
+def _compare(tmp_path, name, more):
     arguments = (*ARGUMENTS, *more)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -102,13 +132,13 @@ def test_two_processes_have_the_losses_of_one(tmp_path, name, more):
 
     recipe = load_recipe(name, arguments)
     alone = Run.start(recipe, torch.device("cpu"))
-    assert losses == pytest.approx([train_step(alone)[0] for _ in range(20)], abs=1e-5)
+    assert losses == pytest.approx([train_step(alone)[0] for _ in range(recipe.steps)], abs=1e-5)
     assert losses[0] != losses[-1]
     assert accuracy == pytest.approx(measure(alone, alone.held_out))
 
     # One process goes on from what two have written.
     resumed = open_run(recipe, tmp_path, torch.device("cpu"), fresh=False)
-    assert resumed.step == 20
+    assert resumed.step == recipe.steps
     assert torch.allclose(resumed.carry.z, alone.carry.z, atol=1e-4)
     assert resumed.carry.age.tolist() == alone.carry.age.tolist()
 
@@ -135,7 +165,7 @@ def test_processes_started_again_do_not_meet_those_before_them():
 
 def _torchrun(out, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["--max-restarts=1", "-m", "training.fit", "sudoku-4x4", "--threads=1"]
+    command += ["--max-restarts=1", "-m", "trm_sdk.training.fit", "sudoku-4x4", "--threads=1"]
     changes = ("steps=60", "checkpoint_every=0.3", "evaluation.puzzles=3", "compile=false")
     settings = ("batch_size=8", "evaluation.every=1000")
     return subprocess.Popen(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -243,10 +244,95 @@ def test_the_command_line_answers_bad_input_in_one_line():
     assert "MiB optimiser" in dry.output
 
 
-def test_a_missing_compiler_is_named(monkeypatch):
+def test_without_a_compiler_a_run_trains_uncompiled_and_says_so(monkeypatch, tmp_path):
     def missing() -> str:
         raise InvalidCxxCompiler
 
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", missing)
-    with pytest.raises(ConfigError, match="compile=false"):
-        machine.check_compiler(CPU)
+    arguments = [*_arguments(_recipe(), tmp_path), *SMALL[1:], "steps=2", "compile=true"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "not compiled, which is several times slower: no C++ compiler is found; install g++" in (
+        " ".join(done.output.split())
+    )
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("x.cpp:3: fatal error: Python.h: No such file", "Python's headers are not found"),
+        ("disk quota exceeded\nand more", "torch.compile fails here: disk quota exceeded"),
+    ],
+)
+def test_whatever_keeps_a_run_from_being_compiled_is_one_sentence(monkeypatch, raised, said):
+    def broken(*args, **kwargs):
+        raise RuntimeError(raised)
+
+    monkeypatch.setattr("torch.compile", broken)
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: "g++")
+    problem = machine.why_not_compile(CPU)
+    assert problem is not None
+    assert problem.startswith(said)
+    assert "\n" not in problem
+
+
+def test_a_run_in_a_thread_trains(tmp_path):
+    """Python lets no thread but the main one handle signals."""
+    failed = []
+
+    def train() -> None:
+        try:
+            fit(Run.start(_recipe("steps=2"), CPU), tmp_path, Console(quiet=True))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert not failed
+    assert (tmp_path / "latest.pt").is_file()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    """A bad update after a good one: the checkpoint before it stays, and can be gone on from."""
+    run = Run.start(_recipe("steps=100"), CPU)
+    train_step(run)
+    run.save(tmp_path / "latest.pt")
+    before = (tmp_path / "latest.pt").read_bytes()
+    with torch.no_grad():
+        next(run.model.parameters()).view(-1)[0] = float("nan")
+    with pytest.raises(ConfigError, match=r"not finite at step 1: .* lower optimizer\.lr .* stays"):
+        run.save(tmp_path / "latest.pt")
+    assert (tmp_path / "latest.pt").read_bytes() == before
+    assert open_run(run.recipe, tmp_path, CPU, fresh=False).step == 1
+
+
+def test_a_damaged_checkpoint_has_one_before_it(tmp_path):
+    run, path = Run.start(_recipe("steps=100"), CPU), tmp_path / "latest.pt"
+    for _ in range(2):
+        train_step(run)
+        run.save(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=r"before it is previous\.pt: copy it") as refused:
+        open_run(run.recipe, tmp_path, CPU, fresh=False)
+    assert "--fresh" not in str(refused.value)
+    path.write_bytes((tmp_path / "previous.pt").read_bytes())
+    assert open_run(run.recipe, tmp_path, CPU, fresh=False).step == 1
+
+
+def test_resume_needs_something_to_resume(tmp_path):
+    recipe, arguments = _recipe("steps=2"), _arguments(_recipe("steps=2"), tmp_path)
+    refused = CliRunner().invoke(main, [*arguments, *SMALL, "steps=2", "--resume"])
+    assert refused.exit_code == 2
+    assert "--resume goes on from a checkpoint, and there is none at" in " ".join(
+        refused.output.split()
+    )
+    run = Run.start(recipe, CPU)
+    train_step(run)
+    run.save(tmp_path / "latest.pt")
+    went_on = CliRunner().invoke(main, [*arguments, *SMALL, "steps=2", "--resume"])
+    assert went_on.exit_code == 0, went_on.output
+    assert "going on from step 1" in went_on.output
+    both = CliRunner().invoke(main, [*arguments, *SMALL, "--resume", "--fresh"])
+    assert "--fresh starts over, --resume goes on" in both.output

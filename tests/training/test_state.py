@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 def test_a_checkpoint_in_travelling_form_is_not_gone_on_from(tmp_path):
     recipe = load_recipe("sudoku-4x4", SMALL)
     state.save(tmp_path / state.LATEST, state.pack(Run.start(recipe, CPU).state_dict()))
-    with pytest.raises(CheckpointError, match=r"training\.state import"):
+    with pytest.raises(CheckpointError, match=r"`python -m training\.state import`"):
         open_run(recipe, tmp_path, CPU, fresh=False)
 
 

@@ -39,10 +39,10 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.runtime, name)
 
-    def step(self, state: Any) -> StepOutput:
+    def step(self, state: Any, deadline: float | None = None) -> StepOutput:
         if len(self.batches) == self.broken_at:
             raise TRMError("the device fell off the bus")
-        output = self.runtime.step(state)
+        output = self.runtime.step(state, deadline)
         self.batches.append(len(output.halt_logit))
         return output
 

@@ -23,8 +23,8 @@ from trm_sdk.testing.training import tiny_model
 Trm = Callable[..., Result]
 Puzzles = tuple[list[str], list[str]]
 ONE, ANSWER = "1.34341..14343.1", "1234341221434321"
-#: A puzzle that its givens allow and no board completes.
-IMPOSSIBLE = "123...4........."
+#: A board of many solutions, on none of which a model settles by itself.
+OPEN = "." * 16
 
 
 @pytest.fixture
@@ -68,9 +68,9 @@ def test_one_puzzle_as_json(trm: Trm) -> None:
 
 
 def test_what_is_not_solved_ends_with_one(trm: Trm) -> None:
-    result = trm("solve", IMPOSSIBLE, "--steps", "3")
+    result = trm("solve", OPEN, "--steps", "3")
     assert result.exit_code == 1
-    assert "NOT solved: 3 steps" in result.stdout
+    assert "NOT solved, has several solutions: 3 steps" in result.stdout
 
 
 def test_a_file_becomes_a_table(trm: Trm, tmp_path: Path, puzzles: Puzzles) -> None:
@@ -179,7 +179,7 @@ def test_standard_input(trm: Trm) -> None:
 
 
 def test_a_bad_line_does_not_stop_the_others(trm: Trm) -> None:
-    stdin = f"{ONE}\n11..............\n{IMPOSSIBLE}\n{ONE}\n"
+    stdin = f"{ONE}\n11..............\n{OPEN}\n{ONE}\n"
     result = trm("solve", "-", "--json", "--steps", "4", stdin=stdin)
     refused(result, "standard input:2: contradicting givens")
     facts = [json.loads(line) for line in result.stdout.splitlines()]
@@ -187,15 +187,15 @@ def test_a_bad_line_does_not_stop_the_others(trm: Trm) -> None:
     assert "contradicting givens" in facts[1]["error"]
     table = trm("solve", "-", "--steps", "4", stdin=stdin)
     refused(table, "standard input:2")
-    assert "2 of 4 solved, 1 could not be read" in table.stdout
+    assert "2 of 4 solved, 1 with several solutions, 1 could not be read" in table.stdout
 
 
 def test_options_reach_the_search(trm: Trm) -> None:
     arguments = "--steps 2 --attempts 5 --explore noise --noise 0.2 --patience 0 --seed 3"
-    facts = json.loads(trm("solve", IMPOSSIBLE, "--json", *arguments.split()).stdout)
+    facts = json.loads(trm("solve", OPEN, "--json", *arguments.split()).stdout)
     assert (facts["steps"], facts["attempts"]) == (10, 5)
     endless = "--steps 100000 --seconds 0.05"
-    facts = json.loads(trm("solve", IMPOSSIBLE, "--json", *endless.split()).stdout)
+    facts = json.loads(trm("solve", OPEN, "--json", *endless.split()).stdout)
     assert facts["stopped_by"] == "seconds"
 
 
@@ -244,11 +244,11 @@ def test_watching(trm: Trm) -> None:
     assert re.search(r"step \d+ of 8  confidence +\d+% [=-]{24}", result.stdout)
     assert re.search(r"verified: the rules confirm it after \d+ step", result.stdout)
     assert "attempt" not in result.stdout
-    failed = trm("watch", IMPOSSIBLE, "--delay", "0", "--steps", "2")
+    failed = trm("watch", OPEN, "--delay", "0", "--steps", "2")
     assert failed.exit_code == 1
     assert re.search(r"not right yet: \d+ cells? changed", failed.stdout)
     search = ("--steps", "2", "--attempts", "3", "--explore", "guess")
-    searched = trm("watch", IMPOSSIBLE, "--delay", "0", *search)
+    searched = trm("watch", OPEN, "--delay", "0", *search)
     assert searched.exit_code == 1
     assert re.search(r"attempt 3, step 2 of 2  confidence", searched.stdout)
     assert re.search(r"what if row [1-4], column [1-4] is [1-4]\?", searched.stdout)
@@ -295,7 +295,7 @@ def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -
 
 def test_a_real_process_ends_as_said(model_folder: Path) -> None:
     command = [sys.executable, "-m", "trm_sdk.cli", "solve", "-m", str(model_folder)]
-    for argument, code in ((ONE, 0), (IMPOSSIBLE, 1), ("12", 2)):
+    for argument, code in ((ONE, 0), (OPEN, 1), ("12", 2)):
         result = subprocess.run([*command, argument], capture_output=True, text=True, check=False)
         assert result.returncode == code
         assert (result.stderr == "") == (code != 2)
@@ -311,3 +311,34 @@ def test_output_that_can_not_be_written_and_input_that_is_closed_are_one_line(
         result = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
         assert result.returncode == 2
         assert re.fullmatch(f"Error: .*{named}.*\n", result.stderr), result.stderr
+
+
+@pytest.mark.parametrize(("script", "missing"), [("fit", "torch"), ("export", "onnx")])
+def test_without_their_extra_the_other_scripts_say_so_in_one_sentence(
+    script: str, missing: str
+) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"from trm_sdk.cli.tools import {script}\n{script}()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rf"Error: \w+ needs {missing}: pip install 'trm-sdk\[\w+\]'\n", done.stderr
+    ), done.stderr
+
+
+def test_puzzles_with_several_solutions_are_said_to_have_them(trm: Trm, tmp_path: Path) -> None:
+    two = "..343412..434321"
+    search = ("--attempts", "9", "--explore", "guess")
+    assert "one of several solutions" in trm("solve", two, *search).stdout
+    assert "several" not in trm("solve", ONE).stdout
+    file = tmp_path / "some.txt"
+    file.write_text(f"{ONE}\n{two}\n")
+    table = trm("solve", str(file), *search).stdout
+    assert re.search(r"#\s+answer\s+verified\s+unique\s+steps", table)
+    assert "1 with several solutions" in table
+    file.write_text(f"{ONE}\n{ONE}\n")
+    assert "unique" not in trm("solve", str(file)).stdout
+    facts = [json.loads(trm("solve", one, "--json", *search).stdout) for one in (ONE, two)]
+    assert [one["unique"] for one in facts] == [True, False]

@@ -8,9 +8,11 @@ import random
 import numpy as np
 import pytest
 
+from trm_sdk.domains import get_domain
 from trm_sdk.domains.text import line_of, read_numbers
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
+from trm_sdk.task import Task
 
 LINE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 BOARD = [[int(c) for c in LINE[i : i + 9].replace(".", "0")] for i in range(0, 81, 9)]
@@ -226,3 +228,17 @@ def test_values_without_a_character_have_no_line() -> None:
     with pytest.raises(InvalidInputError, match="40"):
         line_of(Grid([[40, 1]]))
     assert str(Grid([[40, -1]])) == "40 -1"
+
+
+class _Raising:
+    def __array__(self, *_: object, **__: object) -> None:
+        raise KeyError("not today")
+
+
+def test_what_raises_when_it_is_looked_at_is_refused_like_any_other_value() -> None:
+    with pytest.raises(InvalidInputError, match="rows of equal length"):
+        Grid(_Raising())  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="rows of equal length"):
+        get_domain("sudoku-4x4").parse(_Raising())
+    with pytest.raises(InvalidInputError, match="at least one input Grid"):
+        Task(np.ma.masked)  # type: ignore[arg-type]

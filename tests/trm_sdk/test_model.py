@@ -340,7 +340,7 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
         (tmp_path / "noise.pt", "no readable PyTorch checkpoint"),
         (tmp_path / "text.pt", "not what torch.save writes"),
         (tmp_path / "graph.onnx", "is a graph; here a checkpoint"),
-        (tmp_path / "other.pt", "not a checkpoint of training.fit"),
+        (tmp_path / "other.pt", "not a checkpoint of trm-fit"),
         (folder, "no model folder"),
         (tmp_path / "graph", "its name must end in .onnx"),
         (tmp_path / "graph.ort", "ORT format"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,8 @@ import torch
 from small_models import random_model
 
 from export.exporter import export_onnx
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
-from trm_sdk.runtimes.base import Runtime
+from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
+from trm_sdk.runtimes.base import Runtime, StepInterruptedError
 from trm_sdk.runtimes.graph_file import graph_metadata
 from trm_sdk.runtimes.noise import GaussianTable
 from trm_sdk.runtimes.onnx import OnnxRuntime
@@ -505,3 +508,43 @@ def test_a_runtime_without_a_file_is_refused_without_torch(
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InvalidInputError, match="it has no file to save"):
         save_runtime(runtime, None, tmp_path)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_step_past_its_deadline_is_given_up_and_changes_nothing(
+    model_folder: Path, rows: int
+) -> None:
+    runtime = OnnxRuntime(model_folder / "model.onnx", threads=2)
+    tokens = some_tokens(rows)
+    plain, tried = runtime.start(tokens), runtime.start(tokens)
+    for _ in range(2):
+        with pytest.raises(StepInterruptedError, match="not done at its deadline"):
+            runtime.step(tried, perf_counter() - 1)
+        plain, expected, *_ = runtime.step(plain)
+        tried, found, *_ = runtime.step(tried, perf_counter() + 3600)
+        np.testing.assert_array_equal(found, expected)
+    runtime.close()
+    with pytest.raises(TRMError, match="closed"):
+        runtime.step(tried, perf_counter() + 3600)
+
+
+def test_a_forked_process_has_a_watchdog_of_its_own(model_folder: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    code = (
+        "import os, sys, time, numpy as np\n"
+        "from trm_sdk.runtimes.onnx import OnnxRuntime\n"
+        "from trm_sdk.runtimes.watchdog import run_until\n"
+        f"r = OnnxRuntime({str(model_folder / 'model.onnx')!r}, threads=1)\n"
+        "s = r.start(np.ones((1, 16), np.int32))\n"
+        "r.step(s, time.perf_counter() + 3600)\n"
+        "if not os.fork():\n"
+        "    with run_until(r._ort, time.perf_counter() + 0.1) as options:\n"
+        "        while not options.terminate: time.sleep(0.01)\n"
+        "    sys.exit(7)\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "7"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from search_doubles import Counting
 from small_models import random_model, text_of
 
 from trm_sdk.domains import get_domain
@@ -432,3 +433,33 @@ def test_a_symmetric_vote_of_a_network_that_is_not_equivariant(puzzles: Puzzles)
     other = [solver.solve(p, options).grid for p in puzzles[0][:20]]
     assert plain != other
     assert text_of(other[0].cells.ravel()) == line_of(other[0])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, True) for name in ("noise", "seconds", "steps_per_cell", "halt_threshold")),
+        ("seconds", "1"),
+        ("seconds", float("inf")),
+        ("noise_spread", float("nan")),
+    ],
+)
+def test_options_are_finite_numbers_and_nothing_that_could_be_made_one(
+    field: str, value: object
+) -> None:
+    with pytest.raises(ConfigError, match=f"SolveOptions: {field}: Input should be"):
+        SolveOptions(**{field: value})  # type: ignore[arg-type]
+
+
+def test_options_from_json_are_refused_as_the_constructor_does() -> None:
+    assert SolveOptions.model_validate_json('{"max_steps": 3}').max_steps == 3
+    for text in ('{"max_steps": "3"}', "nonsense"):
+        with pytest.raises(ConfigError, match="SolveOptions: "):
+            SolveOptions.model_validate_json(text)
+
+
+def test_thousands_of_attempts_do_not_share_one_batch(solver: Solver) -> None:
+    counting = Counting(solver.runtime)
+    options = SolveOptions(attempts=2000, width=2000, patience=0, explore="noise", max_steps=1)
+    Solver(counting).solve("." * 16, options)
+    assert counting.batches == [1024, 976]

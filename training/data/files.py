@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from training.settings import PuzzleFile
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples, Tokens
 from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.files import open_lines, read_tasks
 from trm_sdk.task import Task
 
+from ..settings import PuzzleFile
+
 #: Symmetries drawn for a board until one keeps its shape: of the eight turns half do.
 _TRIES = 64
+#: Puzzles of a file whose solutions are counted: a second or so of 9x9 Sudokus.
+_LOOKED_AT = 1000
 
 
 def read_csv(
@@ -57,16 +61,36 @@ def read_csv(
 def _answered(task: Task | TRMError, domain: Domain) -> Task:
     if isinstance(task, TRMError):
         raise task
-    if task.answer is None:
+    if task.answers is None:
         raise InvalidInputError(
             f"{task.name}: no answer; training needs CSV with the columns 'question' and 'answer'"
         )
-    if domain.verify(task, task.answer) is False:  # None: the domain can't tell
-        raise InvalidInputError(
-            f"{task.name}: {domain.to_line(task.answer)!r} does not solve "
-            f"{domain.to_line(task.grid)!r}"
-        )
+    for index, (grid, answer) in enumerate(zip(task.inputs, task.answers, strict=True)):
+        if domain.verify(task, answer, index) is False:  # None: the domain can't tell
+            raise InvalidInputError(
+                f"{task.name}: {domain.to_line(answer)!r} does not solve {domain.to_line(grid)!r}"
+            )
     return task
+
+
+def _warn_of_several_solutions(tasks: list[Task], domain: Domain, path: str) -> None:
+    """Say how many of a file's puzzles have other solutions than the one that is taught.
+
+    Not where a domain has targets of its own: it says which of several answers is taught.
+    """
+    if type(domain).targets is not Domain.targets:
+        return
+    step = max(1, len(tasks) // _LOOKED_AT)
+    some = tasks[::step][:_LOOKED_AT]
+    several = sum((domain.count_solutions(task) or 0) > 1 for task in some)
+    if several:
+        looked = f"of {len(some):,} looked at" if len(some) < len(tasks) else f"of {len(some):,}"
+        warnings.warn(
+            f"{path}: {several:,} puzzles {looked} have several solutions; a model is taught the "
+            "file's, and can't tell it from the others",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 class FileSource:
@@ -96,7 +120,9 @@ class FileSource:
         self.domain, self.seed = domain, seed
         self.augment = source.augment and domain.has_symmetries
         self.made = 0
-        every = domain.encode_examples(read_csv(source.path, domain, source.limit, seed))
+        tasks = read_csv(source.path, domain, source.limit, seed)
+        _warn_of_several_solutions(tasks, domain, str(source.path))
+        every = domain.encode_examples(tasks)
         held = np.isin(domain.fingerprint(every.tokens, every.shape), excluded)
         if held.all():
             raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")

@@ -8,14 +8,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.data.files import FileSource, read_csv
-from training.recipe import Recipe, check_shapes, parted_options
-from training.settings import DataSource, PuzzleFile, Source
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains import data as domain_data
 from trm_sdk.domains.base import Shape
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.errors import ConfigError
+
+from ..recipe import Recipe, check_shapes, parted_options
+from ..settings import DataSet, DataSource, PuzzleFile, Source
+from .files import FileSource, read_csv
 
 #: Examples made at once: enough to spread the cost of a call, few enough to follow a curriculum.
 _CHUNK = 64
@@ -74,6 +75,9 @@ class Mixture:
     seed : int or SeedSequence
     held_out : iterable of Examples
         Puzzles that are never drawn, by `Domain.fingerprint`.
+    batch : int
+        Examples that are drawn at once of a data set, which may part with some where a draw ends.
+        Default 64.
 
     Raises
     ------
@@ -87,6 +91,7 @@ class Mixture:
         domain: Domain,
         seed: int | np.random.SeedSequence,
         held_out: Iterable[Examples],
+        batch: int = _CHUNK,
     ) -> None:
         self.domain, self.sources = domain, sources
         if not isinstance(seed, np.random.SeedSequence):
@@ -99,7 +104,7 @@ class Mixture:
         prints = {one.name: _prints(one, held) for one in makers}
         self.excluded = _prints(domain, held)
         self.parts = [
-            _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name])
+            _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name], batch)
             for source, own, made_by in zip(sources, seeds[1:], makers, strict=True)
         ]
         #: Groups of each weights key that every example says, where the sources' domains differ:
@@ -219,8 +224,10 @@ class _Part:
         domain: Domain,
         seed: int,
         excluded: npt.NDArray[np.uint64],
+        batch: int,
     ) -> None:
         self.domain, self.excluded = source_domain(source, domain), excluded
+        self.chunk = batch if isinstance(source, DataSet) else _CHUNK
         self.source: domain_data.Source
         self.dropped = 0
         if isinstance(source, PuzzleFile):
@@ -237,7 +244,7 @@ class _Part:
 
     def fill(self) -> int:
         """Have the source make a chunk, keep what is not held out, and return what was dropped."""
-        made = self.source.draw(_CHUNK)
+        made = self.source.draw(self.chunk)
         held = np.isin(self.domain.fingerprint(made.tokens, made.shape), self.excluded)
         kept = made.rows(~held)
         self.ready = kept if self.ready is None else Examples.concatenate([self.ready, kept])
@@ -285,14 +292,22 @@ def make_stream(
     Raises
     ------
     ConfigError
-        If it asks for generated puzzles of a domain that has no generator.
+        If it asks for generated puzzles of a domain that has no generator, or for data sets of
+        one that has none.
     """
-    if not domain.has_generator and any(one.kind == "generated" for one in recipe.data):
+    kinds = {one.kind for one in recipe.data}
+    if "generated" in kinds and not domain.has_generator:
+        other = "a data set ({kind: dataset, ...})" if domain.has_data_sets else "files"
         raise ConfigError(
-            f"data: puzzles of {domain.name!r} can't be generated; give files "
+            f"data: puzzles of {domain.name!r} can't be generated; give {other} "
             "({kind: file, path: PUZZLES.csv})"
         )
-    mixture = Mixture(recipe.data, domain, seed, held_out.values())
+    if "dataset" in kinds and not domain.has_data_sets:
+        raise ConfigError(
+            f"data: {domain.name!r} has no data sets of its own form; give files "
+            "({kind: file, path: PUZZLES.csv})"
+        )
+    mixture = Mixture(recipe.data, domain, seed, held_out.values(), recipe.batch_size)
     for number, shape in enumerate(mixture.shapes):
         recipe.check_board(domain, shape, f"data.{number}")
     return mixture
@@ -308,17 +323,19 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     """
     evaluation = recipe.evaluation
     generated = evaluation.sets
+    sets = {}
     if generated is None:
         generated = {"generated": {}} if domain.has_generator else {}
-    if not (generated or evaluation.files):
+        sets = _held_out_by_data(recipe, domain)
+    # A data set may have no answers beyond those that are trained on: then nothing is measured.
+    from_data = any(isinstance(one, DataSet) for one in recipe.data)
+    if not (generated or sets or evaluation.files or from_data):
         raise ConfigError(
             f"evaluation.files: puzzles of {domain.name!r} can't be generated; name a file to "
             "evaluate on ({SET: PUZZLES.csv})"
         )
-    sets = {
-        name: _generated(domain, 10 * evaluation.puzzles, options)
-        for name, options in generated.items()
-    }
+    for name, options in generated.items():
+        sets[name] = _generated(domain, 10 * evaluation.puzzles, options)
     for name, path in evaluation.files.items():
         sets[name] = domain.encode_examples(read_csv(path, domain))
         recipe.check_board(domain, sets[name].shape, f"evaluation.files.{name}")
@@ -332,6 +349,19 @@ def _generated(domain: Domain, n: int, options: Any) -> Examples:
         return domain.examples(n, HELD_OUT_SEED, rest)
     made_by = get_domain(name)
     return with_groups(made_by.examples(n, HELD_OUT_SEED, rest), made_by)
+
+
+def _held_out_by_data(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
+    """What the recipe's data sets hold out: ``held-out``, or ``held-out-N`` of data source N."""
+    data_sets = [n for n, one in enumerate(recipe.data) if isinstance(one, DataSet)]
+    found = {}
+    for number in data_sets:
+        source = recipe.data[number]
+        assert isinstance(source, DataSet)
+        examples = domain.held_out(source.options)
+        if examples is not None:
+            found["held-out" if len(data_sets) == 1 else f"held-out-{number}"] = examples
+    return found
 
 
 def during_the_run(recipe: Recipe, sets: Mapping[str, Examples]) -> dict[str, Examples]:

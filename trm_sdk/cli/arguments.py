@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
@@ -20,6 +22,46 @@ if TYPE_CHECKING:
     from trm_sdk.task import Task
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class NameOrFile(click.ParamType):  # type: ignore[type-arg]
+    """Text that shells complete from a list of names, and where none begins like it, from files."""
+
+    name = "text"
+
+    def __init__(self, names: Callable[[], Iterable[str]] = tuple) -> None:
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin like what was typed, or say that a file is meant."""
+        found = [name for name in self._names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="file")]
+
+
+class PuzzleArgument(NameOrFile):
+    """A puzzle, or a file of them."""
+
+
+class ModelName(NameOrFile):
+    """A bundled model, or a path."""
+
+    def __init__(self) -> None:
+        super().__init__(_bundled)
+
+
+def _bundled() -> Iterable[str]:
+    from trm_sdk.persistence.hub import list_pretrained
+
+    return list_pretrained()
+
+
+def model_option(command: _F) -> _F:
+    """Add ``--model`` to a command that solves."""
+    return click.option(
+        "-m", "--model", type=ModelName(), default="sudoku", show_default=True, help="Name or path."
+    )(command)
 
 
 def model_options(command: _F) -> _F:
@@ -106,6 +148,29 @@ def read_argument(argument: str, domain: Domain) -> tuple[Iterator[Task | TRMErr
         raise
 
 
+def count_in_background(argument: str, domain: Domain) -> Callable[[], int | None]:
+    """Begin to count the puzzles of a file, and return a function that tells how many there are.
+
+    It returns None until they are counted, and for what can't be read twice. Counting takes a few
+    per cent of the time of solving, so nothing waits for it.
+    """
+    from threading import Thread
+
+    from trm_sdk.files import read_file
+
+    counted: list[int] = []
+
+    def count() -> None:
+        with suppress(Exception):  # what is wrong with the file is said by whoever solves it
+            counted.append(sum(1 for _ in read_file(path, domain)))
+
+    path = Path(argument)
+    with suppress(OSError, ValueError):
+        if argument != "-" and path.is_file():
+            Thread(target=count, daemon=True).start()
+    return lambda: counted[0] if counted else None
+
+
 def _pasted(argument: str, domain: Domain) -> list[Task]:
     """The puzzles of an argument that has other things beside them; none where one is wrong."""
     from trm_sdk.files import read_tasks
@@ -119,4 +184,15 @@ def _pasted(argument: str, domain: Domain) -> list[Task]:
     return tasks if len(tasks) == len(found) else []
 
 
-__all__ = ["load", "model_options", "read_argument", "search_options", "solve_options"]
+__all__ = [
+    "ModelName",
+    "NameOrFile",
+    "PuzzleArgument",
+    "count_in_background",
+    "load",
+    "model_option",
+    "model_options",
+    "read_argument",
+    "search_options",
+    "solve_options",
+]

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from trm_sdk.cli.arguments import (
+    ModelName,
     load,
     model_options,
     read_argument,
@@ -16,7 +17,7 @@ from trm_sdk.cli.arguments import (
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @click.option("--puzzles", type=click.Path(exists=True, dir_okay=False), help="Solve these too.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
@@ -62,7 +63,7 @@ def bench(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=16, show_default=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trm_sdk.cli.arguments import ModelName
+
 if TYPE_CHECKING:
     from trm_sdk.persistence.spec import ModelSpec
 
@@ -56,7 +58,7 @@ def _parameters(weights: Path) -> str:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @click.option("--json", "as_json", is_flag=True)
 def info(model: str, as_json: bool) -> None:
     """Show what a model is, what it was made for, and how it is run by default."""

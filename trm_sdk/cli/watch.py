@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trm_sdk.cli.arguments import (
+    PuzzleArgument,
     load,
+    model_option,
     model_options,
     read_argument,
     search_options,
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("puzzle", metavar="PUZZLE|FILE|-")
-@click.option("-m", "--model", default="sudoku", show_default=True, help="Name or path.")
+@click.argument("puzzle", metavar="PUZZLE|FILE|-", type=PuzzleArgument())
+@model_option
 @search_options
 @click.option("--gif", type=click.Path(dir_okay=False), help="Write the animation to a file too.")
 @click.option("--delay", type=float, default=0.2, show_default=True, help="Seconds, 0 to 60.")

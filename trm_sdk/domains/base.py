@@ -25,6 +25,7 @@ from trm_sdk.domains.data import (
     Tokens,
     stacked_groups,
 )
+from trm_sdk.domains.evaluation import Evaluation, ExactEvaluation
 from trm_sdk.domains.generated import GeneratedSource
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
@@ -76,6 +77,12 @@ class Domain(ABC):
         puzzle has. Needs a model of block "message". Default none.
     identifiers : int
         Puzzle identifiers that `encode` may give. Default 1: all are 0.
+    names : tuple of str
+        Name of each identifier, where a model knows puzzles by name; see `with_names`. Default
+        none.
+    has_data_sets : bool
+        Whether `source` draws from a data set that its options name, instead of generating.
+        Default False.
     base_model : str or None
         Bundled model of another domain that solves these puzzles with the same weights, by the
         groups that this domain states or its puzzles bring. Default none.
@@ -85,11 +92,19 @@ class Domain(ABC):
         Auxiliary heads over the cells that `targets` teaches, and their classes. Default none.
     decode_heads : tuple of str
         Those heads that `alternatives` reads. Default none: an answer is the best token a cell.
+    adapts : bool
+        Whether tasks are explained by demonstrations, from which a network can learn one task at
+        test time (`Solver.adapt`). Default False.
+    tries : int
+        Answers that may be handed in for an input, as scores of such puzzles count. Default 1.
     showcase : tuple of (name, line)
         Puzzles that a page offers to choose from, as `read` reads them. Default none: generated
         ones are shown, where `generate` is implemented.
     Options : type of pydantic model
-        The options of `generate`, for recipes. Default: none are taken.
+        The options of `generate`, or those that name a data set, for recipes. Default: none are
+        taken.
+    EvaluationOptions : type of pydantic model
+        The options of `evaluation`. Default: none are taken.
     """
 
     name: str
@@ -102,12 +117,17 @@ class Domain(ABC):
     clues_in_cells: bool = True
     own_groups: tuple[str, ...] = ()
     identifiers: int = 1
+    names: tuple[str, ...] = ()
+    has_data_sets: bool = False
     base_model: str | None = None
     comment: str | None = "#"
     heads: Mapping[str, int] = MappingProxyType({})
     decode_heads: tuple[str, ...] = ()
+    adapts: bool = False
+    tries: int = 1
     showcase: tuple[tuple[str, str], ...] = ()
     Options: ClassVar[type[BaseModel]] = NoOptions
+    EvaluationOptions: ClassVar[type[BaseModel]] = NoOptions
 
     @property
     def family(self) -> str:
@@ -146,11 +166,28 @@ class Domain(ABC):
         raise InvalidInputError(f"puzzles of {self.name} can't be generated; read them from a file")
 
     def check(self, task: Task) -> None:  # noqa: B027 - most domains have nothing to check
-        """Raise `InvalidInputError` where a task breaks the rules before anyone solves it."""
+        """Raise `InvalidInputError` where a task breaks the rules before anyone solves it, or where
+        plain deduction, of a millisecond or so, shows that it has no solution."""
+
+    def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
+        """Return how many answers to input `index` of a task are right, at most `limit`.
+
+        None where the domain can't tell, which is the default, or not within a moment. Asked about
+        a puzzle that the network failed on, to give it up where there is no solution, and for
+        `Solution.unique`.
+        """
+        return None
 
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """Draw a member of the domain's symmetry group (`has_symmetries`)."""
         raise InvalidInputError(f"{self.name} states no symmetries")
+
+    def symmetry_for(self, task: Task, rng: np.random.Generator) -> Symmetry:
+        """Draw a symmetry under which a task can be encoded; here `random_symmetry`.
+
+        For domains whose models know a task by name under some symmetries alone.
+        """
+        return self.random_symmetry(rng)
 
     def resized(self, shape: Shape) -> Domain:
         """Return the same kind of puzzle on boards of another shape.
@@ -174,6 +211,13 @@ class Domain(ABC):
         other.name = f"{self.family}-{times(shape)}"
         other.structure = None if self.structure is None else self.structure.resized(shape)
         return other
+
+    def with_names(self, names: Sequence[str]) -> Domain:
+        """Return the domain as a model sees it whose puzzle embedding has rows of these names.
+
+        Here itself: most domains have no use for a name.
+        """
+        return self
 
     # --- verdicts on many answers ------------------------------------------------------------
 
@@ -439,11 +483,16 @@ class Domain(ABC):
         ConfigError
             Naming the option, its value, and what is accepted.
         """
+        return self._checked_options(self.Options, options, "generator options")
+
+    def _checked_options(
+        self, accepted: type[BaseModel], options: Any, what: str
+    ) -> dict[str, Any]:
         try:
-            checked = self.Options.model_validate(options)
+            checked = accepted.model_validate(options)
         except ValidationError as error:
-            what = f"generator options of {self.name}"
-            raise ConfigError(explain(error, what, self.Options.model_fields)) from None
+            what = f"{what} of {self.name}"
+            raise ConfigError(explain(error, what, accepted.model_fields)) from None
         return {name: getattr(checked, name) for name in type(checked).model_fields}
 
     def shape_of(self, options: Mapping[str, Any]) -> Shape:
@@ -477,6 +526,49 @@ class Domain(ABC):
     def source(self, options: Mapping[str, Any], seed: int) -> Source:
         """Return an endless source of generated puzzles."""
         return GeneratedSource(self, options, seed)
+
+    def trained_on(self, options: Mapping[str, Any]) -> Domain:
+        """Return the domain as a model sees it that is trained on a data set (`has_data_sets`).
+
+        Here itself; a domain whose identifiers come from the data set returns one with its names.
+        """
+        return self
+
+    def held_out(self, options: Mapping[str, Any]) -> Examples | None:
+        """Return the examples that a data set of `source` holds out, with answers; None: none."""
+        return None
+
+    def evaluation(
+        self, tasks: Sequence[Task], options: Mapping[str, Any] | None = None
+    ) -> Evaluation:
+        """Return what judges a model's answers to tasks; here, whether they are exact.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+            With answers.
+        options : mapping, optional
+            Fields of `EvaluationOptions`.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, its value, and what is accepted.
+        InvalidInputError
+            If a task has no answer.
+        """
+        self.evaluation_options(options or {})
+        return ExactEvaluation(self, tasks)
+
+    def evaluation_options(self, options: Any) -> dict[str, Any]:
+        """Return options of `evaluation` with its defaults, checked by `EvaluationOptions`.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, its value, and what is accepted.
+        """
+        return self._checked_options(self.EvaluationOptions, options, "evaluation options")
 
     def encode_examples(self, tasks: Sequence[Task]) -> Examples:
         """Return tasks with answers as examples, one an input.
@@ -539,6 +631,22 @@ class Domain(ABC):
     def to_line(self, grid: Grid) -> str:
         """Return a board on one line, row by row, as `parse` reads it."""
         return line_of(self.vocabulary.symbols, grid.cells)
+
+    def submission(self, tasks: Sequence[Task], attempts: Mapping[str, Any]) -> Any:
+        """Return attempts in the form that they are handed in, as plain data for JSON.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+        attempts : mapping from the name of a task to sequences of sequences of Grid
+            For each input up to `tries` answers, the best first.
+
+        Raises
+        ------
+        InvalidInputError
+            Here always: the domain states no such form.
+        """
+        raise InvalidInputError(f"{self.name} has no form of submission")
 
     def borders(self, shape: Shape) -> tuple[Border, ...]:
         """Return the thick lines of a board: here, its frame."""

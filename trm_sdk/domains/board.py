@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.cells import data_in
 from trm_sdk.domains.data import Tokens
+from trm_sdk.domains.deduction import Deduction
 from trm_sdk.domains.rows import boards_in, cells_of_line
 from trm_sdk.domains.text import BLANKS, read_numbers
 from trm_sdk.errors import InvalidInputError
@@ -97,11 +98,22 @@ class BoardDomain(Domain):
         lines = list(enumerate(text.lstrip("\ufeff").splitlines(), 1))
         if len(lines) == 1:
             row = cells_of_line(text, self.vocabulary, self.seq_len)
-            return None if row is None else self.read(" ".join(row))
+            return None if row is None else self._read_plain(" ".join(row))
         boards = boards_in(lines, self.vocabulary, self.shape, self._is_comment)
         if boards is None or len(boards) != 1:
             return None
-        return self.read(boards[0].text())
+        return self._read_plain(boards[0].text())
+
+    def _read_plain(self, text: str) -> Grid | InvalidInputError:
+        """A board whose cells are apart, which other forms are rewritten to: none is tried here."""
+        numbers = self.vocabulary.is_numbers
+        try:
+            grid = read_numbers(text, self.shape) if numbers else super().read(text)
+            if numbers and self.vocabulary.values > 10:
+                self._refuse_two_blanks(text)
+        except InvalidInputError as error:
+            return error
+        return grid
 
     def _is_comment(self, line: str) -> bool:
         return self.comment is not None and line.lstrip().startswith(self.comment)
@@ -162,10 +174,12 @@ class BoardDomain(Domain):
         return bits
 
     def check(self, task: Task) -> None:
-        """Refuse a puzzle whose givens repeat a value in a group of `distinct`."""
+        """Refuse a puzzle whose givens repeat a value in a group of `distinct`, or from which naked
+        and hidden singles lead to a contradiction."""
         for grid in task.inputs:
             on, cells = self._on(grid.shape), grid.cells.reshape(-1)
             if on._repeats_nothing(cells):
+                on._refuse_impossible(grid)
                 continue
             for kind, number, members in on._groups:
                 found = cells[members]
@@ -188,6 +202,49 @@ class BoardDomain(Domain):
             (np.add.reduce(inside) == np.bitwise_or.reduce(inside)).all()
             for inside in map(of_cell.take, self._members)
         )
+
+    @cached_property
+    def _deduction(self) -> Deduction | None:
+        """What follows from `distinct`; None where it says nothing, or givens are no answers."""
+        given, answers = self.vocabulary.having("given"), self.vocabulary.answer_tokens
+        if not self._groups or not set(given) <= set(answers):
+            return None
+        groups = [cells.tolist() for _, _, cells in self._groups]
+        return Deduction(self.seq_len, len(answers), groups)
+
+    def _masks(self, deduction: Deduction, grid: Grid) -> list[int]:
+        """What each cell may hold, as `Deduction` takes it."""
+        bits: list[int] = self._bits[self.encode_grid(grid)].tolist()
+        return [bit or deduction.everything for bit in bits]
+
+    def _refuse_impossible(self, grid: Grid) -> None:
+        deduction = self._deduction
+        if deduction is None:
+            return
+        found = deduction.contradiction(self._masks(deduction, grid))
+        if found is None:
+            return
+        if found.cell is not None:
+            row, column = divmod(found.cell, self.shape[1])
+            raise InvalidInputError(
+                f"the puzzle has no solution: no value is left for row {row + 1}, column "
+                f"{column + 1}"
+            )
+        assert found.group is not None
+        assert found.value is not None
+        kind, number, _ = self._groups[found.group]
+        value = self.vocabulary.names[self.vocabulary.answer_tokens[found.value]]
+        raise InvalidInputError(
+            f"the puzzle has no solution: no place is left for {value} in {kind} {number}"
+        )
+
+    def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
+        """Return the number of solutions, where `distinct` states all rules; see `Domain`."""
+        on = self._on(task.inputs[index].shape)
+        deduction = on._deduction
+        if type(self).verify is not BoardDomain.verify or deduction is None:
+            return None
+        return deduction.count(on._masks(deduction, task.inputs[index]), limit)
 
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""

@@ -38,7 +38,7 @@ def rows_of_text(value: object) -> list[str] | None:
 
     Strings of one character are cells, unless there is only one of them.
     """
-    items = np.asarray(value).tolist() if hasattr(value, "__array__") else value
+    items = as_array(value).tolist() if hasattr(value, "__array__") else value
     if not isinstance(items, (list, tuple)) or not items:
         return None
     if not all(isinstance(item, str) for item in items):

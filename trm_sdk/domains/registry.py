@@ -28,6 +28,7 @@ _BUILT_IN = {
     "maze-{rows}x{columns}": "trm_sdk.domains.maze:Maze",
     "sudoku": "trm_sdk.domains.sudoku:Sudoku",
     "sudoku-{rows}x{columns}": "trm_sdk.domains.sudoku:of_size",
+    "sudoku-boxes-{rows}x{columns}": "trm_sdk.domains.sudoku:of_boxes",
     "sudoku-x": "trm_sdk.domains.sudoku.variants:SudokuX",
     "sudoku-x-{rows}x{columns}": "trm_sdk.domains.sudoku.variants:x_of_size",
     "windoku": "trm_sdk.domains.sudoku.variants:Windoku",

@@ -16,7 +16,15 @@ class PaperNetwork(nn.Module):
     """Embedding, the recursed blocks, and the two heads of arXiv 2510.04871.
 
     States are of shape (batch, puzzle_emb_len + seq_len, hidden_size).
+
+    Attributes
+    ----------
+    sparse_gradient : bool
+        Whether the puzzle embedding's gradient is sparse, for optimisers that take such a one: of a
+        million rows, a batch uses some hundreds. Default False.
     """
+
+    sparse_gradient = False
 
     y_init: Tensor
     z_init: Tensor
@@ -80,7 +88,9 @@ class PaperNetwork(nn.Module):
             else:
                 if puzzle_identifiers is None:
                     puzzle_identifiers = torch.zeros_like(tokens[:, 0])
-                prefix = F.embedding(puzzle_identifiers, self.puzzle_emb)
+                prefix = F.embedding(
+                    puzzle_identifiers, self.puzzle_emb, sparse=self.sparse_gradient
+                )
                 prefix = F.pad(prefix, (0, length - config.puzzle_emb_ndim))
             x = torch.cat((prefix.view(-1, config.puzzle_emb_len, config.hidden_size), x), dim=1)
         if self.embed_pos is not None:

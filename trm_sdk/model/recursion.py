@@ -123,7 +123,7 @@ class TRM(nn.Module):
     def update(
         self, state: Tensor, context: Tensor, membership: Membership | None = None
     ) -> Tensor:
-        """One pass: a state refined by what it is told. What `training.fit` compiles for the
+        """One pass: a state refined by what it is told. What `trm-fit` compiles for the
         paper's mixers, whose matrix products are too large to gain from compiling more at once."""
         refined: Tensor
         if membership is None:

@@ -1,6 +1,6 @@
 """Supervision: cross-entropies, and supervision steps with their loss.
 
-For whoever trains a `TRM`: `training.fit`, and adaptation inside the SDK.
+For whoever trains a `TRM`: `trm-fit`, and adaptation inside the SDK.
 """
 
 from __future__ import annotations

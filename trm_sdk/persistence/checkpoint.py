@@ -2,14 +2,16 @@
 
 Three forms are read, and `load_model` tells them apart:
 
-- a model folder: ``config.json`` (a `ModelSpec`), ``model.safetensors``, perhaps ``model.onnx``;
-- one file, ``.safetensors`` (spec in its metadata) or ``.pt`` (what `training.fit` writes);
+- a model folder: ``config.json`` (a `ModelSpec`), ``model.safetensors``, perhaps ``model.onnx``,
+  and ``identifiers.json`` where the rows of a puzzle embedding have names;
+- one file, ``.safetensors`` (spec in its metadata) or ``.pt`` (what `trm-fit` writes);
 - the reference implementation's: a ``torch.save``d state dict named ``step_N`` with
-  ``all_config.yaml`` beside it.
+  ``all_config.yaml`` beside it, and its data set's ``identifiers.json`` where puzzles have names.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,10 +38,13 @@ if TYPE_CHECKING:
 SPEC_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GRAPH_FILE = "model.onnx"
+IDENTIFIERS_FILE = "identifiers.json"
 _METADATA_KEY = "trm_spec"
 _LAYERS, _FEW_LAYERS = "network.layers.", 100
 #: Bytes of a ``config.json``; those of the bundled models have two thousand.
 _LARGEST_SPEC = 16 << 20
+#: Bytes of an ``identifiers.json``; that of ARC-AGI-2 has some 40 million.
+LARGEST_NAMES = 1 << 28
 
 
 def read_spec(folder: Path) -> ModelSpec:
@@ -62,7 +67,55 @@ def read_spec(folder: Path) -> ModelSpec:
         ) from None
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is no UTF-8 text: {error}") from None
-    return ModelSpec.from_json(text, path)
+    spec = ModelSpec.from_json(text, path)
+    names = read_identifiers(folder)
+    return _named(spec, names, folder / IDENTIFIERS_FILE) if names else spec
+
+
+def read_identifiers(folder: Path) -> tuple[str, ...]:
+    """Read ``identifiers.json``, a list of names; none where there is no such file.
+
+    Raises
+    ------
+    CheckpointError
+        If it can't be read, or is not a list of texts.
+    """
+    path = folder / IDENTIFIERS_FILE
+    if not path.is_file():
+        return ()
+    try:
+        if path.stat().st_size > LARGEST_NAMES:
+            raise CheckpointError(f"{path} is not a list of names: over {LARGEST_NAMES} bytes")
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} can't be read: {first_line(error)}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path} must hold a JSON list of names; got {shown(names)}")
+    return tuple(names)
+
+
+def _named(spec: ModelSpec, names: tuple[str, ...], source: Path) -> ModelSpec:
+    """A spec with the names of a file.
+
+    Raises
+    ------
+    CheckpointError
+        If there are as many names as the model has not rows.
+    """
+    rows = spec.model.num_puzzle_identifiers
+    if len(names) != rows:
+        raise CheckpointError(
+            f"{source} has {len(names)} names, and the model's puzzle embedding {rows} rows"
+        )
+    return spec.model_copy(update={"identifiers": names})
+
+
+def write_spec(folder: Path, spec: ModelSpec) -> None:
+    """Write ``config.json`` into a folder, and ``identifiers.json`` where there are names."""
+    plain = spec.model_copy(update={"identifiers": ()})
+    _write(folder / SPEC_FILE, (plain.to_json(indent=2) + "\n").encode())
+    if spec.identifiers:
+        _write(folder / IDENTIFIERS_FILE, json.dumps(spec.identifiers).encode())
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, TRM]:
@@ -171,7 +224,7 @@ def save_model(
     except OSError as error:
         raise InvalidInputError(f"{folder} can't be made a folder: {error.strerror}") from None
     save_weights(folder / WEIGHTS_FILE, spec, weights)
-    _write(folder / SPEC_FILE, (spec.to_json(indent=2) + "\n").encode())
+    write_spec(folder, spec)
     return folder
 
 
@@ -222,7 +275,7 @@ def _read_safetensors(
 
 
 def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """Read what training.fit saved, or the reference implementation."""
+    """Read what trm-fit saved, or the reference implementation."""
     data = load_torch_file(path)
     if isinstance(data, dict) and "spec" in data and {"ema", "model"} & set(data):
         if not isinstance(data["spec"], str):
@@ -230,8 +283,10 @@ def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
         return ModelSpec.from_json(data["spec"], path), data.get("ema") or data.get("model") or {}
     if not (path.parent / CONFIG_FILE).is_file():
         raise CheckpointError(
-            f"{path} is not a checkpoint of training.fit ('spec' and 'ema' or 'model' are needed); "
+            f"{path} is not a checkpoint of trm-fit ('spec' and 'ema' or 'model' are needed); "
             f"a reference checkpoint needs its {CONFIG_FILE} beside it"
         )
     check_weights(data, path)
-    return convert_reference(read_architecture(path.parent), data, path)
+    spec, weights = convert_reference(read_architecture(path.parent), data, path)
+    names = read_identifiers(path.parent)
+    return (_named(spec, names, path.parent / IDENTIFIERS_FILE) if names else spec), weights

@@ -7,13 +7,21 @@ import shutil
 from pathlib import Path
 
 from trm_sdk.errors import CheckpointError, InvalidInputError
-from trm_sdk.persistence.checkpoint import GRAPH_FILE, SPEC_FILE, read_spec
+from trm_sdk.persistence.checkpoint import (
+    GRAPH_FILE,
+    IDENTIFIERS_FILE,
+    SPEC_FILE,
+    read_spec,
+    write_spec,
+)
 from trm_sdk.persistence.spec import ModelSpec
 
 #: Files that make a folder a model; any one of the first two will do beside the config.
 MODEL_FILES = ("config.json", "model.onnx", "model.safetensors", "README.md")
+#: Those, and the names of puzzle identifiers, which few models have.
+ALL_FILES = (*MODEL_FILES, IDENTIFIERS_FILE)
 #: What a config and a graph in one folder must agree about, beside the model itself.
-_MADE_FOR = ("domain", "vocabulary", "grid_shape")
+_MADE_FOR = ("domain", "vocabulary", "grid_shape", "identifiers")
 
 
 def is_model_folder(path: Path) -> bool:
@@ -67,7 +75,7 @@ def copy_model(source: Path, folder: Path, spec: ModelSpec) -> Path:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, folder / GRAPH_FILE)
-            (folder / SPEC_FILE).write_text(spec.to_json(indent=2) + "\n", encoding="utf-8")
+            write_spec(folder, spec)
     except OSError as error:
         raise InvalidInputError(f"{folder} can't be written: {error.strerror or error}") from None
     return folder

@@ -25,7 +25,8 @@ from trm_sdk.errors import (
 )
 from trm_sdk.messages import clipped, first_line, shown
 from trm_sdk.persistence.cache import expanded
-from trm_sdk.persistence.folder import MODEL_FILES, is_model_folder
+from trm_sdk.persistence.checkpoint import IDENTIFIERS_FILE, LARGEST_NAMES, read_spec
+from trm_sdk.persistence.folder import ALL_FILES, MODEL_FILES, is_model_folder
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -166,7 +167,7 @@ def push_to_hub(
             revision=revision,
             commit_message=message,
             create_pr=create_pr,
-            allow_patterns=list(MODEL_FILES),
+            allow_patterns=list(ALL_FILES),
         )
         return str(commit.pr_url or commit.commit_url)
     except Exception as error:  # of the network, the Hub and the arguments alike
@@ -246,6 +247,8 @@ class _Download:
                     f"{_named(self.endpoint)} names no commit for {self.what}; got {shown(commit)}"
                 )
             folders = [self._file(name, commit, force) for name in MODEL_FILES]
+            if folders[0] is not None and read_spec(folders[0]).model.num_puzzle_identifiers > 1:
+                self._file(IDENTIFIERS_FILE, commit, force)
         except TRMError:
             raise
         except hub.errors.EntryNotFoundError:
@@ -329,7 +332,10 @@ class _Download:
                 f"{_named(self.endpoint)} states no checksum of {self.what}/{name}; "
                 f"got {shown(facts.etag)}"
             )
-        most = _LARGEST_TEXT if name.endswith((".json", ".md")) else _LARGEST_MODEL
+        if name == IDENTIFIERS_FILE:
+            most = LARGEST_NAMES
+        else:
+            most = _LARGEST_TEXT if name.endswith((".json", ".md")) else _LARGEST_MODEL
         if facts.size is not None and not 0 <= facts.size <= most:
             raise CheckpointError(f"{self.what}/{name} is too large: {facts.size} bytes")
         path = self._download(name, commit, most if facts.size is None else facts.size, force)

@@ -1,6 +1,7 @@
 """Checkpoints of the reference implementation of arXiv 2510.04871, and of its forks.
 
-A ``torch.save``d state dict, usually named ``step_N``, with ``all_config.yaml`` beside it.
+A ``torch.save``d state dict, usually named ``step_N``, with ``all_config.yaml`` beside it. A data
+set of several puzzle identifiers names them in its ``identifiers.json``: lay that beside it, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from trm_sdk.domains.registry import get_domain
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError
 from trm_sdk.messages import clipped, explain, first_line
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.persistence.torch_file import check_weights
 from trm_sdk.persistence.yaml import load_yaml
@@ -142,6 +144,7 @@ def _converted(
     spec = ModelSpec(
         **_made_for(seq_len, vocab_size),
         model=model,
+        solve=SolveOptions(max_steps=model.halt_max_steps),
         notes={"imported_from": json.dumps(dict(arch), default=str)},
     )
     return spec, named

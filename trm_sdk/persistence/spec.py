@@ -35,6 +35,9 @@ class ModelSpec(BaseModel):
     model : ModelConfig
     solve : SolveOptions
         The model's own defaults for solving, from its accuracy-against-compute curve.
+    identifiers : tuple of str
+        Names of the rows of the puzzle embedding, by which the domain finds the row of a puzzle
+        (`Domain.with_names`). Default none: they have no names.
     notes : mapping
         Free facts for people: recipe, steps trained, date. Nothing depends on them.
     """
@@ -47,6 +50,7 @@ class ModelSpec(BaseModel):
     grid_shape: tuple[_Size, _Size]
     model: ModelConfig
     solve: SolveOptions = Field(default_factory=SolveOptions)
+    identifiers: tuple[str, ...] = ()
     notes: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -63,6 +67,11 @@ class ModelSpec(BaseModel):
                 f"grid_shape {rows}x{columns} has {rows * columns} cells, model.seq_len is "
                 f"{model.seq_len}"
             )
+        if self.identifiers and len(self.identifiers) != model.num_puzzle_identifiers:
+            raise ValueError(
+                f"there are {len(self.identifiers)} names of identifiers, "
+                f"model.num_puzzle_identifiers is {model.num_puzzle_identifiers}"
+            )
         return self
 
     @classmethod
@@ -77,6 +86,7 @@ class ModelSpec(BaseModel):
             grid_shape=domain.shape,
             model=model,
             solve=solve or SolveOptions(max_steps=model.halt_max_steps),
+            identifiers=domain.names if model.num_puzzle_identifiers > 1 else (),
             notes=notes,
         )
 
@@ -108,6 +118,17 @@ class ModelSpec(BaseModel):
         if indent is None:
             return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         return _short_lists_on_a_line(json.dumps(data, ensure_ascii=False, indent=indent))
+
+    def made_for(self) -> Domain:
+        """Return the registered domain, with the names that the model knows puzzles by.
+
+        Raises
+        ------
+        InvalidInputError
+            If no domain of that name is registered.
+        """
+        domain = get_domain(self.domain)
+        return domain.with_names(self.identifiers) if self.identifiers else domain
 
     def decode_heads(self, domain: Domain | None = None) -> tuple[str, ...]:
         """Return the heads of the model that its domain decodes answers from.

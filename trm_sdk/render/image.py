@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.atomic import check_writable
 from trm_sdk.errors import InvalidInputError, MissingDependencyError
 from trm_sdk.messages import shown
 from trm_sdk.render.picture import RAMP, Colour, Picture, certainty_colour, is_light, rgb
@@ -260,11 +261,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     """
     _pillow()
     path = as_path(path)
-    if not path.parent.is_dir():
-        raise InvalidInputError(f"{path} can't be written: there is no folder {path.parent}")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        what = "it is a folder" if path.is_dir() else "that is not permitted"
-        raise InvalidInputError(f"{path} can't be written: {what}")
+    check_writable(path)
     return path
 
 

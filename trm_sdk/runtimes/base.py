@@ -11,12 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.data import GroupsOf
+from trm_sdk.errors import TRMError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.intp]
+
+
+class StepInterruptedError(TRMError):
+    """A step was not done at its deadline; the state it was given is what it was before."""
+
 
 #: What a step gives of heads where there are none.
 NO_HEADS: Mapping[str, Float32] = MappingProxyType({})
@@ -99,8 +105,20 @@ class Runtime(Protocol):
         """
         ...
 
-    def step(self, state: Any) -> StepOutput:
-        """Take one supervision step of every row."""
+    def step(self, state: Any, deadline: float | None = None) -> StepOutput:
+        """Take one supervision step of every row.
+
+        Parameters
+        ----------
+        state : object
+        deadline : float, optional
+            Time of `time.perf_counter` at which to give up the step, where the runtime can.
+
+        Raises
+        ------
+        StepInterruptedError
+            If it was given up; the state is unchanged, and may be stepped again.
+        """
         ...
 
     def restart(

@@ -7,10 +7,10 @@ session with little memory and little time, and only then is the session made th
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from trm_sdk.messages import first_line, shown
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.graph_file import read_graph, require_step
+from trm_sdk.runtimes.watchdog import INTERRUPTED, run_until
 
 INPUTS = ("tokens", "y", "z")
 IDENTIFIERS = "puzzle_identifiers"
@@ -98,27 +99,6 @@ def open_step_graph(ort: Any, path: Path, providers: Sequence[str], threads: int
     return StepSession(session, spec, heads, checksum, groups)
 
 
-@contextmanager
-def time_limit(ort: Any, seconds: float) -> Iterator[Any]:
-    """Yield `RunOptions` whose run ends, with an exception, once `seconds` have passed.
-
-    onnxruntime looks between two operators whether to stop: an operator that has begun is finished.
-    """
-    options = ort.RunOptions()
-    options.log_severity_level = 4  # that it was stopped comes as an exception, too
-
-    def stop() -> None:
-        options.terminate = True
-
-    timer = threading.Timer(seconds, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield options
-    finally:
-        timer.cancel()
-
-
 def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
     """Take one step of one row on the CPU, with bounds on memory and time.
 
@@ -155,14 +135,15 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
         if IDENTIFIERS in inputs:
             feeds[IDENTIFIERS] = np.zeros(1, np.int32)
         feeds |= groups
-        with time_limit(ort, _LARGE_SECONDS if large else TRIAL_SECONDS) as run_options:
+        seconds = _LARGE_SECONDS if large else TRIAL_SECONDS
+        with run_until(ort, perf_counter() + seconds) as run_options:
             run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             found = session.run(list(wanted), feeds, run_options)
     except MemoryError as error:
         raise CheckpointError(f"{path}: a step of it is too large: {first_line(error)}") from None
     except Exception as error:  # onnxruntime's exceptions have no common public base
         message = first_line(error)
-        if "terminate flag" in message:
+        if INTERRUPTED in message:
             if large:
                 return  # its signature is right, and nothing went wrong so far
             message = f"one row was not done after {TRIAL_SECONDS} s"

@@ -13,12 +13,12 @@ import numpy as np
 
 from trm_sdk.domains.data import GroupsOf
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
-from trm_sdk.limits import MAX_THREADS
 from trm_sdk.messages import first_line
 from trm_sdk.runtimes.base import (
     NO_HEADS,
     Float32,
     Rows,
+    StepInterruptedError,
     StepOutput,
     Tokens,
     best_batch_size,
@@ -26,6 +26,8 @@ from trm_sdk.runtimes.base import (
 from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, group_input, open_step_graph
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.runtimes.ort import import_onnxruntime
+from trm_sdk.runtimes.threads import available_threads
+from trm_sdk.runtimes.watchdog import INTERRUPTED, run_until
 from trm_sdk.validation import checked_threads
 
 #: Bytes of a graph up to which its batch, not its operators, is split between threads.
@@ -64,7 +66,8 @@ class OnnxRuntime:
         state stays on the device between steps. ``tensorrt`` is CUDA with TensorRT compiling what
         it can while loading and at each new batch size; `device` reads ``cuda`` then, too.
     threads : int, optional
-        Threads within one operator. Default: the number of cores that this process may use.
+        Threads within one operator. Default: as many as the process may use at once; see
+        `available_threads`.
 
     Attributes
     ----------
@@ -105,7 +108,7 @@ class OnnxRuntime:
             raise CheckpointError(f"no graph at {path}")
         providers = choose_providers(device, ort.get_available_providers())
         if threads is None:
-            threads = min(available_threads(), MAX_THREADS)
+            threads = available_threads()
         threads = checked_threads(threads)
         # A small model's operators are too short to be worth splitting between threads: each thread
         # runs rows of its own there, a few at a time so that they stay in its cache. Measured on
@@ -172,20 +175,35 @@ class OnnxRuntime:
             feeds |= state.groups
         return feeds if rows is None else {name: value[rows] for name, value in feeds.items()}
 
-    def step(self, state: OnnxState) -> StepOutput:
-        """Take one supervision step of every row."""
+    def step(self, state: OnnxState, deadline: float | None = None) -> StepOutput:
+        """Take one supervision step of every row; see `Runtime.step`.
+
+        An interrupted step ends between two operators of the graph.
+        """
         try:
-            if self.device == "cuda":
-                return self._step_on_device(state)
-            if self._by_rows and len(state.tokens) > 1:
-                return self._step_by_rows(state)
-            # One call, no binding: for arrays on the host onnxruntime neither copies the inputs
-            # nor the outputs, and this is the cheapest way in (8 us measured).
-            y, z, logits, halt_logit, *heads = self._session.run(self._outputs, self._feeds(state))
+            if deadline is None:
+                return self._step(state, None)
+            with run_until(self._ort, deadline) as options:
+                return self._step(state, options)
         except Exception as error:  # onnxruntime's exceptions have no common public base
             if self._session is None:
                 raise TRMError("the model is closed; no step can be taken") from None
-            raise TRMError(f"onnxruntime failed in a step: {first_line(error)}") from None
+            message = first_line(error)
+            if deadline is not None and INTERRUPTED in message:
+                raise StepInterruptedError("a step was not done at its deadline") from None
+            raise TRMError(f"onnxruntime failed in a step: {message}") from None
+
+    def _step(self, state: OnnxState, options: Any) -> StepOutput:
+        """Take a step with these `RunOptions`; the state changes once all of it is done."""
+        if self.device == "cuda":
+            return self._step_on_device(state, options)
+        if self._by_rows and len(state.tokens) > 1:
+            return self._step_by_rows(state, options)
+        # One call, no binding: for arrays on the host onnxruntime neither copies the inputs
+        # nor the outputs, and this is the cheapest way in (8 us measured).
+        y, z, logits, halt_logit, *heads = self._session.run(
+            self._outputs, self._feeds(state), options
+        )
         state.y, state.z = y, z
         return StepOutput(state, _flat(logits), halt_logit, self._named(heads))
 
@@ -195,7 +213,7 @@ class OnnxRuntime:
             return NO_HEADS
         return dict(zip(self.heads, map(_flat, heads), strict=True))
 
-    def _step_by_rows(self, state: OnnxState) -> StepOutput:
+    def _step_by_rows(self, state: OnnxState, options: Any) -> StepOutput:
         """A step of a small model: parts of the batch run side by side."""
         batch, model = len(state.tokens), self.spec.model
         y, z = np.empty_like(state.y), np.empty_like(state.z)
@@ -210,7 +228,7 @@ class OnnxRuntime:
             for start in range(first, last, _ROWS_A_CALL):
                 rows = slice(start, min(start + _ROWS_A_CALL, last))
                 y[rows], z[rows], logits[rows], halt_logit[rows], *found = self._session.run(
-                    self._outputs, self._feeds(state, rows)
+                    self._outputs, self._feeds(state, rows), options
                 )
                 for whole, part_of_it in zip(heads, found, strict=True):
                     whole[rows] = part_of_it
@@ -233,7 +251,7 @@ class OnnxRuntime:
             self._crew = crew = (os.getpid(), pool)
         return crew[1]
 
-    def _step_on_device(self, state: OnnxState) -> StepOutput:
+    def _step_on_device(self, state: OnnxState, options: Any) -> StepOutput:
         binding = self._session.io_binding()
         binding.bind_cpu_input("tokens", state.tokens)
         if self._identified:
@@ -249,7 +267,7 @@ class OnnxRuntime:
             binding.bind_output(name, "cuda")
         for name in self._outputs[2:]:
             binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, options)
         state.y, state.z, logits, halt_logit, *heads = binding.get_outputs()
         named = self._named([head.numpy() for head in heads])
         return StepOutput(state, _flat(logits.numpy()), halt_logit.numpy(), named)
@@ -370,19 +388,10 @@ def _short(providers: Sequence[str]) -> str:
     return ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
 
 
-def available_threads() -> int:
-    """Return how many cores this process may use, which may be fewer than the machine has."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
-
-
 __all__ = [
     "SMALL_GRAPH",
     "OnnxRuntime",
     "OnnxState",
-    "available_threads",
     "check_providers",
     "choose_providers",
 ]

@@ -268,8 +268,8 @@ class TorchRuntime:
             return TorchState(x, y.clone(), z.clone(), given)
 
     @torch.inference_mode()
-    def step(self, state: TorchState) -> StepOutput:
-        """Take one supervision step of every row."""
+    def step(self, state: TorchState, deadline: float | None = None) -> StepOutput:
+        """Take one supervision step of every row; one that has begun is finished."""
         if self._closed:
             raise TRMError("the model is closed; no step can be taken")
         with self._lock:

@@ -217,7 +217,7 @@ def begin(
         noise = options.noise * options.noise_spread ** (2 * _evenly(number) - 1)
         return plain._replace(noise=noise, rng=rng)
     for _ in range(_DRAWS):
-        symmetry = domain.random_symmetry(rng)
+        symmetry = domain.symmetry_for(task, rng)
         moved = encode(domain, model, symmetry.apply_task(task), index)
         if moved.shape == encoded.shape:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from trm_sdk.domains.data import Encoded
@@ -69,6 +70,8 @@ class Request:
         Best first; not empty once the request has concluded.
     stopped_by : StoppedBy
         Why it concluded.
+    asked : bool
+        Whether the domain has been asked if there is a solution at all.
     error : Exception or None
         What the domain raised.
     cancelled : bool
@@ -93,6 +96,7 @@ class Request:
     ended_with: dict[Grid, Tally] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
     stopped_by: StoppedBy = "max_steps"
+    asked: bool = False
     error: Exception | None = None
     cancelled: bool = False
 
@@ -137,10 +141,15 @@ class Request:
         options = self.options
         return options.explore == "guess" and not self.guesses and options.attempts > 1
 
+    @property
+    def ends_at(self) -> float:
+        """When its time is up, in seconds of `perf_counter`; infinite without a limit."""
+        seconds = self.options.seconds
+        return math.inf if seconds is None else self.started + seconds
+
     def is_late(self, now: float) -> bool:
         """Whether its time is up at `now`, in seconds of `perf_counter`."""
-        seconds = self.options.seconds
-        return seconds is not None and now - self.started >= seconds
+        return now >= self.ends_at
 
     def queue_more(self) -> range:
         """Return the numbers of the attempts that now may begin, and count them as queued."""

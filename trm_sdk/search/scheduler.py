@@ -22,7 +22,7 @@ import numpy.typing as npt
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.data import stacked_groups
 from trm_sdk.grid import Grid
-from trm_sdk.runtimes.base import Float32, Runtime
+from trm_sdk.runtimes.base import Float32, Runtime, StepInterruptedError, StepOutput
 from trm_sdk.search.alternatives import Alternatives, Places
 from trm_sdk.search.answers import Answers, confidence_of, logit_of
 from trm_sdk.search.attempts import Attempt, begin, draw_guesses, has_groups_of
@@ -134,7 +134,11 @@ class Scheduler:
         # 2. Step the model.
         if self._noisy:
             self._state = self.runtime.perturb(self._state, self._rows.noise, self._rngs)
-        self._state, logits, halt_logit, heads = self.runtime.step(self._state)
+        try:
+            self._state, logits, halt_logit, heads = self._take_step()
+        except StepInterruptedError:  # everyone's time is up
+            self._stop_late(finished)
+            return finished
         self._steps += 1
         if self._observer is not None:
             self._observe(logits, halt_logit)
@@ -184,9 +188,16 @@ class Scheduler:
             if slot.request.done:
                 finished.append(slot.request)
         if self._timed:
-            self._stop_late(halt_logit, finished)
+            self._rows.halt_logit[:] = halt_logit
+            self._stop_late(finished)
         self._deadline = self._next_deadline()
         return finished
+
+    def _take_step(self) -> StepOutput:
+        """Step the model, at the longest until the time of every request in the batch is up."""
+        if self._give_up_at == math.inf:
+            return self.runtime.step(self._state)
+        return self.runtime.step(self._state, self._give_up_at)
 
     def _observe(self, logits: Float32, halt_logit: Float32) -> None:
         assert self._observer is not None
@@ -298,6 +309,8 @@ class Scheduler:
             )
         if halted or self._steps - slot.admitted >= request.options.max_steps:
             self._retire(place, slot, halt_logit, bool(halted))
+        elif self._is_impossible(request):
+            self._conclude(request, "impossible", self._end(place, slot, halt_logit))
         elif self._steps >= slot.deadline:
             slot.deadline = slot.admitted + request.options.max_steps
             self._queue_more(request)
@@ -310,6 +323,8 @@ class Scheduler:
         request.unfinished -= 1
         if halted and not request.votes:
             self._conclude(request, "halted", grid)
+        elif self._is_impossible(request):
+            self._conclude(request, "impossible", grid)
         elif not request.unfinished and request.queued == request.options.attempts:
             best = ranked(request)[0]
             ended = request.ended_with[best]
@@ -319,14 +334,23 @@ class Scheduler:
         elif request.queued < request.options.attempts:
             self._queue_more(request)
 
+    def _is_impossible(self, request: Request) -> bool:
+        """Whether the domain knows of no solution; asked once the plain attempt has failed."""
+        if request.asked or not request.check:
+            return False
+        request.asked = True
+        return self.domain.count_solutions(request.task, request.index, 1) == 0
+
     def _end(self, place: int, slot: Slot, halt_logit: float, halted: bool = False) -> Grid:
         """Count an attempt's answer as its last, and return it."""
         answer = self._rows.answer[place]
+        if answer[0] < 0:  # not one step was done: it is left as it was given
+            answer = self._rows.puzzle[place]
         grid = read_answer(self.domain, slot.request, answer, slot.attempt.symmetry)
         count(slot.request, grid, confidence_of(halt_logit), halted)
         return grid
 
-    def _stop_late(self, halt_logit: Float32, finished: list[Request]) -> None:
+    def _stop_late(self, finished: list[Request]) -> None:
         """Conclude the requests whose time is up."""
         now = perf_counter()
         late: dict[Request, None] = {}  # in order
@@ -334,7 +358,7 @@ class Scheduler:
             if slot.request.is_late(now):
                 late[slot.request] = None
                 try:
-                    self._end(place, slot, float(halt_logit[place]))
+                    self._end(place, slot, float(self._rows.halt_logit[place]))
                 except Exception as error:
                     slot.request.error = error
         for request in late:
@@ -456,6 +480,7 @@ class Scheduler:
             puzzle=attempt.puzzle,
             given=attempt.given,
             answer=-1,
+            halt_logit=-math.inf,
             identifier=attempt.identifier,
             threshold=threshold,
             noise=attempt.noise,
@@ -486,7 +511,9 @@ class Scheduler:
         self._checking = bool(rows.check.any())
         self._halting = bool((rows.threshold < math.inf).any())
         self._noisy = bool(rows.noise.any())
-        self._timed = any(slot.request.options.seconds is not None for slot in slots)
+        ends = [slot.request.ends_at for slot in slots]
+        self._timed = min(ends, default=math.inf) < math.inf
+        self._give_up_at = max(ends, default=math.inf)
         self._rngs = [slot.attempt.rng for slot in slots]
         self._lone: _Lone | None = None
         if self._checking and len(slots) == 1:

@@ -17,6 +17,7 @@ _ARRAYS: tuple[tuple[str, npt.DTypeLike, bool], ...] = (
     ("given", np.bool_, True),
     ("answer", np.intp, True),
     ("identifier", np.int32, False),
+    ("halt_logit", np.float32, False),
     ("threshold", np.float32, False),
     ("noise", np.float32, False),
     ("check", np.bool_, False),
@@ -43,6 +44,8 @@ class Slots:
         Answer after the last step; -1 before the first.
     identifier : int32 array of shape (slots,)
         Row of the model's puzzle embedding.
+    halt_logit : float32 array of shape (slots,)
+        Halting logit after the last step, kept where time is limited; -inf before the first.
     threshold : float32 array of shape (slots,)
         Halting logit above which the attempt halts; infinite where it never does.
     noise : float32 array of shape (slots,)
@@ -56,6 +59,7 @@ class Slots:
     given: npt.NDArray[np.bool_]
     answer: npt.NDArray[np.intp]
     identifier: Tokens
+    halt_logit: npt.NDArray[np.float32]
     threshold: npt.NDArray[np.float32]
     noise: npt.NDArray[np.float32]
     check: npt.NDArray[np.bool_]

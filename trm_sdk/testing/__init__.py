@@ -2,8 +2,8 @@
 
 As Gymnasium's ``check_env`` and scikit-learn's ``check_estimator`` do, it calls everything that
 training, solving, drawing and files will call, and says what is wrong in one sentence. For the
-graphs that `trm-export` writes there is `export.testing.check_export`, which needs the package's
-``export`` extra.
+graphs that `trm-export` writes there is `trm_sdk.export.testing.check_export`, which needs the
+package's ``export`` extra.
 """
 
 from __future__ import annotations

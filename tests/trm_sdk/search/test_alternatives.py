@@ -47,7 +47,7 @@ class Wave:
     def start(self, tokens: Any, identifiers: Any = None) -> Any:
         return tokens.copy(), np.zeros(len(tokens), int)
 
-    def step(self, state: Any) -> StepOutput:
+    def step(self, state: Any, deadline: float | None = None) -> StepOutput:
         tokens, age = state[0], state[1] + 1
         self.steps += 1
         boards = tokens - 1

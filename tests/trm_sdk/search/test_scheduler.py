@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
+from trm_sdk.runtimes.base import Runtime, StepInterruptedError, StepOutput
 from trm_sdk.search.requests import Request
 from trm_sdk.search.select import candidates, count, ranked
 from trm_sdk.search.tasks import Search
@@ -350,6 +351,59 @@ def test_time_runs_out(untrained: Solver) -> None:
     (solution,), _ = solve_all(untrained, ["1" + "." * 15], options, 8)
     assert solution.stopped_by == "seconds"
     assert 1 < solution.attempts < 100_000
+
+
+class Hanging(Counting):
+    """A runtime whose steps, after the first so many, never end by themselves."""
+
+    def __init__(self, runtime: Runtime, hangs_at: int) -> None:
+        super().__init__(runtime)
+        self.hangs_at = hangs_at
+
+    def step(self, state: Any, deadline: float | None = None) -> StepOutput:
+        if len(self.batches) < self.hangs_at:
+            return super().step(state)
+        assert deadline is not None, "this would never end"
+        while perf_counter() < deadline:
+            sleep(0.001)
+        raise StepInterruptedError("a step was not done at its deadline")
+
+
+@pytest.mark.parametrize("hangs_at", [0, 2])
+def test_time_runs_out_in_a_step_that_hangs(untrained: Solver, hangs_at: int) -> None:
+    puzzles = ["1" + "." * 15, "." * 15 + "2"]
+    options = SolveOptions(max_steps=100_000, seconds=0.05)
+    hanging = Hanging(untrained.runtime, hangs_at)
+    first, second = Solver(hanging).solve_many(puzzles, options)
+    for solution, line in zip((first, second), puzzles, strict=True):
+        assert (solution.stopped_by, solution.verified) == ("seconds", False)
+        assert solution.steps == hangs_at
+        if not hangs_at:  # nothing was found out: it is left as it was given
+            assert untrained.domain.to_line(solution.grid) == line
+            assert solution.confidence < 1e-30
+        else:
+            assert (solution.grid.cells > 0).all()
+            assert 0 < solution.confidence < 1
+    assert list(Solver(Hanging(untrained.runtime, 0)).stream(puzzles[0], options)) == []
+
+
+def test_requests_without_a_limit_wait_for_a_step_however_long(untrained: Solver) -> None:
+    """Those that have one are late after it; nobody's step is thrown away."""
+    given: list[float | None] = []
+
+    class Noting(Counting):
+        def step(self, state: Any, deadline: float | None = None) -> StepOutput:
+            given.append(deadline)
+            return super().step(state)
+
+    search = Search(untrained.domain, Noting(untrained.runtime), 2)
+    task = untrained.domain.parse("1" + "." * 15)
+    search.add(task, SolveOptions(max_steps=3))
+    limited = search.add(task, SolveOptions(max_steps=100_000, seconds=1e-9))
+    run(search)
+    assert set(given) == {None}
+    assert limited.solution is not None
+    assert limited.solution.stopped_by == "seconds"
 
 
 def test_a_cancelled_submission_leaves_alone(solver: Solver, puzzles: Puzzles) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trm_sdk.search.slots import Slots
+from trm_sdk.search.slots import _ARRAYS, Slots
 
-NAMES = ("tokens", "puzzle", "given", "answer", "identifier", "threshold", "noise", "check")
+NAMES = tuple(name for name, _, _ in _ARRAYS)
 
 
 def fill(slots: Slots, slot: int, number: int) -> None:
@@ -18,6 +18,7 @@ def fill(slots: Slots, slot: int, number: int) -> None:
         given=number % 2,
         answer=number,
         identifier=number,
+        halt_logit=number,
         threshold=number,
         noise=number,
         check=number % 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trm_sdk.domains.arc import canvas
 from trm_sdk.domains.arc.augment import Augmentation, by_task, split_name
+from trm_sdk.domains.arc.score import PASS_AT
 from trm_sdk.domains.arc.tasks import grid_of, parse_json, read_tasks, task_of, tasks_in
 from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.data import Encoded, Examples
@@ -25,6 +26,7 @@ from trm_sdk.task import Task
 if TYPE_CHECKING:
     from trm_sdk.domains.arc.builder import Build
     from trm_sdk.domains.data import Source, Tokens
+    from trm_sdk.domains.evaluation import Evaluation
     from trm_sdk.render.picture import Picture
 
 #: Name and fill of each colour, as on arcprize.org.
@@ -87,6 +89,24 @@ class ArcOptions(BaseModel):
     folder: str | None = None
 
 
+class ArcEvaluationOptions(BaseModel):
+    """How a model's answers to ARC tasks are judged; see `evaluation.ArcEvaluation`.
+
+    Attributes
+    ----------
+    augmentations : int or None
+        At most this many of those that the model knows vote, beside each task itself. Default None:
+        all.
+    pass_at : tuple of int
+        Default 1, 2, 5, 10, 100, 1000.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    augmentations: int | None = Field(default=None, ge=0)
+    pass_at: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=PASS_AT, min_length=1)
+
+
 class Arc(Domain):
     """Say what a grid becomes, from a few pairs of grids and what they became.
 
@@ -121,8 +141,12 @@ class Arc(Domain):
     )
     has_rules = False
     has_symmetries = True
+    adapts = True
+    tries = 2
+    has_data_sets = True
     comment = None
     Options = ArcOptions
+    EvaluationOptions = ArcEvaluationOptions
 
     def __init__(self, names: Sequence[str] = ("<blank>",)) -> None:
         self.names = tuple(names)
@@ -138,6 +162,8 @@ class Arc(Domain):
             raise InvalidInputError("names must be different; one stands twice")
         self._rows = {name: row for row, name in enumerate(self.names) if name != self.names[0]}
         self.identifiers = len(self.names)
+        #: Data sets that `trained_on` has built or loaded, which takes minutes, by their options.
+        self._builds: dict[str, Build] = {}
 
     def with_names(self, names: Sequence[str]) -> Arc:
         """Return the domain as a model sees it whose puzzle embedding has these names."""
@@ -166,6 +192,19 @@ class Arc(Domain):
     def random_symmetry(self, rng: np.random.Generator) -> Augmentation:
         """Turn or mirror, and rename colours; black stays."""
         return Augmentation.random(rng)
+
+    def symmetry_for(self, task: Task, rng: np.random.Generator) -> Augmentation:
+        """Draw one of the augmentations under which the model knows a task.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model knows tasks by name, and not this one.
+        """
+        if self.identifiers == 1:
+            return self.random_symmetry(rng)
+        known = self.augmentations(task)
+        return known[int(rng.integers(len(known)))]
 
     def augmentations(self, task: Task) -> list[Augmentation]:
         """Return the augmentations of a task that are among `names`, the task itself first.
@@ -319,6 +358,32 @@ class Arc(Domain):
             )
         return ArcSource(made, seed, int(self.generator_options(options)["epochs_per_iter"]))
 
+    def held_out(self, options: Mapping[str, Any]) -> Examples | None:
+        """Return the test inputs of a data set's evaluation tasks that have answers, as they are.
+
+        Without augmentations and votes: an exact answer to one of them is a solved test input with
+        one attempt. Placed in the corner of the canvas, as in evaluation.
+        """
+        made = self._build(options)
+        tasks = [task for task in made.evaluation_tasks if task.answers is not None]
+        return self.with_names(made.names).encode_examples(tasks) if tasks else None
+
+    def evaluation(
+        self, tasks: Sequence[Task], options: Mapping[str, Any] | None = None
+    ) -> Evaluation:
+        """Return what has the augmentations of each task vote; see `evaluation.ArcEvaluation`.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+            Those without answers are answered, and no score is given.
+        options : mapping, optional
+            Fields of `ArcEvaluationOptions`.
+        """
+        from trm_sdk.domains.arc.evaluation import ArcEvaluation
+
+        return ArcEvaluation(tasks, self.names, **self.evaluation_options(options or {}))
+
     def trained_on(self, options: Mapping[str, Any]) -> Arc:
         """Return the domain as a model sees it that is trained on a data set: with its names.
 
@@ -327,12 +392,18 @@ class Arc(Domain):
         options : mapping
             Fields of `ArcOptions`; with ``folder``, the data set is built only once.
         """
-        return self.with_names(self._build(options).names)
+        made = self._build(options)
+        named = self.with_names(made.names)
+        named._builds = {_key(ArcOptions.model_validate(self.generator_options(options))): made}
+        return named
 
     def _build(self, options: Mapping[str, Any]) -> Build:
         from trm_sdk.domains.arc.builder import Subset, build, cached_build
 
         chosen = ArcOptions.model_validate(self.generator_options(options))
+        key = _key(chosen)
+        if key in self._builds:
+            return self._builds[key]
         subsets = [
             Subset(read_tasks(one.path, one.solutions), one.evaluation) for one in chosen.subsets
         ]
@@ -352,12 +423,23 @@ class Arc(Domain):
         """Return a grid on one line, rows separated by ``/``, as `parse` reads it."""
         return self.format(grid).replace("\n", "/")
 
+    def submission(self, tasks: Sequence[Task], attempts: Mapping[str, Any]) -> Any:
+        """Return a submission as on Kaggle; see `submission.make_submission`."""
+        from trm_sdk.domains.arc.submission import make_submission
+
+        return make_submission(tasks, attempts)
+
     def demonstrations(self, task: Task) -> list[tuple[Picture, Picture]]:
         """Return what is drawn of each demonstration: input and output."""
         return [
             (self.picture(Task((before,))), self.picture(Task((after,))))
             for before, after in task.demonstrations
         ]
+
+
+def _key(options: ArcOptions) -> str:
+    """All that a data set depends on."""
+    return options.model_dump_json(exclude={"epochs_per_iter", "folder"})
 
 
 def _check(grid: Grid, where: str) -> None:
@@ -374,4 +456,12 @@ def _check(grid: Grid, where: str) -> None:
         )
 
 
-__all__ = ["PALETTE", "Arc", "ArcOptions", "Augmentation", "SubsetOptions", "read_tasks"]
+__all__ = [
+    "PALETTE",
+    "Arc",
+    "ArcEvaluationOptions",
+    "ArcOptions",
+    "Augmentation",
+    "SubsetOptions",
+    "read_tasks",
+]

@@ -33,8 +33,21 @@ def kernel(function: Function) -> Function:
     Where no folder for the cache can be written (a read-only install without a home), the function
     is compiled in every process, and a `RuntimeWarning` says so once.
     """
+    return _compiled(function)
+
+
+def float_kernel(function: Function) -> Function:
+    """Compile a function as `kernel` does, with loops over floats turned into vector operations.
+
+    Sums may be taken in another order (always the same one on one machine), and nothing divides by
+    zero: numba's check for that keeps a loop from being vectorised.
+    """
+    return _compiled(function, fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")
+
+
+def _compiled(function: Function, **options: Any) -> Function:
     try:
-        compiled = njit(cache=True, nogil=True)(function)
+        compiled = njit(cache=True, nogil=True, **options)(function)
         # numba looks for changes only in the file of the function itself. What is compiled holds
         # the functions it calls too, so it is stale when any file of the engine, or of what
         # engines share, has changed.
@@ -42,7 +55,7 @@ def kernel(function: Function) -> Function:
         folders = Path(function.__code__.co_filename).parent, Path(__file__).parent
         file._source_stamp = (file._source_stamp, *map(_sources, folders))
     except (AttributeError, RuntimeError) as error:
-        compiled = njit(nogil=True)(function)
+        compiled = njit(nogil=True, **options)(function)
         if isinstance(error, RuntimeError):
             _warn_uncached()
     return cast(Function, compiled)

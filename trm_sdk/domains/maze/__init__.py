@@ -146,6 +146,10 @@ class Maze(Domain):
         for grid in task.inputs:
             check_maze(grid.cells)
 
+    def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int:
+        """Return the number of shortest paths, at most `limit`."""
+        return rules.count_paths(task.inputs[index].cells, limit)
+
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool:
         """Return whether the marks of an answer are one shortest path."""
         puzzle = task.inputs[index]

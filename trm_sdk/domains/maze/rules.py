@@ -292,6 +292,30 @@ def shortest_path(boards: npt.ArrayLike) -> tuple[Boards, npt.NDArray[np.int32]]
     return answers, field[puzzles == START]
 
 
+def count_paths(board: npt.ArrayLike, limit: int) -> int:
+    """Return the number of shortest paths of one maze of shape (rows, columns), at most `limit`.
+
+    Raises
+    ------
+    InvalidInputError
+        As `checked_boards`.
+    """
+    boards = checked_boards(np.asarray(board)[None])
+    framed = np.pad(boards[0], 1, constant_values=WALL).reshape(-1)
+    far = np.pad(_distances(boards)[0], 1, constant_values=-1).reshape(-1).tolist()
+    start, goal = (int((framed == cell).argmax()) for cell in (START, GOAL))
+    steps = [rows * (boards.shape[2] + 2) + columns for rows, columns in MOVES]
+    ways = {start: 1}  # to come to each of the cells that are so many moves from the goal
+    for left in range(far[start] - 1, -1, -1):
+        reached: dict[int, int] = {}
+        for cell, number in ways.items():
+            for step in steps:
+                if far[cell + step] == left:
+                    reached[cell + step] = min(limit, reached.get(cell + step, 0) + number)
+        ways = reached
+    return ways.get(goal, 0)
+
+
 def walk(puzzles: npt.ArrayLike, directions: npt.ArrayLike) -> tuple[Boards, npt.NDArray[np.bool_]]:
     """Follow a direction field from the start of each board.
 

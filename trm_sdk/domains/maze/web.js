@@ -11,6 +11,9 @@ const MOVES = [
   [-1, 0],
 ];
 
+/** A pointer draws walls, or free cells where it begins on a wall, and carries the two ends. */
+export const drawing = { brush: ["wall", "free"], moved: ["start", "goal"] };
+
 /** Steps from the start to the goal over cells that may be entered; -1: there is no way. */
 function distance(from, goal, mayEnter, { rows, columns }) {
   const steps = new Int32Array(rows * columns).fill(-1);

@@ -126,7 +126,7 @@ class Sudoku(BoardDomain):
     size : int
         Rows, columns and values of the board.
     box : (rows, columns)
-        Shape of a box.
+        Shape of a box. Unusual ones stand in `name`: ``sudoku-boxes-3x2``.
     """
 
     has_symmetries = True
@@ -145,7 +145,9 @@ class Sudoku(BoardDomain):
         size = box_rows * box_columns
         self.box = sides
         self.size = size
-        self.name = self._family if size == 9 else f"{self._family}-{size}x{size}"
+        self.name = f"{self._family}-boxes-{box_rows}x{box_columns}"
+        if sides == _usual_box(size) and box_rows > 1:
+            self.name = self._family if size == 9 else f"{self._family}-{size}x{size}"
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
         self.showcase = self._shown(size)
@@ -266,15 +268,26 @@ def of_size(rows: int, columns: int) -> Sudoku:
     InvalidInputError
         If the board is not square, its side has no factors, or there would be over 35 values.
     """
-    high = math.isqrt(rows)
-    while high > 1 and rows % high:
-        high -= 1
-    if rows != columns or high < 2:
+    box = _usual_box(rows)
+    if rows != columns or box[0] < 2:
         raise InvalidInputError(
             f"a Sudoku must be square, with a side that makes boxes (4, 6, 8, 9, 10, 12 ...); got "
             f"{rows}x{columns}"
         )
-    return Sudoku(high, rows // high)
+    return Sudoku(*box)
+
+
+def of_boxes(rows: int, columns: int) -> Sudoku:
+    """Return the Sudoku whose boxes have this shape, for names such as ``sudoku-boxes-3x2``."""
+    return Sudoku(rows, columns)
+
+
+def _usual_box(size: int) -> tuple[int, int]:
+    """The shape of a board's boxes where its name does not say it."""
+    high = math.isqrt(size)
+    while high > 1 and size % high:
+        high -= 1
+    return high, size // high
 
 
 def _shuffled_lines(rng: np.random.Generator, bands: int, lines: int) -> npt.NDArray[np.intp]:

@@ -210,3 +210,16 @@ def test_boards_are_drawn_with_their_boxes() -> None:
         lines = domain.format(solved(domain)).splitlines()
         assert len({len(line) for line in lines}) == 1
         assert len(lines) == domain.size + box[1] - 1
+
+
+def test_no_two_boards_share_a_name() -> None:
+    boards = [Sudoku(r, c) for r in range(1, 36) for c in range(1, 36) if 2 <= r * c <= 35]
+    assert len({board.name for board in boards}) == len(boards)
+    for board in boards:
+        assert get_domain(board.name).box == board.box  # type: ignore[attr-defined]
+    assert [Sudoku(*box).name for box in ((3, 3), (2, 3), (3, 2), (9, 1))] == [
+        "sudoku",
+        "sudoku-6x6",
+        "sudoku-boxes-3x2",
+        "sudoku-boxes-9x1",
+    ]

@@ -1,0 +1,149 @@
+"""A task is learned, its answers ranked, and nothing is claimed that was not seen."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+from adapt_tasks import RECOLOUR, made
+
+from trm_sdk import AdaptedSolver, Solver, solve_task
+from trm_sdk.adapt.solver import Progress
+from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError, TRMError
+from trm_sdk.grid import Grid
+from trm_sdk.task import Task
+
+STEPS: dict[str, Any] = {"steps": 300, "snapshot_steps": 30, "settled": 3}
+
+
+@pytest.fixture(scope="module")
+def solver() -> AdaptedSolver:
+    return Solver.adapt(RECOLOUR, **STEPS)
+
+
+def test_a_recolouring_is_learned_from_three_pairs(solver: AdaptedSolver) -> None:
+    solution = solver.solve(RECOLOUR)
+    assert solution.correct is True
+    assert solution.fitted is True
+    assert solution.verified is None
+    assert 0 < solution.confidence <= 1
+    assert solution.steps == 300
+    assert solution.attempts >= 2
+    assert solution.stopped_by == "max_steps"
+
+
+def test_candidates_are_ranked_and_their_confidences_are_shares(solver: AdaptedSolver) -> None:
+    (several,) = solver.solve(RECOLOUR).candidates
+    shares = [one.confidence for one in several]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 1 + 1e-6
+    assert len({one.grid for one in several}) == len(several)
+
+
+def test_other_inputs_of_the_task_are_solved_too(solver: AdaptedSolver) -> None:
+    other = Grid([[1, 0, 2, 1], [2, 1, 1, 0]])
+    assert solver.solve(other).grid == Grid([[3, 0, 2, 3], [2, 3, 3, 0]])
+    solutions = list(solver.solve_many([other, "99", RECOLOUR], on_error="yield"))
+    assert [type(one).__name__ for one in solutions] == ["Solution", "Failure", "Solution"]
+    with pytest.raises(InvalidInputError, match="other demonstrations"):
+        solver.solve(made(lambda cells: cells, seed=1))
+
+
+def test_equal_seeds_and_steps_give_equal_weights(solver: AdaptedSolver) -> None:
+    again = Solver.adapt(RECOLOUR, **STEPS)
+    for one, two in zip(solver.snapshots, again.snapshots, strict=True):
+        np.testing.assert_array_equal(one.weights.flat, two.weights.flat)
+    other = Solver.adapt(RECOLOUR, **STEPS, seed=1)
+    assert not np.array_equal(other.snapshots[0].weights.flat, again.snapshots[0].weights.flat)
+
+
+def test_fitted_is_false_where_the_demonstrations_are_not_reproduced() -> None:
+    noise = np.random.default_rng(5)
+    task = made(lambda cells: noise.choice((0, 1, 2), cells.shape), ((9, 9), (9, 8)))
+    solution = solve_task(task, steps=4)
+    assert solution.fitted is False
+    assert solution.confidence < 0.5
+
+
+def test_test_outputs_are_never_read() -> None:
+    (before, after), *rest = RECOLOUR.demonstrations
+    wrong = Task(RECOLOUR.inputs, ((before, after), *rest), (Grid([[8]]),), "made")
+    assert solve_task(wrong, steps=20).answers == solve_task(RECOLOUR, steps=20).answers
+
+
+def test_the_time_is_kept_and_progress_told() -> None:
+    told: list[Progress] = []
+    solution = solve_task(RECOLOUR, seconds=0.5, progress=told.append)
+    assert solution.stopped_by == "seconds"
+    assert told
+    assert told[-1].spent == 1
+    assert [one.steps for one in told] == sorted(one.steps for one in told)
+
+
+def test_it_is_saved_and_loaded(solver: AdaptedSolver, tmp_path: Path) -> None:
+    loaded = AdaptedSolver.load(solver.save_pretrained(tmp_path / "made"))
+    assert loaded.solve(RECOLOUR).candidates == solver.solve(RECOLOUR).candidates
+    assert loaded.options == solver.options
+    (tmp_path / "made" / "weights.npy").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="not a saved AdaptedSolver"):
+        AdaptedSolver.load(tmp_path / "made")
+
+
+def test_every_step_can_be_watched(solver: AdaptedSolver) -> None:
+    steps = list(solver.stream(RECOLOUR))
+    assert [step.index for step in steps] == list(range(1, 7))
+    assert steps[-1].grid.shape == RECOLOUR.inputs[0].shape
+    np.testing.assert_allclose(steps[-1].probabilities.sum(-1), 1, atol=1e-5)
+    best = steps[-1].probabilities.argmax(-1)
+    np.testing.assert_array_equal(best, steps[-1].grid.cells)
+
+
+def test_what_is_wrong_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"seconds.*greater than or equal to 0.1; got 0"):
+        Solver.adapt(RECOLOUR, seconds=0)
+    with pytest.raises(ConfigError, match="unknown key 'second'; did you mean 'seconds'"):
+        Solver.adapt(RECOLOUR, second=3)
+    with pytest.raises(InvalidInputError, match="needs demonstrations"):
+        Solver.adapt(Grid([[1, 2]]))
+    closed = Solver.adapt(RECOLOUR, steps=1)
+    closed.close()
+    with pytest.raises(TRMError, match="is closed"):
+        closed.solve(RECOLOUR)
+
+
+def test_without_numba_the_error_names_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from trm_sdk import Solver, MissingDependencyError\n"
+        "task = {'train': [{'input': [[1]], 'output': [[2]]}], 'test': [{'input': [[1]]}]}\n"
+        "try: Solver.adapt(task)\n"
+        "except MissingDependencyError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "learning a task needs numba" in done.stdout
+    assert "pip install 'trm-sdk[train]'" in done.stdout
+
+
+def test_learning_a_large_task_needs_less_than_a_gigabyte_and_no_torch() -> None:
+    code = (
+        "import sys, resource, json, numpy as np\n"
+        "from trm_sdk import solve_task, Task, Grid\n"
+        "rng = np.random.default_rng(0)\n"
+        "grid = lambda: Grid(rng.integers(0, 10, (30, 30)))\n"
+        "solve_task(Task((grid(),), [(grid(), grid()) for _ in range(4)]), steps=2)\n"
+        "print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "
+        "'torch' in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    most, torch = json.loads(done.stdout)
+    assert most < 1_000_000 * (1024 if sys.platform == "darwin" else 1)
+    assert not torch
+    assert resource.RUSAGE_SELF == 0

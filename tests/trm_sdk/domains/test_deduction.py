@@ -1,0 +1,152 @@
+"""What singles show about a puzzle, and how many solutions it has, compared with the engines."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from trm_sdk import Solver
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.board import BoardDomain
+from trm_sdk.domains.maze import Maze
+from trm_sdk.domains.sudoku import Sudoku, engine
+from trm_sdk.domains.vocabulary import Vocabulary
+from trm_sdk.errors import InvalidInputError
+from trm_sdk.grid import Grid
+from trm_sdk.options import SolveOptions
+from trm_sdk.structure import columns, rows
+from trm_sdk.task import Task
+
+#: No solution, which singles show; of an audit.
+UNSOLVABLE = "5168497323.76.5...8.97...65135.6.9.7472591..696837..5.253186.746842.75..791.5.6.8"
+
+
+def task_of(cells: np.ndarray, domain: BoardDomain) -> Task:
+    return Task((Grid(cells.reshape(domain.shape)),))
+
+
+def is_refused(board: np.ndarray, domain: BoardDomain) -> bool:
+    with suppress(InvalidInputError):
+        domain.check(task_of(board, domain))
+        return False
+    return True
+
+
+def changed(box: tuple[int, int], n: int) -> np.ndarray:
+    """Generated puzzles, of which some lack a clue and some have a wrong one."""
+    puzzles, _ = engine.generate(n, box, seed=5)
+    rng = np.random.default_rng(5)
+    for number, board in enumerate(puzzles):
+        if number % 3 == 1:
+            board[rng.choice(np.flatnonzero(board))] = 0
+        elif number % 3 == 2:
+            board[rng.choice(np.flatnonzero(board == 0))] = rng.integers(1, box[0] * box[1] + 1)
+    return puzzles
+
+
+@pytest.mark.parametrize(("box", "n"), [((2, 2), 300), ((2, 3), 150), ((3, 3), 150)])
+def test_solutions_are_counted_as_the_engine_counts_them(box: tuple[int, int], n: int) -> None:
+    domain = Sudoku(*box)
+    puzzles = changed(box, n)
+    expected, _, _ = engine.solve_count(puzzles, box)
+    found = [domain.count_solutions(task_of(board, domain)) for board in puzzles]
+    assert found == expected.tolist()
+    assert set(found) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("box", [(2, 2), (2, 3), (3, 3)])
+def test_only_puzzles_without_solution_are_refused_and_most_of_them_at_once(
+    box: tuple[int, int],
+) -> None:
+    domain = Sudoku(*box)
+    puzzles = changed(box, 300)
+    expected, _, _ = engine.solve_count(puzzles, box)
+    refused = 0
+    for board, count in zip(puzzles, expected.tolist(), strict=True):
+        if count:
+            domain.check(task_of(board, domain))
+        else:
+            refused += is_refused(board, domain)
+    assert refused > 0.85 * (expected == 0).sum()
+
+
+def test_a_contradiction_is_named_by_cell_or_by_value() -> None:
+    domain = get_domain("sudoku")
+    with pytest.raises(InvalidInputError, match="no value is left for row 1, column 9"):
+        domain.parse("12345678." + "........9" + "." * 63)
+    # 1 has no place in the first row, nor in the first box.
+    line = "234......" + "...1....." + "......1.." + "." * 54
+    with pytest.raises(InvalidInputError, match=r"no place is left for 1 in (row|box) 1"):
+        domain.parse(line)
+    with pytest.raises(InvalidInputError, match="has no solution"):
+        domain.parse(UNSOLVABLE)
+
+
+def test_nothing_is_deduced_where_the_rules_say_nothing() -> None:
+    class Free(BoardDomain):
+        name, shape, vocabulary = "free", (2, 2), Vocabulary.numbers(2)
+
+    class Half(BoardDomain):
+        """Rules beyond `distinct`: solutions can't be counted, contradictions still show."""
+
+        name, shape, vocabulary = "half", (2, 2), Vocabulary.numbers(2)
+        distinct = (rows(), columns())
+
+        def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
+            return super().verify(task, answer, index) and answer[0, 0] == 1
+
+    assert Free().count_solutions(Free().parse("1.1.")) is None
+    assert Half().count_solutions(Half().parse("....")) is None
+    with pytest.raises(InvalidInputError, match="no value is left for row"):
+        Half().parse("1..2")
+
+
+def test_a_count_that_takes_too_long_is_given_up() -> None:
+    domain = Sudoku(5, 5)
+    assert domain.count_solutions(domain.parse([[0] * 25] * 25)) in (2, None)
+
+
+def test_shortest_paths_are_counted_as_the_engine_counts_them() -> None:
+    from trm_sdk.domains.maze.engine.distances import count_shortest_paths
+
+    domain = Maze(12)
+    made = domain.examples(60, 3)
+    tasks = [domain.decode_task(tokens) for tokens in made.tokens]
+    counts = count_shortest_paths(np.stack([task.grid.cells for task in tasks]))
+    found = [domain.count_solutions(task, limit=9) for task in tasks]
+    assert found == np.minimum(counts, 9).tolist()
+    assert 1 in found
+    assert 9 in found
+
+
+def test_a_solution_says_whether_it_is_the_only_one() -> None:
+    solver = Solver.from_pretrained("sudoku-4x4")
+    (one,) = solver.solve_many(["1.34341..14343.1"])
+    assert (one.verified, one.unique) == (True, True)
+    several = solver.solve("..34 3412 ..43 4321", SolveOptions(attempts=9, explore="guess"))
+    assert (several.verified, several.unique) == (True, False)
+    assert several.to_dict()["unique"] is False
+
+
+def test_a_puzzle_without_solution_that_singles_do_not_show_ends_early() -> None:
+    """The plain attempt has its steps; the thousands of others are not begun."""
+    domain = Sudoku()
+    puzzles = changed((3, 3), 600)
+    counts, _, _ = engine.solve_count(puzzles)
+    solver = Solver.from_pretrained("sudoku")
+    left = [
+        task_of(board, domain) for board in puzzles[counts == 0] if not is_refused(board, domain)
+    ]
+    assert left
+    for task in left[:4]:
+        solution = solver.solve(task)
+        assert (solution.stopped_by, solution.verified) == ("impossible", False)
+        assert (solution.attempts, solution.unique) == (1, None)
+        assert (solution.grid.cells > 0).all()
+        single = solver.solve(task, SolveOptions(attempts=1, max_steps=3))
+        assert (single.stopped_by, single.steps) == ("impossible", 3)
+    # Whoever leaves the rules aside is not told by them.
+    blind = solver.solve(left[0], SolveOptions(attempts=1, max_steps=3, verify=False))
+    assert blind.stopped_by == "max_steps"

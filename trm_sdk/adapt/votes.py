@@ -1,0 +1,93 @@
+"""Snapshots vote on what an input becomes, by how many demonstrations they reproduce."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trm_sdk.adapt.network import Network, Workspace
+from trm_sdk.adapt.nodes import Coding
+from trm_sdk.adapt.threads import one_thread
+from trm_sdk.adapt.training import Snapshot
+from trm_sdk.grid import Grid
+
+#: Weight of a vote of a snapshot that reproduces nothing; one that reproduces all has 1 more.
+_LEAST = 0.02
+
+
+@dataclass
+class Tally:
+    """What the votes for one answer add up to.
+
+    Attributes
+    ----------
+    grid : Grid
+    votes : int
+        Read-outs that gave it: snapshots times depths.
+    weight : float
+    share : float
+        Of the weight of all answers to this input, 0..1.
+    accuracy : float
+        Highest share of demonstrations that a snapshot reproduces which gave it, at that depth.
+    """
+
+    grid: Grid
+    votes: int = 0
+    weight: float = 0.0
+    share: float = 0.0
+    accuracy: float = 0.0
+
+
+def vote_weight(accuracy: float, progress: float) -> float:
+    """Return the weight of a vote.
+
+    Parameters
+    ----------
+    accuracy : float
+        Share of the demonstrations that are reproduced, 0..1.
+    progress : float
+        Share of the run's budget spent, 0..1; settles what accuracy leaves open.
+    """
+    return float((_LEAST + accuracy**2) * (0.5 + 0.5 * progress))
+
+
+def tally(
+    coding: Coding, snapshots: Sequence[Snapshot], inputs: Sequence[Grid], depths: tuple[int, ...]
+) -> list[list[Tally]]:
+    """Return for each input the answers of all snapshots, the one with the most weight first.
+
+    Parameters
+    ----------
+    coding : Coding
+    snapshots : sequence of Snapshot
+    inputs : sequence of Grid
+    depths : tuple of int
+        At which `Snapshot.accuracy` was measured.
+
+    Raises
+    ------
+    InvalidInputError
+        If an input has a colour that the task has not, or a size that the rule has no answer for.
+    """
+    batches = [coding.batch([grid]) for grid in inputs]
+    found: list[list[Tally]] = []
+    with one_thread():
+        for batch in batches:
+            work = Workspace(batch, 3)
+            answers: dict[Grid, Tally] = {}
+            for snapshot in snapshots:
+                several = Network(snapshot.weights).run(batch, work, depths)
+                for logits, accuracy in zip(several, snapshot.accuracy, strict=True):
+                    (grid,) = coding.grids(batch, logits)
+                    entry = answers.setdefault(grid, Tally(grid))
+                    entry.votes += 1
+                    entry.weight += vote_weight(accuracy, snapshot.progress)
+                    entry.accuracy = max(entry.accuracy, accuracy)
+            total = sum(entry.weight for entry in answers.values())
+            for entry in answers.values():
+                entry.share = entry.weight / total
+            found.append(sorted(answers.values(), key=lambda one: -one.weight))
+    return found
+
+
+__all__ = ["Tally", "tally", "vote_weight"]

@@ -1,0 +1,150 @@
+"""Deduction: what follows from values that must not repeat, and how many solutions that leaves.
+
+Plain Python, for one puzzle at a time: on a 9x9 Sudoku less than a millisecond, without the seconds
+that a compiler takes to be imported. Generators have engines of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+#: Cells that a count of solutions tries values in before it is given up. Collections of hard 9x9
+#: Sudokus need up to about a hundred (15 ms); a sparse 16x16 board any number.
+MAX_GUESSES = 400
+
+
+class Contradiction(NamedTuple):
+    """Why a puzzle has no solution.
+
+    Attributes
+    ----------
+    cell : int or None
+        For which no value is left; None where a value has no place.
+    group : int or None
+        In which a value has no place left.
+    value : int or None
+        That value, from 0.
+    """
+
+    cell: int | None = None
+    group: int | None = None
+    value: int | None = None
+
+
+class Deduction:
+    """Naked and hidden singles over groups in which no value stands twice.
+
+    Parameters
+    ----------
+    cells, values : int
+        Their numbers.
+    groups : sequence of sequence of int
+        Cells of each. In those that have as many cells as there are values, every value stands.
+
+    Notes
+    -----
+    What a cell may hold is a bit mask: bit v for the value v, from 0.
+    """
+
+    def __init__(self, cells: int, values: int, groups: Sequence[Sequence[int]]) -> None:
+        self.everything = (1 << values) - 1
+        around: list[set[int]] = [set() for _ in range(cells)]
+        for group in groups:
+            for cell in group:
+                around[cell].update(group)
+        self._peers = [sorted(some - {cell}) for cell, some in enumerate(around)]
+        self._full = {i: [*map(int, g)] for i, g in enumerate(groups) if len(g) == values}
+        self._full_of = [
+            [i for i, group in self._full.items() if cell in group] for cell in range(cells)
+        ]
+
+    def contradiction(self, masks: Sequence[int]) -> Contradiction | None:
+        """Return what shows that a puzzle has no solution; None where nothing plain does."""
+        return self._reduce(list(masks), [i for i, mask in enumerate(masks) if _is_one(mask)])
+
+    def count(self, masks: Sequence[int], limit: int = 2) -> int | None:
+        """Return the number of solutions, at most `limit`; None where that takes too long."""
+        start = list(masks)
+        if self._reduce(start, [i for i, mask in enumerate(start) if _is_one(mask)]) is not None:
+            return 0
+        found, guesses, waiting = 0, 0, [start]
+        while waiting:
+            board = waiting.pop()
+            cell, fewest = -1, 64
+            for i, mask in enumerate(board):
+                if mask & (mask - 1) and (size := mask.bit_count()) < fewest:
+                    cell, fewest = i, size
+                    if size == 2:
+                        break
+            if cell < 0:
+                found += 1
+                if found == limit:
+                    return found
+                continue
+            guesses += 1
+            if guesses > MAX_GUESSES:
+                return None
+            rest = board[cell]
+            while rest:
+                bit = rest & -rest
+                rest ^= bit
+                tried = board.copy() if rest else board
+                tried[cell] = bit
+                if self._reduce(tried, [cell]) is None:
+                    waiting.append(tried)
+        return found
+
+    def _reduce(self, masks: list[int], placed: list[int]) -> Contradiction | None:
+        """Apply singles in place until nothing changes; `placed`: cells that have become one."""
+        peers, full, full_of, everything = self._peers, self._full, self._full_of, self.everything
+        dirty = dict.fromkeys(full) if len(placed) != 1 else {}
+        while True:
+            for cell in placed:  # which grows meanwhile: what is given comes before what follows
+                bit = masks[cell]
+                for i in full_of[cell]:
+                    dirty[i] = None
+                for peer in peers[cell]:
+                    mask = masks[peer]
+                    if mask & bit:
+                        mask ^= bit
+                        if not mask:
+                            return Contradiction(cell=peer)
+                        masks[peer] = mask
+                        for i in full_of[peer]:
+                            dirty[i] = None
+                        if not mask & (mask - 1):
+                            placed.append(peer)
+            if not dirty:
+                return None
+            placed = []
+            number, _ = dirty.popitem()
+            group = full[number]
+            once = twice = 0
+            for cell in group:
+                mask = masks[cell]
+                twice |= once & mask
+                once |= mask
+            if once != everything:
+                return Contradiction(group=number, value=_lowest(everything & ~once))
+            alone = once & ~twice
+            if not alone:
+                continue
+            for cell in group:
+                mask = masks[cell] & alone
+                if mask and mask != masks[cell]:
+                    if mask & (mask - 1):  # two values have this cell as their only place
+                        return Contradiction(group=number, value=_lowest(mask & (mask - 1)))
+                    masks[cell] = mask
+                    placed.append(cell)
+
+
+def _is_one(mask: int) -> bool:
+    return not mask & (mask - 1)
+
+
+def _lowest(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
+
+
+__all__ = ["Contradiction", "Deduction"]

@@ -101,8 +101,9 @@ class Mixture:
         held = list(held_out)
         makers = [source_domain(source, domain) for source in sources]
         # Each domain has fingerprints of its own.
-        prints = {one.name: _prints(one, held) for one in makers}
-        self.excluded = _prints(domain, held)
+        several = {one.name: one for one in (domain, *makers)}
+        prints = {name: _prints(one, held) for name, one in several.items()}
+        self.excluded = prints[domain.name]
         self.parts = [
             _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name], batch)
             for source, own, made_by in zip(sources, seeds[1:], makers, strict=True)

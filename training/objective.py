@@ -17,7 +17,7 @@ from trm_sdk.domains.data import Examples, Targets
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.supervision import Outcome, Puzzles
 
-from .data.mixture import Stream
+from .data.mixture import Mixture, Stream
 from .distributed import World
 from .settings import Objective
 
@@ -235,6 +235,8 @@ class Carry:
         given = {name: tensors[name].numpy() for name in ("identifiers", "mask") if name in tensors}
         groups = {key: one.numpy() for key, one in state.get("groups", {}).items()}
         examples = examples._replace(**given, groups=groups or None)
+        if isinstance(self.stream, Mixture):  # of other data sources, perhaps
+            examples = self.stream.fitted(examples)
         self.puzzles = Puzzles.of(examples, self.config, self.targets(examples), self.device)
         self.fresh = tensors["fresh"].to(self.device)
         state_of = State(*(tensors[name][self.mine].to(self.y) for name in "yz"))

@@ -101,6 +101,24 @@ def test_slots_keep_their_groups_through_a_checkpoint() -> None:
     assert [float(step(first)) for _ in range(3)] == [float(step(second)) for _ in range(3)]
 
 
+def test_slots_of_a_run_on_one_domain_get_groups_when_others_join() -> None:
+    alone, mixed = recipe(data=[{"kind": "generated"}]), recipe()
+    model = TRM(mixed.spec(FOUR).model)
+    slots = [
+        Carry(model, one.objective, make_stream(one, FOUR, {}, 0), one.batch_size, 0)
+        for one in (alone, mixed)
+    ]
+    slots[0].begin(0.0)
+    state = copy.deepcopy(slots[0].state_dict())
+    state["stream"] = slots[1].stream.state_dict()
+    slots[1].load_state_dict(state)
+    groups = slots[1].puzzles.groups
+    assert groups is not None
+    assert groups["box"].shape == (12, 6, 16)
+    assert not groups["box"][:, 4:].any()
+    assert (groups["box"][:, :4].sum(1) == 1).all()
+
+
 def test_sets_of_other_domains_are_evaluated_by_their_groups() -> None:
     chosen = recipe()
     sets = make_held_out(chosen, FOUR)

@@ -120,6 +120,10 @@ class Mixture:
         self.shapes = [part.source.shape for part in self.parts]
         check_shapes(sources, dict(enumerate(self.shapes)))
 
+    def fitted(self, examples: Examples) -> Examples:
+        """Return examples that were drawn by other sources, with groups in the form of these."""
+        return with_groups(examples, self.domain, self.groups) if self.groups else examples
+
     def shape_at(self, progress: float) -> Shape:
         """Return the shape of the boards that are drawn at this point of the run."""
         active = np.flatnonzero(weights_at(self.sources, progress)).tolist()

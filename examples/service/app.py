@@ -76,7 +76,7 @@ class SolutionReply(BaseModel):
     steps: int
     attempts: int
     seconds: float
-    stopped_by: Literal["verified", "halted", "max_steps", "seconds"]
+    stopped_by: Literal["verified", "halted", "max_steps", "seconds", "impossible"]
 
 
 class Problem(BaseModel):

@@ -82,7 +82,7 @@ def test_boards_of_several_inputs_and_of_any_shape(tmp_path: Path, suffix: str) 
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
     path = tmp_path / f"answers{suffix}"
-    board = np.full((2, 3), 1)
+    board = np.array([[2, 1, 3], [1, 1, 1]])  # from start to goal
     write_results(path, [solution("maze-2x3", board, inputs=2)])
     (row,) = read(path)
     if suffix == ".json":

@@ -51,7 +51,7 @@ def test_what_can_not_be_transferred_is_named():
         transfer(spec, {}, plain)
     odd = Sudoku(2, 2)
     assert odd.structure is not None
-    relation = odd.structure.relations[0].model_copy(update={"name": "diagonal"})
+    relation = odd.structure.relations[0].model_copy(update={"name": "diagonal", "weights": None})
     relations = (relation, values())
     odd.structure = odd.structure.model_copy(update={"relations": relations})
     with pytest.raises(ConfigError, match="diagonal"):

@@ -439,4 +439,5 @@ def test_inputs_of_bug_reports_are_read() -> None:
         "S09/float.csv": 1,  # the digits are lost
         "S09/mangled.csv": 1,
         "S23/clash.txt": 1,  # contradicting givens
+        "S23/nosolution.txt": 1,  # as singles show
     }

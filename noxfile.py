@@ -77,6 +77,20 @@ def wheel(session: nox.Session) -> None:
     session.run("trm", "solve", puzzle)
 
 
+@nox.session(python=["3.11"])
+def lowest(session: nox.Session) -> None:
+    """Run the solving tests on the lowest versions that pyproject.toml allows."""
+    session.install("uv")
+    folder = Path(session.create_tmp(), "environment").resolve()
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(folder))
+    session.run(
+        "uv", "pip", "install", "--python", str(python), "--resolution", "lowest-direct",
+        "-e", ".", "pytest>=8.3",
+    )  # fmt: skip
+    session.run(str(python), "-m", "pytest", "tests/packaging/test_base_install.py", external=True)
+
+
 @nox.session
 def audit(session: nox.Session) -> None:
     """Ask PyPI's vulnerability service about every version in constraints.txt."""

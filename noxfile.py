@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import nox
@@ -73,3 +75,68 @@ def wheel(session: nox.Session) -> None:
     session.install(*PINNED, "--force-reinstall", str(built))
     puzzle = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
     session.run("trm", "solve", puzzle)
+
+
+@nox.session(python=["3.11"])
+def lowest(session: nox.Session) -> None:
+    """Run the solving tests on the lowest versions that pyproject.toml allows."""
+    session.install("uv")
+    folder = Path(session.create_tmp(), "environment").resolve()
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(folder))
+    session.run(
+        "uv", "pip", "install", "--python", str(python), "--resolution", "lowest-direct",
+        "-e", ".", "pytest>=8.3",
+    )  # fmt: skip
+    session.run(str(python), "-m", "pytest", "tests/packaging/test_base_install.py", external=True)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask PyPI's vulnerability service about every version in constraints.txt."""
+    session.install("pip-audit")
+    found = Path(session.create_tmp(), "audit.json").resolve()
+    found.unlink(missing_ok=True)
+    asked = ("-r", "constraints.txt", "--no-deps", "--disable-pip", "--progress-spinner=off")
+    # 1 stands for vulnerabilities, and for no answer of the service: the file tells them apart.
+    session.run(
+        "pip-audit", *asked, "-f", "json", "-o", str(found),
+        silent=True, success_codes=[0, 1], env={"PIP_AUDIT_TIMEOUT": "15"},
+    )  # fmt: skip
+    packages = json.loads(found.read_text("utf-8"))["dependencies"] if found.is_file() else []
+    audited = [package for package in packages if "vulns" in package]
+    if not audited:  # a mirror without the service answers that it knows no package
+        session.error("The vulnerability service can't be reached: nothing was audited.")
+    if unknown := [package["name"] for package in packages if "vulns" not in package]:
+        session.log(f"not known to the service, and not audited: {', '.join(unknown)}")
+    vulnerable = [package for package in audited if package["vulns"]]
+    for package in vulnerable:
+        for one in package["vulns"]:
+            fixed = ", ".join(one["fix_versions"]) or "no release"
+            session.log(f"{package['name']} {package['version']}: {one['id']}, fixed by {fixed}")
+    session.log(f"{len(audited)} packages audited, {len(vulnerable)} vulnerable")
+    if vulnerable:
+        session.error(f"{len(vulnerable)} packages have known vulnerabilities")
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Write dist/trm-sdk.cdx.json, a CycloneDX bill of materials; arguments after -- are extras.
+
+    What is installed is read, nothing is asked for: ``nox -R -s sbom`` writes it again offline.
+    """
+    session.install("cyclonedx-bom")
+    folder = Path(session.create_tmp(), "environment").resolve()
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    # Beside the tool, not with it; and without pip, which is no part of the product.
+    session.run_install("python", "-m", "venv", "--clear", "--without-pip", str(folder))
+    wanted = f".[{','.join(session.posargs)}]" if session.posargs else "."
+    session.run_install("python", "-m", "pip", "--python", str(python), "install", *PINNED, wanted)
+    bill = Path("dist", "trm-sdk.cdx.json")
+    bill.parent.mkdir(exist_ok=True)
+    session.run(
+        "cyclonedx-py", "environment", "--pyproject", "pyproject.toml", "--output-reproducible",
+        "--output-file", str(bill), str(python),
+    )  # fmt: skip
+    parts = json.loads(bill.read_text(encoding="utf-8"))["components"]
+    session.log(f"{bill}: {len(parts)} components")

@@ -271,7 +271,8 @@ def _folder(out: Path, world: World, *, fresh: bool) -> Iterator[None]:
             out.mkdir(parents=True, exist_ok=True)
             if world.first:
                 held.enter_context(locked(out))
-                remove_parts(out / state.LATEST)
+                for name in (state.LATEST, state.PREVIOUS):
+                    remove_parts(out / name)
                 if fresh:
                     shutil.rmtree(out / report.SCALARS, ignore_errors=True)
         except OSError as error:

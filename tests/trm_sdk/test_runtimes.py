@@ -249,6 +249,8 @@ def test_devices_and_threads_are_checked(graphs: dict[str, Path]) -> None:
         for make in both(device, None):  # type: ignore[arg-type]
             with pytest.raises(InvalidInputError, match=rf"'cuda.*got {device!r}"):
                 make()
+    with pytest.raises(InvalidInputError, match=r"got 'cuda:1'; .* runtime='torch'"):
+        OnnxRuntime(path, "cuda:1")
     for threads in (0, 1025, True, 1.5, "2"):
         for make in both("cpu", threads):  # type: ignore[arg-type]
             with pytest.raises(InvalidInputError, match=f"from 1 to 1024; got {threads!r}"):

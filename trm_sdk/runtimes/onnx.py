@@ -354,8 +354,11 @@ def choose_providers(device: str, available: Sequence[str]) -> list[str]:
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
     if device not in _PROVIDERS:
+        hint = ""
+        if str(device).startswith("cuda:"):
+            hint = "; for another GPU than the first use runtime='torch', or CUDA_VISIBLE_DEVICES"
         raise InvalidInputError(
-            f"device must be 'auto', 'cpu', 'cuda' or 'tensorrt'; got {device!r}"
+            f"device must be 'auto', 'cpu', 'cuda' or 'tensorrt'; got {device!r}{hint}"
         )
     missing = [name for name in _PROVIDERS[device] if name not in available]
     if missing:

@@ -32,11 +32,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample, sudoku_of
+from benchmarks.accuracy import RESULTS
 from benchmarks.curve import curve
 from benchmarks.machine import describe
 from benchmarks.pages import PAGE, fill
 from benchmarks.solve_report import FIGURE, draw, fragment, markdown
+from benchmarks.sudoku_sets import as_tasks, generated, read_sets, sudoku_of
+from benchmarks.suites import sample
 from export import export_onnx
 from export.exporter import load_source, state_arrays
 from export.quantize import Precision, alike

@@ -279,7 +279,7 @@ def main(
     suite = suite_of(solver)
     parts = parts or suite.parts
     # Minutes of generating that the givens' own part has no use for.
-    sets = {} if set(parts) == {"givens"} else suite.sets(data, share)
+    sets = {} if set(parts) == {"givens"} else suite.sets(data, share, only)
     if only:
         sets = {name: tasks for name, tasks in sets.items() if name.startswith(only)}
     out = out or RESULTS / f"accuracy-{Path(model).name}.json"

@@ -157,12 +157,16 @@ class MazeSuite(Suite):
     panels: ClassVar[bool] = True
     ylabel: ClassVar[str] = "mazes, %"
 
-    def sets(self, data: Path | None, share: float) -> dict[str, list[Task]]:
-        """Return the named sets; `share` scales the generated ones."""
+    def sets(
+        self, data: Path | None, share: float, only: tuple[str, ...] = ()
+    ) -> dict[str, list[Task]]:
+        """Return the named sets; see `Suite.sets`."""
         domain, sets = self.solver.domain, {}
         if data is not None:
             sets["Maze-Hard test"] = read_csv(data / "maze-hard-test.csv", domain)
         for name, count, options in SETS:
+            if only and not name.startswith(only):
+                continue
             made = domain.examples(max(1, round(share * count)), HELD_OUT_SEED, options)
             sets[name] = tasks_of(self.solver, made)
         return sets

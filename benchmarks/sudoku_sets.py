@@ -91,8 +91,10 @@ class SudokuSuite(Suite):
 
     parts: ClassVar[tuple[str, ...]] = ("sets", "latency", "givens", "curve", "halting")
 
-    def sets(self, data: Path | None, share: float) -> dict[str, list[Task]]:
-        """Return the named sets; `share` scales the generated ones."""
+    def sets(
+        self, data: Path | None, share: float, only: tuple[str, ...] = ()
+    ) -> dict[str, list[Task]]:
+        """Return the named sets; see `Suite.sets`."""
         sets = read_sets(sudoku_of(self.solver), data, max(1, round(2000 * share)))
         return {
             name: sample(tasks, max(1, round(share * len(tasks)))) if name in self.beside else tasks

@@ -62,8 +62,19 @@ class Suite:
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
 
-    def sets(self, data: Path | None, share: float) -> dict[str, list[Task]]:
-        """Return the named sets: generated ones, held out, and each CSV of the folder."""
+    def sets(
+        self, data: Path | None, share: float, only: tuple[str, ...] = ()
+    ) -> dict[str, list[Task]]:
+        """Return the named sets: generated ones, held out, and each CSV of the folder.
+
+        Parameters
+        ----------
+        data : Path or None
+        share : float
+            Of each generated set.
+        only : tuple of str
+            Beginnings of the names that are wanted, default all; others may be there too.
+        """
         domain = self.solver.domain
         count = max(1, round(200 * share))
         sets = {"generated": tasks_of(self.solver, domain.examples(count, HELD_OUT_SEED))}

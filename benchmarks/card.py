@@ -97,21 +97,23 @@ def draw_failures(result: dict[str, Any], suite: Suite, path: Path) -> None:
 def draw_curve(points: list[dict[str, Any]], suite: Suite, path: Path) -> None:
     """Accuracy against supervision steps: all ways in one panel, or each in its own."""
     sets = list(dict.fromkeys(point["set"] for point in points))
-    panels = [(way,) for way in suite.ways] if suite.panels else [suite.ways]
+    measured = {point["explore"] for point in points}
+    ways = [way for way in suite.ways if way.explore in measured]
+    panels = [[way] for way in ways] if suite.panels else [ways]
     size = (4.2 * len(panels) + 2.4 if suite.panels else 8.4, 4.4)
     figure, axes = plt.subplots(
         1, len(panels), figsize=size, squeeze=False, sharey=True, layout="constrained"
     )
-    for plot, ways in zip(axes[0], panels, strict=True):
+    for plot, shown in zip(axes[0], panels, strict=True):
         for i, name in enumerate(sets):
-            for way in ways:
+            for way in shown:
                 chosen = [p for p in points if p["set"] == name and p["explore"] == way.explore]
                 plot.plot(
                     [p["max_steps" if suite.panels else "mean_steps"] for p in chosen],
                     [100 * p["exact"] for p in chosen],
                     way.style,
                     color=plt.colormaps["tab20"](i * 2 % 20 + i // 10),
-                    label=name if way == ways[0] else None,
+                    label=name if way == shown[0] else None,
                     markersize=5,
                 )
         spent = "supervision steps of one attempt" if suite.panels else "supervision steps a puzzle"
@@ -120,12 +122,12 @@ def draw_curve(points: list[dict[str, Any]], suite: Suite, path: Path) -> None:
         plot.grid(alpha=0.3)
         if suite.panels:
             steps = sorted({point["max_steps"] for point in points})
-            plot.set_title(ways[0].label, fontsize=10)
+            plot.set_title(shown[0].label, fontsize=10)
             plot.set_xticks(steps, [str(one) for one in steps], fontsize=8)
             plot.minorticks_off()
     last = axes[0][-1]
     if not suite.panels:
-        for way in suite.ways:
+        for way in ways:
             last.plot([], [], way.style, color="grey", label=way.label)
     axes[0][0].set_ylabel(suite.ylabel)
     last.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

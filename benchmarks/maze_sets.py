@@ -265,7 +265,10 @@ class MazeSuite(Suite):
         ]
         for name, row in rows.items():
             cells = [
-                " / ".join(f"{100 * row[way, steps]['exact']:.0f}" for way in ("none", "label"))
+                " / ".join(
+                    f"{100 * row[way, steps]['exact']:.0f}" if (way, steps) in row else "-"
+                    for way in ("none", "label")
+                )
                 for steps in CURVE
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -280,7 +283,7 @@ class MazeSuite(Suite):
         failed = [
             (name, row, text)
             for name, row in result.get("details", {}).items()
-            for text in row["failures"]
+            for text in row.get("failures", ())
         ]
         for name, row, text in failed[:3]:
             task = domain.parse(text)

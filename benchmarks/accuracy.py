@@ -1,14 +1,16 @@
-"""Exact accuracy of a model on named sets, and what it costs: ``python -m benchmarks.accuracy``.
+"""Accuracy of a model on named sets, and what it costs: ``python -m benchmarks.accuracy MODEL``.
 
-Five parts, each optional, kept together in one file of results:
+Six parts, each optional, kept together in one file of results:
 
-- ``sets``: every set with the model's own defaults: exact grids, share verified, steps;
+- ``sets``: every set with the model's own defaults: right answers, share verified, steps;
+- ``details``: what the suite measures on a set beside, such as the labels of mazes;
 - ``latency``: single solves with the defaults, on a sample of each set (on a quiet machine);
-- ``givens``: generated puzzles by number of givens;
+- ``givens``: generated puzzles by number of givens, where puzzles differ in that;
 - ``curve``: accuracy against compute, for more steps and for more attempts of every kind;
 - ``halting``: how far the halting head's probability can be believed, at every step of plain runs.
 
-Real puzzles come from a folder of CSV files in Sudoku-Extreme's form (``--data``).
+Which sets there are, and what is measured on them beside, is the suite of the puzzles that MODEL
+solves: see `benchmarks.suites`. Real puzzles come from a folder of CSV files (``--data``).
 """
 
 from __future__ import annotations
@@ -24,105 +26,29 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.curve import curve
 from benchmarks.machine import describe, sentence
-from training.data.files import read_csv
-from trm_sdk import Grid, SolveOptions, Solver, Task
+from benchmarks.suites import Suite, sample, suite_of
+from trm_sdk import SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains.data import HELD_OUT_SEED
-from trm_sdk.domains.sudoku import Sudoku, engine
-from trm_sdk.errors import InvalidInputError
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("sets", "latency", "givens", "curve", "halting")
-#: Generated sets that are left out of the percentiles over all.
-BESIDE = ("34+ givens", "hard, generated", "hardest, generated")
-#: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
-GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
-
-
-def sudoku_of(solver: Solver) -> Sudoku:
-    """The domain of a model that solves Sudoku.
-
-    Raises
-    ------
-    InvalidInputError
-        If it solves something else.
-    """
-    if not isinstance(solver.domain, Sudoku):
-        raise InvalidInputError(f"MODEL must solve Sudoku; this one solves {solver.domain.name!r}")
-    return solver.domain
-
-
-def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list[Task]:
-    """Boards of shape (n, cells), 0 for a blank, as tasks that know their answers."""
-    return [
-        Task((Grid(puzzle.reshape(domain.shape)),), answers=(Grid(solution.reshape(domain.shape)),))
-        for puzzle, solution in zip(puzzles, solutions, strict=True)
-    ]
-
-
-def generated(
-    domain: Sudoku, n: int, givens: tuple[int, int] | None = None, clues_added: int = 0
-) -> list[Task]:
-    """Held-out puzzles: minimal ones with clues added, or a number of givens from a range."""
-    if givens is None:
-        made = domain.examples(n, HELD_OUT_SEED, {"clues_added": (clues_added, clues_added)})
-        first = domain.vocabulary.first
-        return as_tasks(domain, made.tokens - first, made.answers - first)
-    boards = engine.generate(n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens)
-    return as_tasks(domain, *boards)
-
-
-def generated_hard(domain: Sudoku, n: int) -> list[Task]:
-    """Held-out minimal puzzles after a hundred rounds of clue swaps towards a higher rating."""
-    pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED)
-    pool.advance(100)
-    return as_tasks(domain, pool.puzzles, pool.solutions)
-
-
-def generated_hardest(domain: Sudoku, n: int) -> list[Task]:
-    """Held-out minimal puzzles that no single lookahead solves; see `engine.probe`."""
-    pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED, rating="probing")
-    pool.advance(1200)
-    return as_tasks(domain, pool.puzzles, pool.solutions)
-
-
-def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list[Task]]:
-    """The named sets: generated minimal puzzles, and each CSV of the folder."""
-    sets = {"minimal": generated(domain, minimal)}
-    if domain.size != 9:
-        return sets
-    sets["34+ givens"] = generated(domain, 1000, (34, 55))
-    # What defaults are chosen on: the real sets are for the last look alone.
-    sets["hard, generated"] = generated_hard(domain, 200)
-    sets["hardest, generated"] = generated_hardest(domain, 60)
-    for path in sorted(data.glob("*.csv")) if data else ():
-        sets[path.stem] = read_csv(path, domain)
-    return sets
-
-
-def sample(tasks: Sequence[Task], n: int | None) -> list[Task]:
-    """At most n tasks, the same ones every time."""
-    if n is None or n >= len(tasks):
-        return list(tasks)
-    return [tasks[i] for i in np.random.default_rng(0).choice(len(tasks), n, replace=False)]
+PARTS = ("sets", "details", "latency", "givens", "curve", "halting")
 
 
 def measure(
-    solver: Solver, tasks: Sequence[Task], options: SolveOptions | None, batch_size: int
+    suite: Suite, tasks: Sequence[Task], options: SolveOptions | None, batch_size: int
 ) -> dict[str, Any]:
-    """Solve a set in batches: exact grids, verified ones, false claims, steps and attempts."""
-    start = time.perf_counter()
+    """Solve a set in batches: right answers, verified ones, false claims, steps and attempts."""
+    solver, start = suite.solver, time.perf_counter()
     solutions = list(solver.solve_many(iter(tasks), options, batch_size=batch_size))
     seconds = time.perf_counter() - start
-    exact = [bool(solution.correct) for solution in solutions]
+    exact = [suite.right(solution) for solution in solutions]
     verified = [solution.verified is True for solution in solutions]
     return {
         "puzzles": len(tasks),
         "exact": sum(exact) / len(exact),
         "verified": sum(verified) / len(verified),
-        # Verified by the rules yet not the known answer: only a puzzle with two solutions can be.
+        # Verified by the rules yet not right: in Sudoku only a puzzle with two solutions can be.
         "false_verified": sum(v and not e for v, e in zip(verified, exact, strict=True)),
         "mean_steps": float(np.mean([solution.steps for solution in solutions])),
         "mean_attempts": float(np.mean([solution.attempts for solution in solutions])),
@@ -147,14 +73,14 @@ def latency(solver: Solver, tasks: Sequence[Task]) -> list[float]:
     return times
 
 
-def reliability(solver: Solver, tasks: Sequence[Task], steps: int) -> list[dict[str, float]]:
+def reliability(suite: Suite, tasks: Sequence[Task], steps: int) -> list[dict[str, float]]:
     """Of all steps of plain runs whose halting probability is in a tenth, how many were right."""
     said: list[float] = []
     right: list[bool] = []
     for task in tasks:
-        for step in solver.stream(task, SolveOptions(max_steps=steps, attempts=1)):
+        for step in suite.solver.stream(task, SolveOptions(max_steps=steps, attempts=1)):
             said.append(step.confidence)
-            right.append(step.grid == task.answer)
+            right.append(step.verified is True or step.grid == task.answer)
     tenth = np.minimum((np.array(said) * 10).astype(int), 9)
     return [
         {
@@ -179,108 +105,200 @@ def _percentiles(
     return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
 
 
+class Run:
+    """One run of the parts: what it measures goes to `out` after each set.
+
+    Parameters
+    ----------
+    suite : Suite
+    sets : dict
+        Name -> tasks.
+    out : Path
+        A file of results, which a run begins from.
+    resume : bool
+        Whether sets that `out` has with as many puzzles are left as they are.
+    others : bool
+        Whether what `out` has of sets that are not among these is kept.
+    """
+
+    def __init__(
+        self, suite: Suite, sets: dict[str, list[Task]], out: Path, *, resume: bool, others: bool
+    ) -> None:
+        self.suite, self.sets, self.out = suite, sets, out
+        self.resume, self.others = resume, others
+        self.result: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
+        self.console = Console()
+
+    def save(self) -> None:
+        """Write what there is."""
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps(self.result, indent=1) + "\n", encoding="utf-8")
+
+    def _begin(self, part: str, puzzles: dict[str, int]) -> dict[str, Any]:
+        """Return what is kept of a part, and drop the rest."""
+        self.result[part] = {
+            name: row
+            for name, row in self.result.get(part, {}).items()
+            if (self.resume and row.get("puzzles") == puzzles.get(name))
+            or (self.others and name not in puzzles)
+        }
+        found: dict[str, Any] = self.result[part]
+        return found
+
+    def measure_sets(self, most: int | None, batch_size: int) -> None:
+        """Measure every set with the defaults."""
+        chosen = {name: sample(tasks, most) for name, tasks in self.sets.items()}
+        rows = self._begin("sets", {name: len(tasks) for name, tasks in chosen.items()})
+        table = _table("set", "puzzles", "right", "verified", "falsely", "steps")
+        for name, tasks in chosen.items():
+            if name in rows:
+                continue
+            row = rows[name] = measure(self.suite, tasks, None, batch_size)
+            self.console.print(name, f"{row['exact']:.2%}", highlight=False)
+            self.save()
+            table.add_row(
+                name, str(row["puzzles"]), f"{row['exact']:.2%}", f"{row['verified']:.2%}",
+                str(row["false_verified"]), f"{row['mean_steps']:.1f}",
+            )  # fmt: skip
+        self.console.print(table)
+
+    def measure_details(self, most: int | None) -> None:
+        """Measure what the suite has of its own."""
+        chosen = {name: sample(tasks, most) for name, tasks in self.sets.items()}
+        rows = self._begin("details", {name: len(tasks) for name, tasks in chosen.items()})
+        for name, tasks in chosen.items():
+            if name in rows:
+                continue
+            rows[name] = {"puzzles": len(tasks), **self.suite.details(tasks)}
+            self.console.print(name, "details measured", highlight=False)
+            self.save()
+
+    def measure_latency(self, timed: int) -> None:
+        """Time single solves; over all sets each weighs as many as it has puzzles."""
+        chosen = {name: sample(tasks, timed) for name, tasks in self.sets.items()}
+        rows = self._begin("latency", {name: len(tasks) for name, tasks in chosen.items()})
+        every: list[float] = []
+        weights: list[float] = []
+        for name, tasks in chosen.items():
+            if name in rows and not self.suite.pooled:
+                continue
+            times = latency(self.suite.solver, tasks)
+            rows[name] = {**_percentiles(times), "puzzles": len(times)}
+            if name not in self.suite.beside:
+                every += times
+                weights += [len(self.sets[name]) / len(times)] * len(times)
+            self.save()
+        if self.suite.pooled and every:
+            rows["all"] = _percentiles(every, weights)
+        table = _table("set", "p50 ms", "p95 ms")
+        for name, row in rows.items():
+            table.add_row(name, *(f"{row[key]:.1f}" for key in ("p50_ms", "p95_ms")))
+        self.console.print(table)
+        self.save()
+
+    def measure_givens(self, batch_size: int) -> None:
+        """Measure generated puzzles by number of givens."""
+        rows = self.result["givens"] = {}
+        table = _table("givens", "puzzles", "right", "steps")
+        for name, tasks in self.suite.by_givens().items():
+            row = rows[name] = measure(self.suite, tasks, None, batch_size)
+            steps = f"{row['mean_steps']:.1f}"
+            table.add_row(name, str(len(tasks)), f"{row['exact']:.2%}", steps)
+        if rows:
+            self.console.print(table)
+        self.save()
+
+    def measure_curve(self, puzzles: int, batch_size: int) -> None:
+        """Measure accuracy against compute on some of each set."""
+        points = self.result["curve"] = [
+            point
+            for point in self.result.get("curve", ())
+            if (self.resume if point["set"] in self.sets else self.others)
+        ]
+        for name, tasks in self.sets.items():
+            if any(point["set"] == name for point in points):
+                continue
+            found = self.suite.curve(sample(tasks, puzzles), batch_size)
+            points += [{"set": name, **point} for point in found]
+            self.console.print(name, "curve measured", highlight=False)
+            self.save()
+        table = _table("set", "explore", "noise", "steps", "attempts", "right", "steps taken")
+        for point in points:
+            table.add_row(
+                point["set"], point["explore"], f"{point['noise']:g}", str(point["max_steps"]),
+                str(point["attempts"]), f"{point['exact']:.1%}", f"{point['mean_steps']:.1f}",
+            )  # fmt: skip
+        self.console.print(table)
+
+    def measure_halting(self) -> None:
+        """Measure how far the halting head can be believed."""
+        mixed = [task for tasks in self.sets.values() for task in sample(tasks, 60)]
+        self.result["halting"] = reliability(self.suite, mixed, 32)
+        table = _table("said", "right", "steps")
+        for row in self.result["halting"]:
+            table.add_row(f"{row['said']:.2f}", f"{row['right']:.2f}", str(row["steps"]))
+        self.console.print(table)
+        self.save()
+
+
 @click.command(cls=ErrorHandlingCommand)
 @click.argument("model", default="sudoku")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, default=PARTS)
-@click.option("--minimal", default=2000, show_default=True, help="Generated minimal puzzles.")
+@click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, help="[every part]")
+@click.option("--only", multiple=True, help="Only sets whose name begins so.")
+@click.option("--share", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
+              help="Share of each generated set.")  # fmt: skip
 @click.option("--most", type=int, help="Use at most so many puzzles of each set.")
+@click.option("--detailed", type=int, help="Measure details on at most so many of each set.")
 @click.option("--timed", default=100, show_default=True, help="Single solves timed a set.")
 @click.option("--curve-puzzles", default=50, show_default=True)
 @click.option("--batch-size", default=16, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--runtime", default="auto", show_default=True)
+@click.option("--resume", is_flag=True, help="Keep sets that the file has with as many puzzles.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON [results/accuracy-MODEL.json].")
 def main(
     model: str,
     data: Path | None,
     parts: tuple[str, ...],
-    minimal: int,
+    only: tuple[str, ...],
+    share: float,
     most: int | None,
+    detailed: int | None,
     timed: int,
     curve_puzzles: int,
     batch_size: int,
     threads: int,
     runtime: Any,
+    resume: bool,
     out: Path | None,
 ) -> None:
     """Measure MODEL, a name or path as in Solver.from_pretrained."""
-    console = Console()
     solver = Solver.from_pretrained(model, runtime=runtime, threads=threads)
-    domain = sudoku_of(solver)
-    out = out or RESULTS / f"accuracy-{Path(model).name}.json"
-    result: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
-    result |= {"model": Path(model).name, "machine": describe(threads)}
-    console.print(sentence(result["machine"]), highlight=False)
-    result["defaults"] = solver.options.model_dump()
+    suite = suite_of(solver)
+    parts = parts or suite.parts
     # Minutes of generating that the givens' own part has no use for.
-    sets = {} if set(parts) == {"givens"} else read_sets(domain, data, minimal)
-
-    def save() -> None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
+    sets = {} if set(parts) == {"givens"} else suite.sets(data, share, only)
+    if only:
+        sets = {name: tasks for name, tasks in sets.items() if name.startswith(only)}
+    out = out or RESULTS / f"accuracy-{Path(model).name}.json"
+    run = Run(suite, sets, out, resume=resume, others=bool(only))
+    run.result |= {"model": Path(model).name, "machine": describe(threads)}
+    run.result["defaults"] = solver.options.model_dump()
+    run.console.print(sentence(run.result["machine"]), highlight=False)
     if "sets" in parts:
-        result["sets"] = {}
-        table = _table("set", "puzzles", "exact", "verified", "falsely", "steps")
-        for name, tasks in sets.items():
-            row = measure(solver, sample(tasks, most), None, batch_size)
-            result["sets"][name] = row
-            console.print(name, f"{row['exact']:.2%}", highlight=False)
-            save()
-            table.add_row(
-                name, str(row["puzzles"]), f"{row['exact']:.2%}", f"{row['verified']:.2%}",
-                str(row["false_verified"]), f"{row['mean_steps']:.1f}",
-            )  # fmt: skip
-        console.print(table)
+        run.measure_sets(most, batch_size)
+    if "details" in parts:
+        run.measure_details(detailed)
     if "latency" in parts:
-        result["latency"] = {}
-        every: list[float] = []
-        weights: list[float] = []
-        for name, tasks in sets.items():
-            times = latency(solver, sample(tasks, timed))
-            result["latency"][name] = _percentiles(times)
-            if name not in BESIDE:  # minimal and real, by their sizes
-                every += times
-                weights += [len(tasks) / len(times)] * len(times)
-        result["latency"]["all"] = _percentiles(every, weights)
-        table = _table("set", "p50 ms", "p95 ms", "p99 ms")
-        for name, row in result["latency"].items():
-            table.add_row(name, *(f"{value:.1f}" for value in row.values()))
-        console.print(table)
-        save()
+        run.measure_latency(timed)
     if "givens" in parts:
-        result["givens"] = {}
-        table = _table("givens", "puzzles", "exact", "steps")
-        ranges = GIVENS if domain.size == 9 else ()
-        for low, high in ranges:
-            row = measure(solver, generated(domain, 300, (low, high)), None, batch_size)
-            result["givens"][f"{low}-{high}"] = row
-            table.add_row(f"{low}-{high}", "300", f"{row['exact']:.2%}", f"{row['mean_steps']:.1f}")
-        console.print(table)
-        save()
+        run.measure_givens(batch_size)
     if "curve" in parts:
-        result["curve"] = []
-        table = _table("set", "explore", "noise", "steps", "attempts", "exact", "steps taken")
-        for name, tasks in sets.items():
-            for point in curve(solver, sample(tasks, curve_puzzles), batch_size):
-                result["curve"].append({"set": name, **point})
-                table.add_row(
-                    name, point["explore"], f"{point['noise']:g}", str(point["max_steps"]),
-                    str(point["attempts"]), f"{point['exact']:.1%}", f"{point['mean_steps']:.1f}",
-                )  # fmt: skip
-            console.print(name, "curve measured", highlight=False)
-            save()
-        console.print(table)
+        run.measure_curve(curve_puzzles, batch_size)
     if "halting" in parts:
-        mixed = [task for tasks in sets.values() for task in sample(tasks, 60)]
-        result["halting"] = reliability(solver, mixed, 32)
-        table = _table("said", "right", "steps")
-        for row in result["halting"]:
-            table.add_row(f"{row['said']:.2f}", f"{row['right']:.2f}", str(row["steps"]))
-        console.print(table)
-    save()
-    console.print(f"written to {out}", highlight=False)
+        run.measure_halting()
+    run.console.print(f"written to {run.out}", highlight=False)
 
 
 def _table(*columns: str) -> Table:

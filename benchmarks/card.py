@@ -14,13 +14,12 @@ import click
 import matplotlib as mpl
 
 from benchmarks.accuracy import RESULTS
-from benchmarks.curve import WAYS
 from benchmarks.machine import sentence
-from trm_sdk import SolveOptions, Solver
+from benchmarks.suites import Suite, suite_of
+from trm_sdk import Solver
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.persistence.hub import BUNDLED
-from trm_sdk.render.image import draw_board
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -29,29 +28,25 @@ FIGURES = Path(__file__).parents[1] / "docs" / "models"
 BEGIN, END = "<!-- measured -->", "<!-- end -->"
 
 
-def tables(result: dict[str, Any]) -> str:
+def tables(result: dict[str, Any], suite: Suite) -> str:
     """The measured part of a card, as Markdown."""
     options = result["defaults"]
     times = result.get("latency", {})
-    noise = f" (noise {options['noise']:g})" if options["explore"] == "noise" else ""
-    guess = " (a guess in each after the first)" if options["explore"] == "guess" else ""
+    how = {
+        "none": "",
+        "noise": f" (noise {options['noise']:g})",
+        "guess": " (a guess in each after the first)",
+        "symmetry": " (each after the first turned or mirrored)",
+    }[options["explore"]]
+    larger = options.get("steps_per_cell")
+    each = f" (or {larger:g} a cell, where that is more)" if larger else ""
     lines = [
-        f"Defaults: up to {options['max_steps']} steps an attempt, {options['attempts']} attempts"
-        f"{noise}{guess}. {sentence(result['machine'])}"
+        f"Defaults: up to {options['max_steps']} steps{each} an attempt, {options['attempts']} "
+        f"attempts{how}. {sentence(result['machine'])}"
         + ("; time of single solves with onnxruntime." if times else "."),
         "",
-        "| set | puzzles | exact | verified | falsely verified | mean steps |"
-        + (" p50 ms | p95 ms |" if times else ""),
-        "| --- | ---: | ---: | ---: | ---: | ---: |" + (" ---: | ---: |" if times else ""),
+        *suite.table(result),
     ]
-    for name, row in result.get("sets", {}).items():
-        cells = (
-            f"| {name} | {row['puzzles']:,} | {row['exact']:.2%} | {row['verified']:.2%} | "
-            f"{row['false_verified']} | {row['mean_steps']:.1f} |"
-        )
-        if name in times:
-            cells += f" {times[name]['p50_ms']:.1f} | {times[name]['p95_ms']:,.0f} |"
-        lines.append(cells)
     if "all" in times:
         lines += [
             "",
@@ -65,7 +60,7 @@ def tables(result: dict[str, Any]) -> str:
             for givens, row in result["givens"].items()
         ]
     if result.get("curve"):
-        lines += ["", *_curve_table(result["curve"])]
+        lines += ["", *suite.curve_table(result["curve"])]
     if result.get("halting"):
         lines += [
             "",
@@ -82,75 +77,60 @@ def tables(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def draw_failures(result: dict[str, Any], model: str, path: Path) -> None:
-    """Three puzzles that were not solved: the last answer, uncertain cells in red."""
-    rows = result.get("sets", {}).values()
-    puzzles = [puzzle for row in rows for puzzle in row.get("failures", ())][:3]
-    if not puzzles:
+def draw_failures(result: dict[str, Any], suite: Suite, path: Path) -> None:
+    """A few puzzles that were not solved, as the suite shows them."""
+    pictures = suite.failures(result)
+    if not pictures:
         return
-    solver = Solver.from_pretrained(model)
-    figure, axes = plt.subplots(1, len(puzzles), figsize=(4 * len(puzzles), 4.2), squeeze=False)
-    for plot, puzzle in zip(axes[0], puzzles, strict=True):
-        *_, last = solver.stream(puzzle, SolveOptions(max_steps=64, attempts=1))
-        certainty = last.probabilities.max(-1)
-        image = draw_board(solver.domain, solver.domain.parse(puzzle), last.grid, certainty)
+    figure, axes = plt.subplots(
+        1, len(pictures), figsize=(4 * len(pictures), 4.4), squeeze=False, layout="constrained"
+    )
+    for plot, (image, title) in zip(axes[0], pictures, strict=True):
         plot.imshow(image)
-        plot.set_title(f"after {last.index} steps: {last.confidence:.2f} sure", fontsize=10)
+        plot.set_title(title, fontsize=10)
         plot.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100, bbox_inches="tight")
     plt.close(figure)
 
 
-def _curve_table(points: list[dict[str, Any]]) -> list[str]:
+def draw_curve(points: list[dict[str, Any]], suite: Suite, path: Path) -> None:
+    """Accuracy against supervision steps: all ways in one panel, or each in its own."""
     sets = list(dict.fromkeys(point["set"] for point in points))
-    size = max(point["puzzles"] for point in points)
-    lines = [
-        f"Accuracy against compute (up to {size} puzzles of each set; exact, mean steps):",
-        "",
-        "| attempts x steps | " + " | ".join(sets) + " |",
-        "| --- |" + " ---: |" * len(sets),
-    ]
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
-    for point in points:
-        rows.setdefault(_setting(point), {})[point["set"]] = point
-    for label, row in rows.items():
-        cells = [f"{row[name]['exact']:.1%}, {row[name]['mean_steps']:.0f}" for name in sets]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _setting(point: dict[str, Any]) -> str:
-    how = {
-        "none": "",
-        "noise": f", noise {point['noise']:g}",
-        "symmetry": ", symmetries",
-        "guess": ", guesses",
-    }
-    return f"{point['attempts']} x {point['max_steps']}{how[point['explore']]}"
-
-
-def draw_curve(points: list[dict[str, Any]], path: Path) -> None:
-    """Exact accuracy against the mean number of supervision steps spent."""
-    sets = list(dict.fromkeys(point["set"] for point in points))
-    figure, axes = plt.subplots(figsize=(8.4, 4.4), layout="constrained")
-    for color, name in zip(plt.rcParams["axes.prop_cycle"].by_key()["color"], sets, strict=False):
-        for way in WAYS:
-            chosen = [p for p in points if p["set"] == name and p["explore"] == way.explore]
-            axes.plot(
-                [p["mean_steps"] for p in chosen],
-                [100 * p["exact"] for p in chosen],
-                way.style,
-                color=color,
-                label=name if way.explore == "none" else None,
-                markersize=5,
-            )
-    for way in WAYS:
-        axes.plot([], [], way.style, color="grey", label=way.label)
-    axes.set(xscale="log", xlabel="supervision steps a puzzle (mean)", ylabel="exact grids, %")
-    axes.set_ylim(0, 102)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    measured = {point["explore"] for point in points}
+    ways = [way for way in suite.ways if way.explore in measured]
+    panels = [[way] for way in ways] if suite.panels else [ways]
+    size = (4.2 * len(panels) + 2.4 if suite.panels else 8.4, 4.4)
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=size, squeeze=False, sharey=True, layout="constrained"
+    )
+    for plot, shown in zip(axes[0], panels, strict=True):
+        for i, name in enumerate(sets):
+            for way in shown:
+                chosen = [p for p in points if p["set"] == name and p["explore"] == way.explore]
+                plot.plot(
+                    [p["max_steps" if suite.panels else "mean_steps"] for p in chosen],
+                    [100 * p["exact"] for p in chosen],
+                    way.style,
+                    color=plt.colormaps["tab20"](i * 2 % 20 + i // 10),
+                    label=name if way == shown[0] else None,
+                    markersize=5,
+                )
+        spent = "supervision steps of one attempt" if suite.panels else "supervision steps a puzzle"
+        plot.set(xscale="log", xlabel=spent if suite.panels else f"{spent} (mean)")
+        plot.set_ylim(0, 102)
+        plot.grid(alpha=0.3)
+        if suite.panels:
+            steps = sorted({point["max_steps"] for point in points})
+            plot.set_title(shown[0].label, fontsize=10)
+            plot.set_xticks(steps, [str(one) for one in steps], fontsize=8)
+            plot.minorticks_off()
+    last = axes[0][-1]
+    if not suite.panels:
+        for way in ways:
+            last.plot([], [], way.style, color="grey", label=way.label)
+    axes[0][0].set_ylabel(suite.ylabel)
+    last.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -170,10 +150,11 @@ def main(model: str) -> None:
         raise InvalidInputError(f"{card} has no part between {BEGIN!r} and {END!r}")
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    card.write_text(f"{before}{BEGIN}\n{tables(result)}\n{END}{after}", encoding="utf-8")
+    suite = suite_of(Solver.from_pretrained(model))
+    card.write_text(f"{before}{BEGIN}\n{tables(result, suite)}\n{END}{after}", encoding="utf-8")
     if result.get("curve"):
-        draw_curve(result["curve"], FIGURES / f"{model}-compute.png")
-    draw_failures(result, model, FIGURES / f"{model}-failures.png")
+        draw_curve(result["curve"], suite, FIGURES / f"{model}-compute.png")
+    draw_failures(result, suite, FIGURES / f"{model}-failures.png")
 
 
 if __name__ == "__main__":

@@ -9,33 +9,18 @@ the table in ``docs/limits.md``.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from benchmarks.accuracy import RESULTS
-from benchmarks.machine import describe, sentence
+from benchmarks.machine import describe, microseconds, sentence
 from benchmarks.pages import LIMITS, fill
 from trm_sdk import Grid, Solver
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.maze.engine.distances import shortest_path
 from trm_sdk.domains.maze.engine.generate import maze_hard_like
 from trm_sdk.domains.sudoku import engine
-
-ROUNDS = 3
-
-
-def microseconds(call: Callable[[], Any], puzzles: int, rounds: int = ROUNDS) -> float:
-    """Processor time a puzzle, the best of some rounds after one to warm up."""
-    call()
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.process_time()
-        call()
-        best = min(best, time.process_time() - start)
-    return 1e6 * best / puzzles
 
 
 def measure(puzzles: int, mazes: int) -> dict[str, Any]:

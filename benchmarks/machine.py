@@ -1,9 +1,11 @@
-"""What a figure was measured on; goes with every result."""
+"""What a figure was measured on, which goes with every result; and processor time."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -51,3 +53,14 @@ def sentence(machine: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores ({simd}), {threads}, "
         f"Python {machine['python']}"
     )
+
+
+def microseconds(call: Callable[[], Any], puzzles: int, rounds: int = 3) -> float:
+    """Processor time a puzzle, the best of some rounds after one to warm up."""
+    call()
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.process_time()
+        call()
+        best = min(best, time.process_time() - start)
+    return 1e6 * best / puzzles

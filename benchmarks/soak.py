@@ -19,8 +19,9 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.accuracy import RESULTS, generated, sudoku_of
+from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe, sentence
+from benchmarks.sudoku_sets import generated, sudoku_of
 from trm_sdk import Grid, SolveOptions, Solver, Task
 from trm_sdk.cli.console import ErrorHandlingCommand
 

@@ -33,11 +33,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy import RESULTS, as_tasks, generated, read_sets, sample, sudoku_of
+from benchmarks.accuracy import RESULTS
 from benchmarks.curve import curve
 from benchmarks.machine import describe
 from benchmarks.pages import PAGE, fill
 from benchmarks.solve_report import FIGURE, draw, fragment, markdown
+from benchmarks.sudoku_sets import as_tasks, generated, read_sets, sudoku_of
+from benchmarks.suites import sample
 from export import export_onnx
 from export.exporter import load_source, state_arrays
 from export.quantize import Precision, alike
@@ -213,7 +215,7 @@ def step_overhead(onnx: Solver, task: Task, steps: int) -> dict[str, float]:
     timed = Timed(runtime._session)
     runtime._session = timed
     try:
-        with mock.patch.object(onnx.domain, "check", lambda task: None):
+        with mock.patch.object(onnx.domain, "check", return_value=None):
             solution = onnx.solve(task, SolveOptions(max_steps=steps, attempts=1))
     finally:
         runtime._session = timed.session

@@ -13,8 +13,10 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.accuracy import RESULTS, generated, measure
+from benchmarks.accuracy import RESULTS, measure
 from benchmarks.machine import describe, sentence
+from benchmarks.sudoku_sets import generated
+from benchmarks.suites import suite_of
 from export.exporter import load_source
 from trm_sdk import SolveOptions, Solver
 from trm_sdk.cli.console import ErrorHandlingCommand
@@ -50,10 +52,11 @@ def main(model: str, puzzles: int, steps: int, attempts: int, out: Path) -> None
         domain = Sudoku(*box)
         moved, weights = transfer(spec, network.state_dict(), domain)
         solver = Solver(TorchRuntime(build(moved, weights, model), moved))
+        suite = suite_of(solver)
         for clues in added:
             tasks = generated(domain, puzzles, clues_added=clues)
-            row = measure(solver, tasks, plain, solver.runtime.batch_size)
-            more = measure(solver, tasks, guessing, solver.runtime.batch_size)
+            row = measure(suite, tasks, plain, solver.runtime.batch_size)
+            more = measure(suite, tasks, guessing, solver.runtime.batch_size)
             givens = float(np.mean([(task.grid.cells > 0).sum() for task in tasks]))
             rows.append({"board": domain.name, "clues_added": clues, "givens": givens, **row})
             rows[-1]["guesses"] = {"attempts": attempts, **more}

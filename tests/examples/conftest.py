@@ -1,4 +1,4 @@
-"""What the tests of the examples share: the bundled Sudoku model, and Node."""
+"""What the tests of the examples share: the bundled models, and Node."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def model() -> Path:
     if "sudoku" not in list_pretrained():
         pytest.skip("the bundled model 'sudoku' is not in this tree")
     return BUNDLED / "sudoku"
+
+
+@pytest.fixture(scope="session")
+def maze() -> Path:
+    """The folder of the bundled model `maze`."""
+    if "maze" not in list_pretrained():
+        pytest.skip("the bundled model 'maze' is not in this tree")
+    return BUNDLED / "maze"
 
 
 @pytest.fixture(scope="session")

@@ -568,6 +568,31 @@ def test_the_example_solves(node: str, model: Path, solver: Solver) -> None:
     assert all(line["verified"] for line in lines)
 
 
+def test_the_example_solves_mazes_of_any_size(node: str, maze: Path, tmp_path: Path) -> None:
+    """By the rules that an exported page has; by a graph alone, without a verdict."""
+    solver = Solver.from_pretrained(maze, runtime="onnx", threads=1)
+    domain, puzzles = solver.domain, []
+    for seed, shape in enumerate(((7, 12), (15, 15), (30, 9))):
+        made = domain.examples(1, seed, {"rows": shape[0], "columns": shape[1]})
+        puzzles.append(domain.decode(made.tokens[0], made.shape))
+    export_web(maze, tmp_path)
+    texts = [domain.format(puzzle) for puzzle in puzzles]
+    program = EXAMPLES / "node" / "solve.mjs"
+    result = run(node, program, tmp_path / "model.json", *texts)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    for line, puzzle in zip(lines, puzzles, strict=True):
+        solution = solver.solve(puzzle)
+        assert line["verified"] is solution.verified is True
+        assert domain.verify(solution.task, domain.parse_answer(line["answer"]))
+        assert line["steps"] == solution.steps
+    alone = run(node, program, maze / "model.onnx", texts[0])
+    assert json.loads(alone.stdout)["verified"] is None
+    ragged = run(node, program, maze / "model.onnx", "S #\nG")
+    assert ragged.returncode == 2
+    assert "rows must be of equal length" in ragged.stderr
+
+
 @pytest.mark.parametrize("puzzle", ["123", "55" + "." * 79])
 def test_the_example_names_a_bad_puzzle(node: str, model: Path, puzzle: str) -> None:
     result = run(node, EXAMPLES / "node" / "solve.mjs", model / "model.onnx", puzzle)

@@ -1,0 +1,108 @@
+"""The sets on which a model that solves Sudoku is measured: generated ones, and files of real ones.
+
+Real puzzles come from a folder of CSV files in Sudoku-Extreme's form.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from benchmarks.suites import Suite, sample
+from training.data.files import read_csv
+from trm_sdk import Grid, Solver, Task
+from trm_sdk.domains.data import HELD_OUT_SEED
+from trm_sdk.domains.sudoku import Sudoku, engine
+from trm_sdk.errors import InvalidInputError
+
+#: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
+GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
+
+
+def sudoku_of(solver: Solver) -> Sudoku:
+    """The domain of a model that solves Sudoku.
+
+    Raises
+    ------
+    InvalidInputError
+        If it solves something else.
+    """
+    if not isinstance(solver.domain, Sudoku):
+        raise InvalidInputError(f"MODEL must solve Sudoku; this one solves {solver.domain.name!r}")
+    return solver.domain
+
+
+def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list[Task]:
+    """Boards of shape (n, cells), 0 for a blank, as tasks that know their answers."""
+    return [
+        Task((Grid(puzzle.reshape(domain.shape)),), answers=(Grid(solution.reshape(domain.shape)),))
+        for puzzle, solution in zip(puzzles, solutions, strict=True)
+    ]
+
+
+def generated(
+    domain: Sudoku, n: int, givens: tuple[int, int] | None = None, clues_added: int = 0
+) -> list[Task]:
+    """Held-out puzzles: minimal ones with clues added, or a number of givens from a range."""
+    if givens is None:
+        made = domain.examples(n, HELD_OUT_SEED, {"clues_added": (clues_added, clues_added)})
+        first = domain.vocabulary.first
+        return as_tasks(domain, made.tokens - first, made.answers - first)
+    boards = engine.generate(n, domain.box, seed=HELD_OUT_SEED + givens[0], givens=givens)
+    return as_tasks(domain, *boards)
+
+
+def generated_hard(domain: Sudoku, n: int) -> list[Task]:
+    """Held-out minimal puzzles after a hundred rounds of clue swaps towards a higher rating."""
+    pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED)
+    pool.advance(100)
+    return as_tasks(domain, pool.puzzles, pool.solutions)
+
+
+def generated_hardest(domain: Sudoku, n: int) -> list[Task]:
+    """Held-out minimal puzzles that no single lookahead solves; see `engine.probe`."""
+    pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED, rating="probing")
+    pool.advance(1200)
+    return as_tasks(domain, pool.puzzles, pool.solutions)
+
+
+def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list[Task]]:
+    """The named sets: generated minimal puzzles, and each CSV of the folder."""
+    sets = {"minimal": generated(domain, minimal)}
+    if domain.size != 9:
+        return sets
+    sets["34+ givens"] = generated(domain, 1000, (34, 55))
+    # What defaults are chosen on: the real sets are for the last look alone.
+    sets["hard, generated"] = generated_hard(domain, 200)
+    sets["hardest, generated"] = generated_hardest(domain, 60)
+    for path in sorted(data.glob("*.csv")) if data else ():
+        sets[path.stem] = read_csv(path, domain)
+    return sets
+
+
+class SudokuSuite(Suite):
+    """Minimal, easy and hard generated puzzles, those by number of givens, and real ones."""
+
+    beside: ClassVar[frozenset[str]] = frozenset(
+        ("34+ givens", "hard, generated", "hardest, generated")
+    )
+
+    parts: ClassVar[tuple[str, ...]] = ("sets", "latency", "givens", "curve", "halting")
+
+    def sets(
+        self, data: Path | None, share: float, only: tuple[str, ...] = ()
+    ) -> dict[str, list[Task]]:
+        """Return the named sets; see `Suite.sets`."""
+        sets = read_sets(sudoku_of(self.solver), data, max(1, round(2000 * share)))
+        return {
+            name: sample(tasks, max(1, round(share * len(tasks)))) if name in self.beside else tasks
+            for name, tasks in sets.items()
+        }
+
+    def by_givens(self) -> dict[str, list[Task]]:
+        """Return 300 puzzles for each range of givens, of 9x9."""
+        domain = sudoku_of(self.solver)
+        ranges = GIVENS if domain.size == 9 else ()
+        return {f"{low}-{high}": generated(domain, 300, (low, high)) for low, high in ranges}

@@ -28,8 +28,28 @@ INKALA = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...
 INKALA_ANSWER = "812753649943682175675491283154237896369845721287169534521974368438526917796318452"
 
 
+#: Puzzles with six clues to spare, by the domain whose name opens the model.
+VARIANTS = {
+    "sudoku-x": "..2.........3.7..83...6...1.....8.29..5..1......9.....8..7..1..6.7.3.9.....8.6..2",
+    "windoku": "..2.....6.16..34..3...7...2..7....5.2..8.........5.2.......7...1.49...8.7..41....",
+    "jigsaw": (
+        "8..1....6.....4..7..1..7.9....3...4...2.83.5.63.9.578.......6.....8.6.2.......... "
+        "111112333141212533142222553442266553444666533747666558747698588777798888799999998"
+    ),
+}
+
+
 def test_the_promised_models_are_there() -> None:
-    assert set(NAMES) <= set(list_pretrained())
+    assert {*NAMES, "maze", "sudoku-variants"} == set(list_pretrained())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_are_solved_by_the_name_of_their_domain(name: str) -> None:
+    solver = Solver.from_pretrained(name, threads=1)
+    assert solver.domain.name == name
+    solution = solver.solve(VARIANTS[name])
+    assert solution.verified
+    assert solution.unique is not False
 
 
 @pytest.mark.parametrize("name", NAMES)

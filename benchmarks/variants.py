@@ -80,18 +80,23 @@ def table(result: dict[str, Any]) -> str:
 @click.command(cls=ErrorHandlingCommand, help=__doc__)
 @click.argument("model", default="sudoku-variants")
 @click.option("--puzzles", default=300, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--only", multiple=True, type=click.Choice(DOMAINS), help="Of these; others keep their figures."
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "variants.json")
-def main(model: str, puzzles: int, threads: int, out: Path) -> None:
+def main(model: str, puzzles: int, only: tuple[str, ...], threads: int, out: Path) -> None:
     console = Console()
     result: dict[str, Any] = {"model": model, "machine": describe(threads), "domains": {}}
+    if only and out.is_file():
+        result["domains"] = json.loads(out.read_text(encoding="utf-8"))["domains"]
     with Solver.from_pretrained(model, threads=threads) as solver:
         result["defaults"] = solver.options.model_dump()
-        for name in DOMAINS:
+        for name in only or DOMAINS:
             own = solver if name == solver.domain.name else solver.for_domain(name)
             result["domains"][name] = measure(own, tasks_of(name, puzzles))
-            console.print(table(result).splitlines()[-3], highlight=False)
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            console.print(table(result), highlight=False)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from trm_sdk.model.config import ModelConfig
 from trm_sdk.runtimes.graph_session import group_input
 
 from .builder import FLOAT, Array, Dim, GraphBuilder
-from .operators import rms_norm, swiglu
+from .operators import rms_norm, silu, swiglu
 from .structured import StructuredGraph
 from .weights import Weights
 
@@ -84,7 +84,7 @@ class MessageGraph(StructuredGraph):
         config, size, values = self.config, self.config.hidden_size, self.values
         width = config.swiglu_size
         flat = g.reshape(x, -1, size, name="nodes")
-        messages = self._silu(g, self._mapped(g, flat, f"{name}.message"))
+        messages = silu(g, self._mapped(g, flat, f"{name}.message"))
         by_cell = g.reshape(messages, -1, config.seq_len, values * size, name="messages")
         replies, start = [], 0
         for key, count in self.counts:
@@ -129,7 +129,7 @@ class MessageGraph(StructuredGraph):
     def _reply(self, g: GraphBuilder, told: str, name: str) -> str:
         """``down(silu(up(told)))`` as (groups, channels)."""
         told = g.reshape(told, -1, self.config.hidden_size, name="groups")
-        hidden = self._silu(g, self._mapped(g, told, f"{name}.up"))
+        hidden = silu(g, self._mapped(g, told, f"{name}.up"))
         return self.weights.linear(g, hidden, f"{name}.down")
 
     def _mapped(
@@ -139,7 +139,3 @@ class MessageGraph(StructuredGraph):
         values = self.weights[f"{name}.bias"][rows if rows is not None else slice(None)]
         stored = g.weight(f"{name}.{part}.bias" if part else f"{name}.bias", values)
         return self.weights.linear(g, x, name, rows, part, plus=stored)
-
-    @staticmethod
-    def _silu(g: GraphBuilder, x: str) -> str:
-        return g.op("Mul", x, g.op("Sigmoid", x, name="sigmoid"), name="silu")

@@ -9,8 +9,12 @@ from .builder import GraphBuilder
 
 def swiglu(g: GraphBuilder, gate: str, up: str) -> str:
     """``silu(gate) * up``."""
-    silu = g.op("Mul", gate, g.op("Sigmoid", gate, name="sigmoid"), name="silu")
-    return g.op("Mul", silu, up, name="gated")
+    return g.op("Mul", silu(g, gate), up, name="gated")
+
+
+def silu(g: GraphBuilder, x: str) -> str:
+    """``x * sigmoid(x)``."""
+    return g.op("Mul", x, g.op("Sigmoid", x, name="sigmoid"), name="silu")
 
 
 def rms_norm(g: GraphBuilder, x: str, size: int, eps: float) -> str:

@@ -12,6 +12,20 @@ from torch import Tensor
 
 from trm_sdk.model.recursion import TRM
 
+#: What makes a recipe of the paper's attention network train in no time.
+SMALL = (
+    "precision=float32",
+    "model.hidden_size=8",
+    "model.num_heads=2",
+    "model.L_layers=1",
+    "model.H_cycles=1",
+    "model.L_cycles=1",
+    "model.puzzle_emb_ndim=8",
+    "model.puzzle_emb_len=1",
+    "objective.max_steps=2",
+    "evaluation.steps=2",
+)
+
 
 def as_reference(model: TRM) -> dict[str, Tensor]:
     """A state dict with the names that the reference gives its weights, compiled."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference_runs
 import torch
 from click.testing import CliRunner
 from reference_runs import reference_run
@@ -39,18 +40,9 @@ from arc_tasks import EVALUATION, TRAINING, shared, tasks, write
 
 CPU = torch.device("cpu")
 SMALL = (
+    *reference_runs.SMALL,
     "compile=false",
-    "precision=float32",
     "batch_size=4",
-    "model.hidden_size=8",
-    "model.num_heads=2",
-    "model.L_layers=1",
-    "model.H_cycles=1",
-    "model.L_cycles=1",
-    "model.puzzle_emb_ndim=8",
-    "model.puzzle_emb_len=1",
-    "objective.max_steps=2",
-    "evaluation.steps=2",
     "steps=6",
     "optimizer.warmup=1",
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from reference_runs import SMALL
 
 from training import state
 from training.distributed import World, common_name
@@ -70,19 +71,7 @@ MAZE = (
 
 
 #: A puzzle embedding with sparse gradients: a row for each augmentation of each task.
-ARC = (
-    "precision=float32",
-    "model.hidden_size=8",
-    "model.num_heads=2",
-    "model.L_layers=1",
-    "model.H_cycles=1",
-    "model.L_cycles=1",
-    "model.puzzle_emb_ndim=8",
-    "model.puzzle_emb_len=1",
-    "objective.max_steps=2",
-    "evaluation.steps=2",
-    "steps=5",
-)
+ARC = (*SMALL, "steps=5")
 
 
 def test_two_processes_have_the_losses_of_one_with_a_puzzle_embedding(tmp_path):

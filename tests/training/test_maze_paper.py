@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from reference_runs import reference_run
+from reference_runs import SMALL, reference_run
 
 from training.evaluate import main
 from training.recipe import Recipe, load_recipe
@@ -28,18 +28,9 @@ CPU = torch.device("cpu")
 
 def recipe_of(*overrides: str) -> Recipe:
     small = (
+        *SMALL,
         "compile=false",
-        "precision=float32",
         "batch_size=2",
-        "model.hidden_size=8",
-        "model.num_heads=2",
-        "model.L_layers=1",
-        "model.H_cycles=1",
-        "model.L_cycles=1",
-        "model.puzzle_emb_ndim=8",
-        "model.puzzle_emb_len=1",
-        "objective.max_steps=2",
-        "evaluation.steps=2",
         "steps=30",
         "optimizer.warmup=1",
         "optimizer.lr=3e-3",

@@ -135,7 +135,7 @@ def test_graphs_with_groups_compute_what_pytorch_does(
     assert with_default == ({"groups.line", "groups.box"} if how == "optional" else set())
 
 
-def test_verification_notices_groups_that_are_not_heeded(four: tuple[ModelSpec, TRM]) -> None:
+def test_verification_notices_groups_that_a_graph_ignores(four: tuple[ModelSpec, TRM]) -> None:
     from export import ExportError
     from export.verify import verify_graph
 

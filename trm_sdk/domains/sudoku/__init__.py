@@ -26,7 +26,36 @@ if TYPE_CHECKING:
     from trm_sdk.domains.data import Examples, Source, Tokens
 
 
-class SudokuOptions(BaseModel):
+class ClueOptions(BaseModel):
+    """How puzzles are made: unique solutions, minimal, then with clues added back.
+
+    Attributes
+    ----------
+    clues_added : (low, high)
+        Clues put back into a minimal puzzle, drawn uniformly, inclusive. 0 is hardest. A pair alone
+        may stand for the whole options.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    clues_added: tuple[int, int] = Field(default=(0, 0))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair(cls, data: Any) -> Any:
+        return {"clues_added": data} if isinstance(data, (list, tuple)) else data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ClueOptions:
+        low, high = self.clues_added
+        if not 0 <= low <= high:
+            raise ValueError(
+                f"clues_added must be (low, high) with 0 <= low <= high; got {self.clues_added}"
+            )
+        return self
+
+
+class SudokuOptions(ClueOptions):
     """How puzzles are made: unique solutions, minimal, then with clues added back.
 
     Attributes
@@ -50,9 +79,6 @@ class SudokuOptions(BaseModel):
         A pool whose puzzles stay is learned by heart. None: they stay.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    clues_added: tuple[int, int] = (0, 0)
     hard: bool = False
     rating: Literal["guesses", "probing"] = "guesses"
     pool: int = Field(default=500, gt=0)
@@ -60,18 +86,8 @@ class SudokuOptions(BaseModel):
     rounds: int = Field(default=4, ge=0)
     lifetime: int | None = Field(default=100, ge=1)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _pair(cls, data: Any) -> Any:
-        return {"clues_added": data} if isinstance(data, (list, tuple)) else data
-
     @model_validator(mode="after")
-    def _consistent(self) -> SudokuOptions:
-        low, high = self.clues_added
-        if not 0 <= low <= high:
-            raise ValueError(
-                f"clues_added must be (low, high) with 0 <= low <= high; got {self.clues_added}"
-            )
+    def _for_pools(self) -> SudokuOptions:
         if not self.hard:
             for name in ("rating", "pool", "first_rounds", "rounds", "lifetime"):
                 if getattr(self, name) != type(self).model_fields[name].default:
@@ -245,19 +261,27 @@ class Sudoku(BoardDomain):
 
     def generator_options(self, options: Any) -> dict[str, Any]:
         """Return options of `generate` with its defaults, checked; see `Domain`."""
-        checked = super().generator_options(options)
-        if checked["clues_added"][1] > self.seq_len:
-            raise InvalidInputError(
-                f"clues_added puts back {checked['clues_added'][1]} clues on a board of "
-                f"{self.seq_len} cells"
-            )
-        return checked
+        return with_clues_that_fit(super().generator_options(options), self.seq_len)
 
     def fingerprint(self, tokens: Tokens, shape: Shape | None = None) -> npt.NDArray[np.uint64]:
         """Return a hash that is equal for puzzles that are equal up to symmetry."""
         from trm_sdk.domains.sudoku.data import fingerprint
 
         return fingerprint(self, tokens)
+
+
+def with_clues_that_fit(options: dict[str, Any], cells: int) -> dict[str, Any]:
+    """Return options of a generator, if no more clues are put back than the board has cells.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are more.
+    """
+    most = options["clues_added"][1]
+    if most > cells:
+        raise InvalidInputError(f"clues_added puts back {most} clues on a board of {cells} cells")
+    return options
 
 
 def of_size(rows: int, columns: int) -> Sudoku:

@@ -12,6 +12,7 @@ from trm_sdk.domains.data import Examples, Source, Tokens
 from trm_sdk.domains.sudoku import engine
 
 if TYPE_CHECKING:
+    from trm_sdk.domains.board import BoardDomain
     from trm_sdk.domains.sudoku import Sudoku
 
 Boards = npt.NDArray[np.uint8]
@@ -40,10 +41,11 @@ def _generated(domain: Sudoku, n: int, seed: int, clues_added: tuple[int, int]) 
     if len(domain.distinct) > 3:  # beside rows, columns and boxes, for which tables are at hand
         groups = tuple(one for kind in domain.distinct for one in kind.groups_on(domain.shape))
     made = engine.generate(n, domain.box, seed=seed, clues_added=clues_added, groups=groups)
-    return _encode(domain, *made)
+    return encode_boards(domain, *made)
 
 
-def _encode(domain: Sudoku, puzzles: Boards, solutions: Boards) -> Examples:
+def encode_boards(domain: BoardDomain, puzzles: Boards, solutions: Boards) -> Examples:
+    """Return boards of shape (n, cells), 0 for an empty cell, as examples of tokens."""
     first = domain.vocabulary.first
     return Examples.of(
         puzzles.astype(np.int32) + first, solutions.astype(np.int32) + first, domain.shape
@@ -114,7 +116,7 @@ class HardSource:
         place = keys.argsort(1).argsort(1)
         low, high = self.clues_added
         back = (place < rng.integers(low, high + 1, size=(n, 1))) & (puzzles == 0)
-        return _encode(self.domain, np.where(back, solutions, puzzles), solutions)
+        return encode_boards(self.domain, np.where(back, solutions, puzzles), solutions)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of draws and the pool."""
@@ -131,4 +133,4 @@ def _seed_of(seed: int, draw: int) -> int:
     return int(np.random.SeedSequence((seed, draw)).generate_state(1, np.uint64)[0])
 
 
-__all__ = ["HardSource", "PlainSource", "examples", "fingerprint", "make_source"]
+__all__ = ["HardSource", "PlainSource", "encode_boards", "examples", "fingerprint", "make_source"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations, product
 
 import numpy as np
@@ -19,17 +20,27 @@ def parse(text: str) -> np.ndarray:
 def slow_count(board: np.ndarray, box: tuple[int, int], limit: int = 2) -> int:
     """Solutions of a board up to a limit, by plain backtracking over sets."""
     n = box[0] * box[1]
-    cells = [int(value) for value in board]
+    cells = np.arange(n * n).reshape(n, n)
+    boxes = cells.reshape(n // box[0], box[0], n // box[1], box[1]).swapaxes(1, 2)
+    groups = [*cells.tolist(), *cells.T.tolist(), *boxes.reshape(n, n).tolist()]
+    return count_by_groups(board, groups, limit)
 
-    def options(cell: int) -> set[int]:
-        row, col = divmod(cell, n)
-        top, left = row - row % box[0], col - col % box[1]
-        seen = {cells[row * n + k] for k in range(n)} | {cells[k * n + col] for k in range(n)}
-        seen |= {cells[(top + k // box[1]) * n + left + k % box[1]] for k in range(n)}
-        return set(range(1, n + 1)) - seen
+
+def count_by_groups(board: np.ndarray, groups: Sequence[Sequence[int]], limit: int = 2) -> int:
+    """Solutions up to a limit, by plain backtracking over sets: no code of the engine's."""
+    cells = [int(value) for value in board]
+    n = len(groups[0])
+    peers = [
+        {other for group in groups if cell in group for other in group}
+        for cell in range(len(cells))
+    ]
 
     def count() -> int:
-        blanks = [(options(cell), cell) for cell in range(n * n) if cells[cell] == 0]
+        blanks = [
+            (set(range(1, n + 1)) - {cells[other] for other in peers[cell]}, cell)
+            for cell in range(len(cells))
+            if not cells[cell]
+        ]
         if not blanks:
             return 1
         digits, cell = min(blanks, key=lambda pair: len(pair[0]))

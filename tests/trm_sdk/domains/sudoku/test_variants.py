@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sudoku_oracles import count_by_groups
 
 from trm_sdk import Grid, InvalidInputError, Task, get_domain
 from trm_sdk.domains.sudoku import engine
@@ -31,36 +32,6 @@ def jigsaw_groups(regions: npt.NDArray[Any]) -> Groups:
     return tuple(tuple(map(int, one)) for one in sets)
 
 
-def slow_count(board: npt.NDArray[Any], groups: Groups, limit: int = 2) -> int:
-    """Solutions up to a limit, by plain backtracking over sets: no code of the engine's."""
-    cells = [int(value) for value in board]
-    n = len(groups[0])
-    peers = [
-        {other for group in groups if cell in group for other in group}
-        for cell in range(len(cells))
-    ]
-
-    def count() -> int:
-        blanks = [
-            (set(range(1, n + 1)) - {cells[other] for other in peers[cell]}, cell)
-            for cell in range(len(cells))
-            if not cells[cell]
-        ]
-        if not blanks:
-            return 1
-        digits, cell = min(blanks, key=lambda pair: len(pair[0]))
-        total = 0
-        for digit in digits:
-            cells[cell] = digit
-            total += count()
-            cells[cell] = 0
-            if total >= limit:
-                break
-        return total
-
-    return min(count(), limit)
-
-
 def check_puzzle(
     puzzle: npt.NDArray[Any], solution: npt.NDArray[Any], groups: Groups, *, minimal: bool
 ) -> None:
@@ -69,7 +40,8 @@ def check_puzzle(
         assert sorted(solution[list(group)].tolist()) == list(range(1, n + 1))
     given = puzzle > 0
     assert (puzzle[given] == solution[given]).all()
-    count = slow_count if n < 9 else quick_count  # which the slow one vouches for on small boards
+    # The slow one vouches for the quick one on small boards.
+    count = count_by_groups if n < 9 else quick_count
     assert count(puzzle, groups) == 1
     for cell in np.flatnonzero(given) if minimal else ():
         fewer = puzzle.copy()

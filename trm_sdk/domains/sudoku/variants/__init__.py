@@ -6,14 +6,14 @@ blocks that was trained on Sudoku takes all of them.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel
 
 from trm_sdk.domains.base import Shape
-from trm_sdk.domains.sudoku import Sudoku, of_size
+from trm_sdk.domains.sudoku import ClueOptions, Sudoku, of_size
 from trm_sdk.domains.symmetry import Rearrangement
 from trm_sdk.structure import Grouping, groups
 
@@ -25,35 +25,6 @@ _WINDOWS = ((1, 2, 3), (5, 6, 7))
 _Relation = npt.NDArray[np.bool_]
 
 
-class VariantOptions(BaseModel):
-    """How puzzles are made: unique solutions, minimal, then with clues added back.
-
-    Attributes
-    ----------
-    clues_added : (low, high)
-        Clues put back into a minimal puzzle, drawn uniformly, inclusive. 0 is hardest. A pair alone
-        may stand for the whole options.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    clues_added: tuple[int, int] = Field(default=(0, 0))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _pair(cls, data: Any) -> Any:
-        return {"clues_added": data} if isinstance(data, (list, tuple)) else data
-
-    @model_validator(mode="after")
-    def _consistent(self) -> VariantOptions:
-        low, high = self.clues_added
-        if not 0 <= low <= high:
-            raise ValueError(
-                f"clues_added must be (low, high) with 0 <= low <= high; got {self.clues_added}"
-            )
-        return self
-
-
 class SudokuX(Sudoku):
     """X-Sudoku: the two diagonals hold each value once, too.
 
@@ -63,7 +34,7 @@ class SudokuX(Sudoku):
         As for `Sudoku`. Default 3 x 3.
     """
 
-    Options: ClassVar[type[BaseModel]] = VariantOptions
+    Options: ClassVar[type[BaseModel]] = ClueOptions
     _family = "sudoku-x"
 
     def __init__(self, box_rows: int = 3, box_columns: int = 3) -> None:
@@ -102,7 +73,7 @@ class Windoku(Sudoku):
     """Windoku: 9x9, where four 3x3 windows, a cell from the edge and from each other, hold each
     value once, too."""
 
-    Options: ClassVar[type[BaseModel]] = VariantOptions
+    Options: ClassVar[type[BaseModel]] = ClueOptions
     _family = "windoku"
     base_model = "sudoku-variants"
 
@@ -211,4 +182,4 @@ def _rearranged(
     return Rearrangement(np.ascontiguousarray(cells).reshape(-1), renamed, (size, size))
 
 
-__all__ = ["BOX_WEIGHTS", "SudokuX", "VariantOptions", "Windoku", "draw_order", "x_of_size"]
+__all__ = ["BOX_WEIGHTS", "ClueOptions", "SudokuX", "Windoku", "draw_order", "x_of_size"]

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.board import BoardDomain
+from trm_sdk.domains.sudoku import ClueOptions, with_clues_that_fit
 from trm_sdk.domains.sudoku import of_size as sudoku_of_size
-from trm_sdk.domains.sudoku.variants import BOX_WEIGHTS, VariantOptions, jigsaw_text
+from trm_sdk.domains.sudoku.variants import BOX_WEIGHTS, jigsaw_text
 from trm_sdk.domains.symmetry import Rearrangement
 from trm_sdk.domains.vocabulary import Vocabulary
 from trm_sdk.errors import InvalidInputError, TRMError
@@ -56,7 +57,7 @@ class Jigsaw(BoardDomain):
     has_symmetries = True
     clues_in_cells = False
     own_groups = (BOX_WEIGHTS,)
-    Options: ClassVar[type[BaseModel]] = VariantOptions
+    Options: ClassVar[type[BaseModel]] = ClueOptions
 
     def __init__(self, size: int = 9) -> None:
         if not is_int(size) or not _SMALLEST <= size <= _LARGEST:
@@ -229,28 +230,19 @@ class Jigsaw(BoardDomain):
 
     def examples(self, n: int, seed: int, options: Mapping[str, Any] | None = None) -> Examples:
         """Return the first n of an endless list of generated puzzles, one list a seed."""
-        from trm_sdk.domains.data import Examples
         from trm_sdk.domains.sudoku import engine
+        from trm_sdk.domains.sudoku.data import encode_boards
 
         clues = self.generator_options(options or {})["clues_added"]
-        first = self.vocabulary.first
         puzzles, solutions, regions = engine.generate_jigsaws(
             n, _first_regions(self.size), seed=seed, clues_added=clues
         )
-        made = Examples.of(
-            puzzles.astype(np.int32) + first, solutions.astype(np.int32) + first, self.shape
-        )
+        made = encode_boards(self, puzzles, solutions)
         return made._replace(groups={BOX_WEIGHTS: _one_hot(regions)})
 
     def generator_options(self, options: Any) -> dict[str, Any]:
         """Return options of `generate` with its defaults, checked; see `Domain`."""
-        checked = super().generator_options(options)
-        if checked["clues_added"][1] > self.seq_len:
-            raise InvalidInputError(
-                f"clues_added puts back {checked['clues_added'][1]} clues on a board of "
-                f"{self.seq_len} cells"
-            )
-        return checked
+        return with_clues_that_fit(super().generator_options(options), self.seq_len)
 
     def fingerprint(self, tokens: Tokens, shape: Shape | None = None) -> npt.NDArray[np.uint64]:
         """Return a hash that is equal for puzzles whose givens are equal up to symmetry.

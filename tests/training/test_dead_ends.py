@@ -99,7 +99,9 @@ def test_a_dead_end_is_asked_for_no_answer_and_never_counts_as_solved():
     torch.testing.assert_close(
         outcome(dead, examples.answers).loss, outcome(dead, other).loss, rtol=0, atol=0
     )
-    assert outcome(np.zeros(4, bool), other).loss != outcome(np.zeros(4, bool), examples.answers).loss
+    assert (
+        outcome(np.zeros(4, bool), other).loss != outcome(np.zeros(4, bool), examples.answers).loss
+    )
     # Everything is given, so that every cell is right.
     full = examples._replace(tokens=examples.answers)
     solved = supervision(Puzzles.of(full, model.config, dead=dead), state, fresh).solved
@@ -109,15 +111,15 @@ def test_a_dead_end_is_asked_for_no_answer_and_never_counts_as_solved():
 def test_the_head_learns_to_tell_dead_ends_of_four_by_four():
     recipe = load_recipe(
         "sudoku-4x4",
-        ("objective.dead_ends=0.8", "steps=120", "batch_size=32", "micro_batch=32"),
+        ("objective.dead_ends=0.8", "steps=400", "batch_size=32", "micro_batch=32"),
     )
     torch.set_num_threads(1)
     run = Run.start(recipe, torch.device("cpu"))
     assert run.model.config.dead_end_head
-    for _ in range(60):
+    for _ in range(300):
         train_step(run)
     run.carry.forget_finished()
-    for _ in range(60):
+    for _ in range(100):
         train_step(run)
     # Of the puzzles, 60% are none; all are judged.
     assert run.carry.judged > 100

@@ -79,6 +79,8 @@ class Runtime(Protocol):
         Estimated batch size with the highest throughput, on boards of the model's own shape.
     takes_groups : bool
         Whether puzzles may bring their own groups of cells.
+    heads : tuple of str
+        Further heads of the model that every step gives (`StepOutput.heads`).
     """
 
     name: str
@@ -86,6 +88,7 @@ class Runtime(Protocol):
     spec: ModelSpec
     batch_size: int
     takes_groups: bool
+    heads: tuple[str, ...]
 
     def start(
         self,

@@ -134,10 +134,11 @@ class Solver:
             If an argument has an invalid value, or the device is unavailable.
         """
         from trm_sdk.persistence.hub import resolve
+        from trm_sdk.persistence.variants import model_for
         from trm_sdk.runtimes.select import open_runtime
 
         _check_domain(domain)
-        name, domain = _solved_with(name_or_path, domain)
+        name, domain = model_for(name_or_path, domain)
         path = resolve(
             name,
             revision,
@@ -534,24 +535,6 @@ def _check_model(runtime: Runtime, domain: Domain, source: str | Path) -> None:
             f"{source} has a graph whose groups of cells are built in, so that it can't solve "
             f"{domain.name!r}; export it again with trm-export onnx --groups optional"
         )
-
-
-def _solved_with(name: object, domain: Domain | None) -> tuple[Any, Domain | None]:
-    """The model to open for a name, and the domain to solve.
-
-    That of a domain stands for the bundled model of another one, where these share weights.
-    """
-    from trm_sdk.persistence.hub import list_pretrained
-
-    if domain is not None or not isinstance(name, str) or name in list_pretrained():
-        return name, domain
-    try:
-        named = get_domain(name)
-    except InvalidInputError:
-        return name, None
-    if named.base_model is None or Path(name).exists():
-        return name, None
-    return named.base_model, named
 
 
 def _check_domain(domain: object) -> None:

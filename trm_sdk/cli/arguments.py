@@ -45,7 +45,7 @@ class PuzzleArgument(NameOrFile):
 
 
 class ModelName(NameOrFile):
-    """A bundled model, or a path."""
+    """A bundled model, a domain that one solves, or a path."""
 
     def __init__(self) -> None:
         super().__init__(_bundled)
@@ -53,8 +53,9 @@ class ModelName(NameOrFile):
 
 def _bundled() -> Iterable[str]:
     from trm_sdk.persistence.hub import list_pretrained
+    from trm_sdk.persistence.variants import list_variants
 
-    return list_pretrained()
+    return sorted({*list_pretrained(), *list_variants()})
 
 
 def model_option(command: _F) -> _F:

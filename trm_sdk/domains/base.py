@@ -632,6 +632,10 @@ class Domain(ABC):
         """Return a board on one line, row by row, as `parse` reads it."""
         return line_of(self.vocabulary.symbols, grid.cells)
 
+    def to_text(self, task: Task, index: int = 0) -> str:
+        """Return input `index` of a task as `parse` reads it: here its board on one line."""
+        return self.to_line(task.inputs[index])
+
     def submission(self, tasks: Sequence[Task], attempts: Mapping[str, Any]) -> Any:
         """Return attempts in the form that they are handed in, as plain data for JSON.
 

@@ -142,6 +142,13 @@ class BoardDomain(Domain):
         characters = 2 if self.vocabulary.values > 10 else 1  # a cell, at most
         return self.cells_in(line) > characters * self.shape[1] or self.shape[0] == 1
 
+    def for_puzzle(self, task: Task, index: int = 0) -> BoardDomain:
+        """Return the domain whose `distinct` are the rules of input `index` of a task.
+
+        Here the domain on boards of its shape. Overridden where puzzles bring groups of their own.
+        """
+        return self._on(task.inputs[index].shape)
+
     def _on(self, shape: Shape) -> BoardDomain:
         """The same rules on boards of a shape."""
         other = self.resized(shape)
@@ -176,8 +183,8 @@ class BoardDomain(Domain):
     def check(self, task: Task) -> None:
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`, or from which naked
         and hidden singles lead to a contradiction."""
-        for grid in task.inputs:
-            on, cells = self._on(grid.shape), grid.cells.reshape(-1)
+        for index, grid in enumerate(task.inputs):
+            on, cells = self.for_puzzle(task, index), grid.cells.reshape(-1)
             if on._repeats_nothing(cells):
                 on._refuse_impossible(grid)
                 continue
@@ -240,9 +247,11 @@ class BoardDomain(Domain):
 
     def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
         """Return the number of solutions, where `distinct` states all rules; see `Domain`."""
-        on = self._on(task.inputs[index].shape)
+        if type(self).verify is not BoardDomain.verify:
+            return None
+        on = self.for_puzzle(task, index)
         deduction = on._deduction
-        if type(self).verify is not BoardDomain.verify or deduction is None:
+        if deduction is None:
             return None
         return deduction.count(on._masks(deduction, task.inputs[index]), limit)
 
@@ -251,7 +260,7 @@ class BoardDomain(Domain):
         if answer.shape != task.inputs[index].shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self._on(answer.shape)._obeyed(tokens, self.encode_grid(answer)[None])[0])
+        return bool(self.for_puzzle(task, index)._obeyed(tokens, self.encode_grid(answer)[None])[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -329,7 +338,7 @@ class BoardDomain(Domain):
             {"name": one.name, "groups": [list(group) for group in one.groups_on(self.shape)]}
             for one in self.distinct
         ]
-        complete = bool(rules) and type(self).verify is BoardDomain.verify
+        complete = bool(rules) and type(self).verify is BoardDomain.verify and self.clues_in_cells
         return super().describe() | {"distinct": rules, "distinct_is_all": complete}
 
 

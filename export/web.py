@@ -136,7 +136,7 @@ def export_web(
     rules = None if domain is None else _rules_of(domain)
     if domain is not None and domain.own_groups and rules is None:
         raise ExportError(
-            f"a page can't read the groups of cells that puzzles of {domain.name} bring: the domain "
+            f"a page can't read the groups of cells that puzzles of {domain.name} bring: it "
             f"has no {DOMAIN_RULES} with `ownGroups`, `read` and `write`"
         )
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
@@ -314,9 +314,7 @@ def _asks_for(graph: onnx.ModelProto, keys: Iterable[str]) -> bool:
     return all(f"groups.{key}" in inputs for key in keys)
 
 
-def _write_graph(
-    source: str | os.PathLike[str], ready: Path | None, path: Path
-) -> onnx.ModelProto:
+def _write_graph(source: str | os.PathLike[str], ready: Path | None, path: Path) -> onnx.ModelProto:
     """Put the model's step graph at `path`, and return it."""
     if ready is None:
         loaded = load_source(source)

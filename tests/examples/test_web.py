@@ -481,7 +481,7 @@ def test_groups_that_a_page_can_t_read_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web, "DOMAIN_RULES", "not-there.js")
-    with pytest.raises(ExportError, match=r"the domain has no not-there.js with `ownGroups`"):
+    with pytest.raises(ExportError, match=r"it has no not-there.js with `ownGroups`"):
         export_web("jigsaw", tmp_path)
 
 

@@ -68,9 +68,8 @@ class BoardDomain(Domain):
             another character stand for an empty cell on a board of ten values or more, whose first
             may be meant by ``0``.
         """
-        numbers = self.vocabulary.is_numbers
         try:
-            grid = read_numbers(text, self.shape) if numbers else super().read(text)
+            grid = self._cells_of(text)
         except InvalidInputError as error:
             found = self._read_otherwise(text)
             if found is None:
@@ -78,12 +77,15 @@ class BoardDomain(Domain):
             if isinstance(found, InvalidInputError):
                 raise found from error
             return found
-        if numbers and grid.cells.max() >= self.vocabulary.values:
+        if self.vocabulary.is_numbers and grid.cells.max() >= self.vocabulary.values:
             found = self._read_otherwise(text)  # letters from A = 1, for one
             return found if isinstance(found, Grid) else grid
-        if numbers and self.vocabulary.values > 10:
-            self._refuse_two_blanks(text)
+        self._refuse_two_blanks(text)
         return grid
+
+    def _cells_of(self, text: str) -> Grid:
+        """A board of numbers, or of one symbol a cell."""
+        return read_numbers(text, self.shape) if self.vocabulary.is_numbers else super().read(text)
 
     def _read_otherwise(self, text: str) -> Grid | InvalidInputError | None:
         """A board in a form that needs the board's shape to be told; None where it is in none."""
@@ -106,11 +108,9 @@ class BoardDomain(Domain):
 
     def _read_plain(self, text: str) -> Grid | InvalidInputError:
         """A board whose cells are apart, which other forms are rewritten to: none is tried here."""
-        numbers = self.vocabulary.is_numbers
         try:
-            grid = read_numbers(text, self.shape) if numbers else super().read(text)
-            if numbers and self.vocabulary.values > 10:
-                self._refuse_two_blanks(text)
+            grid = self._cells_of(text)
+            self._refuse_two_blanks(text)
         except InvalidInputError as error:
             return error
         return grid
@@ -120,6 +120,8 @@ class BoardDomain(Domain):
 
     def _refuse_two_blanks(self, text: str) -> None:
         """Refuse 0 beside another empty cell: the values may be 0-9 A-F as well as 1-9 A-G."""
+        if not self.vocabulary.is_numbers or self.vocabulary.values <= 10:
+            return
         body = "\n".join(line for line in text.splitlines() if not self._is_comment(line))
         tokens = _NOT_CELLS.sub(" ", body).split()
         blanks = sorted(set(body) & set(BLANKS) - {"0"})

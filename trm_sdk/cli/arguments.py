@@ -61,7 +61,12 @@ def _bundled() -> Iterable[str]:
 def model_option(command: _F) -> _F:
     """Add ``--model`` to a command that solves."""
     return click.option(
-        "-m", "--model", type=ModelName(), default="sudoku", show_default=True, help="Name or path."
+        "-m",
+        "--model",
+        type=ModelName(),
+        default="sudoku",
+        show_default=True,
+        help="Name (see trm models) or path.",
     )(command)
 
 
@@ -86,10 +91,10 @@ def model_options(command: _F) -> _F:
 def search_options(command: _F) -> _F:
     """Add the options of every command that solves; left out, the model's defaults hold."""
     for option in (
-        click.option("--seed", type=int, help="Of noise, symmetries and guesses."),
+        click.option("--seed", type=int, help="Seed of noise, symmetries and guesses."),
         click.option("--seconds", type=float, help="Time a puzzle may take."),
         click.option("--patience", type=int, help="Steps before further attempts join the first."),
-        click.option("--width", type=int, help="Attempts under way at a time."),
+        click.option("--width", type=int, help="Attempts in flight at a time."),
         click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
         click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"])),
         click.option("--attempts", type=int, help="Attempts a puzzle may take."),

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the answers to a file: .csv, .json, .jsonl or .parquet; for arc, a submission.",
+    help="Also write the answers to .csv, .json, .jsonl or .parquet; for arc, a submission.",
 )
 @click.option("--cache", type=click.Path(file_okay=False), help="Keep finished tasks, for arc.")
 @click.option(
@@ -65,8 +65,8 @@ def solve(
 ) -> None:
     """Solve one puzzle, or all of a file or of standard input (-).
 
-    A file holds one puzzle per line, perhaps with other things beside it; boards with blank lines or
-    titles between them; CSV with a column 'question' or 'puzzle', and perhaps 'answer' or
+    A file holds one puzzle per line, perhaps with other things beside it; boards with blank lines
+    or titles between them; CSV with a column 'question' or 'puzzle', and perhaps 'answer' or
     'solution' to compare with; JSON; or a form of its own kind of puzzle, such as .sdk and
     OpenSudoku's XML. It may be in .gz or .zip.
 

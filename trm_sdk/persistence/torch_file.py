@@ -31,8 +31,8 @@ def check_archive(path: Path) -> None:
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise CheckpointError(
-                f"{path} is not a readable PyTorch checkpoint: its member {shown(member.filename)} is "
-                "compressed, which torch.save never does"
+                f"{path} is not a readable PyTorch checkpoint: its member "
+                f"{shown(member.filename)} is compressed, which torch.save never does"
             )
     if sum(member.file_size for member in members) > size:
         raise CheckpointError(
@@ -74,8 +74,8 @@ def load_torch_file(path: Path) -> Any:
         ) from None
     if first == b"\x08":  # a graph's first field; no file of torch.save begins so
         raise CheckpointError(
-            f"{path} is not a readable PyTorch checkpoint; if it is an ONNX graph, its name must end "
-            "in .onnx"
+            f"{path} is not a readable PyTorch checkpoint; if it is an ONNX graph, its name "
+            "must end in .onnx"
         )
     check_archive(path)
     try:
@@ -87,8 +87,8 @@ def load_torch_file(path: Path) -> Any:
         ) from None
     except Exception:  # whatever unpickling raises, or the advice to switch its check off
         raise CheckpointError(
-            f"{path} is not a readable PyTorch checkpoint: it is not what torch.save writes, or holds "
-            "more than tensors and plain values"
+            f"{path} is not a readable PyTorch checkpoint: it is not what torch.save writes, or "
+            "holds more than tensors and plain values"
         ) from None
 
 

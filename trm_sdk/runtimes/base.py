@@ -39,7 +39,8 @@ class StepOutput(NamedTuple):
         Valid until the next call that takes the state.
     halt_logit : float32 array of shape (batch,)
     heads : mapping from name to float32 array of shape (batch, N, width)
-        Logits of the model's auxiliary heads that the runtime gives. Default none.
+        Logits of the model's further heads that the runtime gives, among them ``dead_end`` of shape
+        (batch,). Default none.
     """
 
     state: Any

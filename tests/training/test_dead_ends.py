@@ -99,7 +99,9 @@ def test_a_dead_end_is_asked_for_no_answer_and_never_counts_as_solved():
     torch.testing.assert_close(
         outcome(dead, examples.answers).loss, outcome(dead, other).loss, rtol=0, atol=0
     )
-    assert outcome(np.zeros(4, bool), other).loss != outcome(np.zeros(4, bool), examples.answers).loss
+    assert (
+        outcome(np.zeros(4, bool), other).loss != outcome(np.zeros(4, bool), examples.answers).loss
+    )
     # Everything is given, so that every cell is right.
     full = examples._replace(tokens=examples.answers)
     solved = supervision(Puzzles.of(full, model.config, dead=dead), state, fresh).solved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ class Trainable(ABC):
     any_size: bool
     Options: ClassVar[type[BaseModel]] = NoOptions
     EvaluationOptions: ClassVar[type[BaseModel]] = NoOptions
+
+    @property
+    def _domain(self) -> Domain:
+        return cast("Domain", self)  # nothing else derives from this class
 
     @abstractmethod
     def generate(self, rng: np.random.Generator, **options: Any) -> Task:
@@ -119,14 +123,14 @@ class Trainable(ABC):
 
     def source(self, options: Mapping[str, Any], seed: int) -> Source:
         """Return an endless source of generated puzzles."""
-        return GeneratedSource(self, options, seed)
+        return GeneratedSource(self._domain, options, seed)
 
     def trained_on(self, options: Mapping[str, Any]) -> Domain:
         """Return the domain as a model sees it that is trained on a data set (`has_data_sets`).
 
         Here itself; a domain whose identifiers come from the data set returns one with its names.
         """
-        return self
+        return self._domain
 
     def held_out(self, options: Mapping[str, Any]) -> Examples | None:
         """Return the examples that a data set of `source` holds out, with answers; None: none."""
@@ -152,7 +156,7 @@ class Trainable(ABC):
             If a task has no answer.
         """
         self.evaluation_options(options or {})
-        return ExactEvaluation(self, tasks)
+        return ExactEvaluation(self._domain, tasks)
 
     def evaluation_options(self, options: Any) -> dict[str, Any]:
         """Return options of `evaluation` with its defaults, checked by `EvaluationOptions`.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -128,42 +130,31 @@ def push_to_hub(
         Without huggingface_hub (``pip install 'trm-sdk[hub]'``).
     """
     hub = import_hub("uploading a model to the Hugging Face Hub")
-    if not isinstance(model, (str, os.PathLike)):
-        with tempfile.TemporaryDirectory(prefix="trm-") as temporary:
-            return push_to_hub(
-                model.save_pretrained(Path(temporary) / "model"),
-                repository,
-                revision=revision,
-                subfolder=subfolder,
-                token=token,
-                private=private,
-                message=message,
-                create_pr=create_pr,
+    with _folder_of(model) as folder:
+        if not is_model_folder(folder):
+            raise InvalidInputError(
+                f"{folder} is not a model folder: config.json and model.onnx or model.safetensors "
+                "are needed"
             )
-    folder = Path(model)
-    if not is_model_folder(folder):
-        raise InvalidInputError(
-            f"{folder} is not a model folder: config.json and model.onnx or model.safetensors are "
-            "needed"
-        )
-    endpoint = endpoint_address()
-    try:
-        api = hub.HfApi(endpoint=endpoint, token=token, library_name="trm-sdk")
-        api.create_repo(repository, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            path_in_repo=subfolder,
-            revision=revision,
-            commit_message=message,
-            create_pr=create_pr,
-            allow_patterns=list(ALL_FILES),
-        )
-        return str(commit.pr_url or commit.commit_url)
-    except Exception as error:  # of the network, the Hub and the arguments alike
-        raise InvalidInputError(
-            f"{without_password(endpoint)} refused {shown(repository)}: {reason(error, endpoint)}"
-        ) from None
+        endpoint = endpoint_address()
+        try:
+            api = hub.HfApi(endpoint=endpoint, token=token, library_name="trm-sdk")
+            api.create_repo(repository, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                path_in_repo=subfolder,
+                revision=revision,
+                commit_message=message,
+                create_pr=create_pr,
+                allow_patterns=list(ALL_FILES),
+            )
+            return str(commit.pr_url or commit.commit_url)
+        except Exception as error:  # of the network, the Hub and the arguments alike
+            raise InvalidInputError(
+                f"{without_password(endpoint)} refused {shown(repository)}: "
+                f"{reason(error, endpoint)}"
+            ) from None
 
 
 class SavesItself(Protocol):
@@ -172,6 +163,16 @@ class SavesItself(Protocol):
     def save_pretrained(self, folder: Path) -> Path:
         """Write a model folder and return it."""
         ...
+
+
+@contextmanager
+def _folder_of(model: str | os.PathLike[str] | SavesItself) -> Iterator[Path]:
+    """Yield a model's folder, made for the moment where there is none."""
+    if isinstance(model, (str, os.PathLike)):
+        yield Path(model)
+        return
+    with tempfile.TemporaryDirectory(prefix="trm-") as temporary:
+        yield model.save_pretrained(Path(temporary) / "model")
 
 
 __all__ = ["SavesItself", "download_model", "push_to_hub"]

@@ -73,7 +73,11 @@ def model_option(command: _F) -> _F:
 def model_options(command: _F) -> _F:
     """Add the options of every command that runs a model."""
     for option in (
-        click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Default: all cores."),
+        click.option(
+            "--threads",
+            type=click.IntRange(1, MAX_THREADS),
+            help="Default: all that the process may use.",
+        ),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt."
         ),
@@ -82,6 +86,7 @@ def model_options(command: _F) -> _F:
             type=click.Choice(["auto", "onnx", "torch"]),
             default="auto",
             show_default=True,
+            help="What runs the model.",
         ),
     ):
         command = option(command)
@@ -92,13 +97,17 @@ def search_options(command: _F) -> _F:
     """Add the options of every command that solves; left out, the model's defaults hold."""
     for option in (
         click.option("--seed", type=int, help="Seed of noise, symmetries and guesses."),
-        click.option("--seconds", type=float, help="Time a puzzle may take."),
-        click.option("--patience", type=int, help="Steps before further attempts join the first."),
-        click.option("--width", type=int, help="Attempts in flight at a time."),
+        click.option("--seconds", type=float, help="Time limit per puzzle."),
+        click.option("--patience", type=int, help="Steps that the first attempt runs alone."),
+        click.option("--width", type=int, help="Attempts of a puzzle at a time."),
         click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
-        click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"])),
-        click.option("--attempts", type=int, help="Attempts a puzzle may take."),
-        click.option("--steps", "max_steps", type=int, help="Steps an attempt may take."),
+        click.option(
+            "--explore",
+            type=click.Choice(["none", "noise", "symmetry", "guess"]),
+            help="How later attempts differ from the first.",
+        ),
+        click.option("--attempts", type=int, help="Attempts per puzzle, at most."),
+        click.option("--steps", "max_steps", type=int, help="Steps per attempt, at most."),
     ):
         command = option(command)
     return command

@@ -16,7 +16,7 @@ from trm_sdk.cli.arguments import (
 )
 
 
-@click.command()
+@click.command(short_help="Time a model on this machine.")
 @click.argument("model", type=ModelName())
 @click.option("--puzzles", type=click.Path(exists=True, dir_okay=False), help="Solve these too.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
@@ -62,7 +62,7 @@ def bench(
     )
 
 
-@click.command()
+@click.command(short_help="Measure how far a halting head can be trusted.")
 @click.argument("model", type=ModelName())
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trm_sdk.persistence.spec import ModelSpec
 
 
-@click.command()
+@click.command(short_help="List the bundled models.")
 def models() -> None:
     """List the models that come with the package, and the domains whose names open them."""
     from rich.console import Console
@@ -59,9 +59,9 @@ def _parameters(weights: Path) -> str:
     return f"{sum(map(math.prod, shapes)):,}"
 
 
-@click.command()
+@click.command(short_help="Describe a model.")
 @click.argument("model", type=ModelName())
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def info(model: str, as_json: bool) -> None:
     """Show what a model is, what it was made for, and how it is run by default."""
     from trm_sdk.info import describe

@@ -74,7 +74,7 @@ def solve(
 
     The file of answers appears when all are written. Files may be larger than memory.
 
-    Ends with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
+    Exits with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
     can't be read.
     """
     adapting = adapting_domain(model)

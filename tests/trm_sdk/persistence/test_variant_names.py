@@ -30,7 +30,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_domains_say_which_model_solves_them(registered: None) -> None:
-    assert list_variants() == dict.fromkeys(("jigsaw", "own", "sudoku-x", "windoku"), "sudoku-variants")
+    names = ("jigsaw", "own", "sudoku-x", "windoku")
+    assert list_variants() == dict.fromkeys(names, "sudoku-variants")
 
 
 def test_a_name_opens_that_model_for_that_domain(registered: None) -> None:

@@ -519,7 +519,7 @@ def _solved(domain: Jigsaw, task: Task) -> np.ndarray:
     from trm_sdk.domains.sudoku import engine
 
     sets = [group for kind in domain.for_puzzle(task).distinct for group in kind.groups_on((9, 9))]
-    _, solutions, _ = engine.solve_count(task.grid.cells.reshape(1, -1), groups=sets)
+    _, _, solutions = engine.solve_count(task.grid.cells.reshape(1, -1), groups=sets)
     return np.asarray(solutions[0]).reshape(-1).astype(int)
 
 

@@ -299,7 +299,7 @@ def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -
     arguments = ("--puzzles", str(file), "--limit", "5", "--steps", "64", "--threads", "1")
     result = trm("bench", str(model_folder), *arguments)
     assert result.exit_code == 0, result.output
-    assert re.search(r"batch +64: +[\d.]+ ms a step", result.stdout)
+    assert re.search(r"batch +64: +[\d.]+ ms per step", result.stdout)
     assert re.search(r"5 of 5 solved; .*median [\d.]+ ms, .* puzzles/s", result.stdout)
 
 

@@ -45,7 +45,9 @@ def bench(
     click.echo(f"{solver!r}: loaded in {(perf_counter() - started) * 1000:.0f} ms")
     for rows in (1, 8, 64):
         ms = time_steps(solver.runtime, rows) * 1000
-        click.echo(f"batch {rows:>3}: {ms:8.2f} ms a step, {ms / rows:7.3f} ms a step and puzzle")
+        click.echo(
+            f"batch {rows:>3}: {ms:8.2f} ms per step, {ms / rows:7.3f} ms per step and puzzle"
+        )
     if puzzles is None:
         return
     tasks, _ = read_argument(puzzles, solver.domain)

@@ -301,7 +301,7 @@ def bench(
         f"{file}: {timing.mode}, batch {timing.batch}, {timing.threads} threads, "
         f"{timing.steps} supervision steps a call, {timing.calls} calls: "
         f"p50 {timing.p50:.3f} ms, p90 {timing.p90:.3f} ms, p99 {timing.p99:.3f} ms; "
-        f"{timing.p50 / timing.steps / timing.batch:.3f} ms a step and puzzle"
+        f"{timing.p50 / timing.steps / timing.batch:.3f} ms per step and puzzle"
     )
 
 

@@ -4,8 +4,8 @@ Each border is what takes something from outside: text, files, arrays, options, 
 recipes, graphs, weights. It is given what it takes, changed at random: bytes and pieces of them are
 flipped, cut, repeated and mixed; values in mappings and lists are replaced by such as people and
 programs send by mistake. A border must give a result or one of the package's own errors, in a
-sentence, within five seconds and a gigabyte. What does otherwise is written to a folder, with the
-input that does it, and ends the command with exit code 1.
+sentence, within five seconds of the processor and a gigabyte. What does otherwise is written to a
+folder, with the input that does it, and ends the command with exit code 1.
 
 An input depends on the seed, the border and its number alone, so a finding can be repeated. Counts
 are added to a file as they come: stopped at any time, the same command goes on where it was.
@@ -40,8 +40,10 @@ from trm_sdk.atomic import write_whole
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.errors import TRMError
 
-#: Seconds and bytes that one input may take.
+#: Seconds of the processor, and bytes, that one input may take.
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
+#: Seconds after which an input is given up: other programs may have the processor meanwhile.
+GIVEN_UP = 60.0
 #: What stands in broken files and requests.
 SCRAPS = (
     b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\t", b",", b";", b'"', b"'",
@@ -156,22 +158,22 @@ _OWN = (TRMError, pydantic.ValidationError)
 def tried(border: Border, value: Any) -> str | None:
     """Give a border a value; return what is wrong with what it does, if anything."""
     before = _peak()
-    begun = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, 2 * MOST_SECONDS)
+    begun = time.process_time()
+    signal.setitimer(signal.ITIMER_REAL, GIVEN_UP)
     try:
         border.accept(value)
     except _OWN as error:
         if isinstance(error, TRMError) and (not str(error).strip() or len(str(error)) > 4000):
             return f"an error of {len(str(error))} characters"
     except TooLong:
-        return f"more than {2 * MOST_SECONDS:g} s: {traceback.format_exc(limit=-6)}"
+        return f"more than {GIVEN_UP:g} s: {traceback.format_exc(limit=-6)}"
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         return "".join(traceback.format_exception(error, limit=-8))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    if (spent := time.monotonic() - begun) > MOST_SECONDS:
+    if (spent := time.process_time() - begun) > MOST_SECONDS:
         return f"{spent:.1f} s"
     if (grown := _peak() - before) > MOST_BYTES:
         return f"{grown / 2**20:.0f} MB"
@@ -200,9 +202,9 @@ def fuzz(
         start, end = (math.ceil(bound * border.share / total) for bound in (first, last))
         for number in range(start, end):
             value = nth(border, place, seed, number)
-            begun = time.monotonic()
+            begun = time.process_time()
             wrong = tried(border, value)
-            spent = time.monotonic() - begun
+            spent = time.process_time() - begun
             count["inputs"] += 1
             count["seconds"] += spent
             count["slowest"] = max(count["slowest"], spent)

@@ -152,6 +152,7 @@ def _models(folder: Path) -> list[Border]:
     from trm_sdk.runtimes.onnx import OnnxRuntime
 
     source = Path(resolve("sudoku-4x4"))
+    load_model(source)  # what it imports is not the first input's to wait for
     weights, graph = source / "model.safetensors", source / "model.onnx"
     model = folder / "model"
     model.mkdir(exist_ok=True)

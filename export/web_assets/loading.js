@@ -26,8 +26,8 @@ export async function readModel(source) {
   const description = descriptionIn(described);
   const rules = described.rules ? await importRules(source, described.rules) : null;
   const { spec, groups = {}, runtime } = described;
-  const bytes = await readBytes(beside(source, described.model));
-  return { bytes, spec, groups, description, rules, integrity: runtime?.integrity };
+  const graph = await readBytes(beside(source, described.model));
+  return { bytes: graph, spec, groups, description, rules, integrity: runtime?.integrity };
 }
 
 function withSpec(bytes, name) {

@@ -59,8 +59,11 @@ def test_a_border_that_does_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) 
         peaks = iter((0, 3 << 30))
         patch.setattr(fuzz, "_peak", lambda: next(peaks))
         assert wrong(refuse) == "3072 MB"
-    monkeypatch.setattr(fuzz, "MOST_SECONDS", 0.1)
-    assert "more than 0.2 s" in str(wrong(hang))
+    with monkeypatch.context() as patch:
+        patch.setattr(fuzz, "GIVEN_UP", 0.2)
+        assert "more than 0.2 s" in str(wrong(hang))
+    monkeypatch.setattr(fuzz, "MOST_SECONDS", -1)
+    assert str(wrong(refuse)).endswith(" s")
 
 
 def test_an_input_depends_on_seed_and_number_alone() -> None:

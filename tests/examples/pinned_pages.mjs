@@ -13,7 +13,7 @@ const browser = await chromium.launch({
 const seen = {};
 for (const [name, url] of Object.entries(JSON.parse(sites))) {
   const page = await browser.newPage();
-  page.setDefaultTimeout(90_000);
+  page.setDefaultTimeout(180_000); // a loaded machine compiles the WebAssembly slowly
   await page.goto(url);
   await page.waitForFunction(
     () => !document.querySelector("#play").disabled || !document.querySelector("#problem").hidden,

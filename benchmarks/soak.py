@@ -150,13 +150,13 @@ def _result(crew: list[Worker], memory: list[float], started: float) -> dict[str
         "memory_mb": [before, after],
         "growth": after / before - 1,
         "solves_timed": len(latencies),
-        **{
-            f"p{q}_ms": [
-                round(float(np.percentile(part, q)), 2) if part else None for part in parts
-            ]
-            for q in (50, 99)
-        },
+        "p50_ms": [_percentile(early, 50), _percentile(late, 50)],
+        "p99_ms": [_percentile(early, 99), _percentile(late, 99)],
     }
+
+
+def _percentile(milliseconds: list[float], q: int) -> float | None:
+    return round(float(np.percentile(milliseconds, q)), 2) if milliseconds else None
 
 
 @click.command(cls=ErrorHandlingCommand, help=__doc__)

@@ -13,6 +13,7 @@ from typing import IO, cast
 
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.messages import first_line, shown
+from trm_sdk.validation import LFS_HINT, LFS_POINTER
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 #: UTF-32 before UTF-16, whose mark it begins with.
@@ -44,7 +45,6 @@ _BINARY = (
 )
 #: Where a tar archive says what it is.
 _TAR, _TAR_AT = b"ustar", 257
-_LFS = b"version https://git-lfs"
 _PEEKED = 512
 #: Of them, what tells UTF-16 without a mark.
 _TOLD = 64
@@ -113,10 +113,8 @@ def _refuse_binary(head: bytes, name: str, depth: int) -> None:
         raise InvalidInputError(f"{name} is a tar archive, not text; unpack it first")
     if head.startswith((_GZIP, _ZIP)) and depth:
         raise InvalidInputError(f"{name} is an archive in an archive; unpack it first")
-    if head.startswith(_LFS):
-        raise InvalidInputError(
-            f"{name} is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"
-        )
+    if head.startswith(LFS_POINTER):
+        raise InvalidInputError(f"{name} {LFS_HINT}")
     for magic, kind in _BINARY:
         if head.startswith(magic):
             raise InvalidInputError(f"{name} is {kind}, not text; export the puzzles as CSV")

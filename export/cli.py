@@ -380,7 +380,7 @@ def info(file: str) -> None:
 @click.option("--attempts", type=int, help="Attempts a puzzle may take.")
 @click.option(
     "--explore",
-    type=click.Choice(["none", "noise", "symmetry", "guess"]),
+    type=click.Choice(["none", "noise", "symmetry", "guess", "tree"]),
     help="How attempts differ from the first.",
 )
 @click.option("--noise", type=float, help="Deviation of the noise that attempts add.")

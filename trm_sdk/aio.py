@@ -230,7 +230,8 @@ class AsyncSolver:
 
     def _complete(self, options: SolveOptions | None) -> SolveOptions:
         complete = self.solver.complete(options)
-        check_options(complete, self.solver.domain, self.solver.spec.model)
+        solver = self.solver
+        check_options(complete, solver.domain, solver.spec.model, solver.runtime.heads)
         return complete
 
     async def close(self) -> None:

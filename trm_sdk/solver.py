@@ -345,7 +345,7 @@ class Solver:
         check_on_error(on_error)
         search = Search(self._domain, self._runtime, batch_size)
         complete = self.complete(options)
-        check_options(complete, self._domain, self.spec.model)
+        check_options(complete, self._domain, self.spec.model, self._runtime.heads)
         results = self._results(search, puzzles, complete, on_error)
         if not progress:
             return results
@@ -426,7 +426,7 @@ class Solver:
             Whatever the domain's own code raises.
         """
         complete = self.complete(options)
-        check_options(complete, self._domain, self.spec.model)
+        check_options(complete, self._domain, self.spec.model, self._runtime.heads)
         task = self.parse(puzzle)
         if not is_int(index) or not 0 <= index < len(task.inputs):
             raise InvalidInputError(

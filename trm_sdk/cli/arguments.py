@@ -90,7 +90,9 @@ def search_options(command: _F) -> _F:
         click.option("--patience", type=int, help="Steps before further attempts join the first."),
         click.option("--width", type=int, help="Attempts under way at a time."),
         click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
-        click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"])),
+        click.option(
+            "--explore", type=click.Choice(["none", "noise", "symmetry", "guess", "tree"])
+        ),
         click.option("--attempts", type=int, help="Attempts a puzzle may take."),
         click.option("--steps", "max_steps", type=int, help="Steps an attempt may take."),
     ):

@@ -68,7 +68,7 @@ def open_runtime(
     from trm_sdk.runtimes.torch import TorchRuntime
 
     spec, model = load_model(path)
-    heads = spec.decode_heads(domain)
+    heads = spec.solving_heads(domain)
     return TorchRuntime(model, spec, device, threads, precision, compile, heads)
 
 

@@ -9,8 +9,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape as html_escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ RUNTIME_FILES = (
 )
 #: Addresses that may stand in a page's script, and have a file's name added to them.
 _ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
+#: What a page is told of a file's content, as HTML's `integrity` has it.
+_INTEGRITY = re.compile(r"sha(256|384|512)-[A-Za-z0-9+/]+={0,2}", re.ASCII)
+_DIGEST_BYTES = {"256": 32, "384": 48, "512": 64}
 _SOLVER_FILES = ("trm.js", "puzzle.js", "deduction.js", "loading.js", "package.json", "README.md")
 _PAGE_FILES = ("index.html", "style.css", "app.js", "board.js", "board.css")
 #: What a domain's own rules are called in its folder, and in the exported one.
@@ -67,12 +71,20 @@ class WebReport:
         Where the page loads onnxruntime-web from.
     files : dict of str to int
         Files relative to the folder, and their bytes.
+    pinned : bool
+        Whether the page checks what it loads from there.
     """
 
     path: Path
     domain: str
     runtime: str
     files: dict[str, int]
+    pinned: bool = False
+
+    @property
+    def unpinned(self) -> bool:
+        """Whether the page runs whatever a server sends."""
+        return self.runtime.startswith("http") and not self.pinned
 
     @property
     def next_steps(self) -> str:
@@ -86,6 +98,7 @@ def export_web(
     output: str | os.PathLike[str],
     *,
     runtime: str | os.PathLike[str] | None = None,
+    integrity: str | os.PathLike[str] | Mapping[str, str] | None = None,
 ) -> WebReport:
     """Write a static folder that runs a model in the browser.
 
@@ -100,13 +113,19 @@ def export_web(
     runtime : path or URL, optional
         A folder that holds onnxruntime-web's ``dist`` files, which are copied, or a URL to load
         them from. Default: ``./node_modules``, to be filled by ``npm install`` in the folder.
+    integrity : path or mapping, optional
+        For a URL: what its files must contain, or the page refuses them (subresource integrity).
+        A folder that holds the same ``dist`` files, or a mapping from each of `RUNTIME_FILES` to
+        ``sha384-…`` (or 256, 512), in Base64. The runtime then uses one thread: a browser can't
+        check the scripts of workers.
 
     Raises
     ------
     ExportError
-        If the folder can't be written, `runtime` lacks a file or is not a plain URL, the graph
-        is of another mode or has a fixed batch, or puzzles bring groups of cells that the graph
-        does not take or that the domain has no JavaScript to read.
+        If the folder can't be written, `runtime` lacks a file or is not a plain URL, `integrity`
+        lacks a file or has something that is not a hash, the graph is of another mode or has a
+        fixed batch, or puzzles bring groups of cells that the graph does not take or that the
+        domain has no JavaScript to read.
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
     """
@@ -124,6 +143,14 @@ def export_web(
         else:
             own_runtime, address = Path(runtime), "./ort"
             _check_runtime(own_runtime)
+    hashes: dict[str, str] = {}
+    if integrity is not None:
+        if not address.startswith("http"):
+            raise ExportError(
+                f"integrity is for a runtime that a server sends; got runtime={runtime!r} (name "
+                "its URL, or leave integrity out)"
+            )
+        hashes = _hashes(integrity)
     name, variant = model_for(source)
     ready = None if variant is not None else _ready_graph(resolve(name))
     try:
@@ -142,6 +169,8 @@ def export_web(
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
     if rules is not None:
         description["rules"] = WEB_RULES
+    if hashes:
+        description["runtime"] = {"integrity": hashes}
     names = [*_SOLVER_FILES, *_PAGE_FILES]
     try:
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
@@ -149,7 +178,7 @@ def export_web(
         for name in names:
             content = (files(__package__) / "web_assets" / name).read_text(encoding="utf-8")
             if name == "index.html":
-                content = _page(content, address)
+                content = _page(content, address, hashes)
             (folder / name).write_text(content, encoding="utf-8")
         if rules is not None:
             shutil.copyfile(rules, folder / WEB_RULES)
@@ -169,6 +198,7 @@ def export_web(
         domain=spec.domain,
         runtime=address,
         files={name: (folder / name).stat().st_size for name in written},
+        pinned=bool(hashes),
     )
 
 
@@ -245,9 +275,11 @@ def _generated(domain: Domain) -> list[str]:
     ]
 
 
-def _page(html: str, address: str) -> str:
-    """The page, with onnxruntime-web's address and a policy of what may run in it."""
+def _page(html: str, address: str, integrity: Mapping[str, str]) -> str:
+    """The page, with onnxruntime-web's address, its hashes, and a policy of what may run in it."""
     html = html.replace(DEFAULT_RUNTIME, address)
+    if integrity:
+        html = _pinned(html, address, integrity)
     origin = re.match(r"https?://[^/]+", address)
     also = f" {origin[0]}" if origin else ""
     hashes = [
@@ -265,6 +297,76 @@ def _page(html: str, address: str) -> str:
         "form-action": "'none'",
     }
     return html.replace("@policy@", "; ".join(f"{name} {value}" for name, value in policy.items()))
+
+
+def _pinned(html: str, address: str, integrity: Mapping[str, str]) -> str:
+    """Add the hashes of onnxruntime-web's modules to the page.
+
+    To its import map, which holds for every way to import them; and, for browsers that don't know
+    that (Chromium before 127, Safari before 18, Firefox before 138), to a `modulepreload` of the
+    bundle that most models use. The WebAssembly files are checked by `loading.js`.
+    """
+    modules = {
+        f"{address}/{name}": value for name, value in integrity.items() if name.endswith(".mjs")
+    }
+
+    def with_integrity(found: re.Match[str]) -> str:
+        imports = json.loads(found[2]) | {"integrity": modules}
+        text = json.dumps(imports, indent=2).replace("\n", "\n      ")
+        bundle = RUNTIME_FILES[0]
+        return (
+            f"{found[1]}\n      {text}\n    {found[3]}\n"
+            f'    <link rel="modulepreload" href="{html_escape(f"{address}/{bundle}")}" '
+            f'crossorigin="anonymous" integrity="{integrity[bundle]}" />'
+        )
+
+    return re.sub(r'(<script type="importmap">)(.*?)(</script>)', with_integrity, html, flags=re.S)
+
+
+def _hashes(integrity: str | os.PathLike[str] | Mapping[str, str]) -> dict[str, str]:
+    """What each of onnxruntime-web's files must contain, as `export_web` takes it.
+
+    Raises
+    ------
+    ExportError
+        If a file or its hash is missing, or something else is there.
+    """
+    if not isinstance(integrity, Mapping):
+        folder = Path(integrity)
+        _check_runtime(folder)
+        try:
+            return {
+                name: "sha384-"
+                + base64.b64encode(hashlib.sha384((folder / name).read_bytes()).digest()).decode()
+                for name in RUNTIME_FILES
+            }
+        except OSError as error:
+            raise ExportError(f"{error.filename} can't be read: {error.strerror}") from None
+    for name, value in integrity.items():
+        if name not in RUNTIME_FILES:
+            raise ExportError(f"integrity names {name!r}; it must name {', '.join(RUNTIME_FILES)}")
+        if not _is_hash(value):
+            raise ExportError(
+                f"integrity of {name} must be sha256-, sha384- or sha512- and the digest in "
+                f"Base64; got {value!r}"
+            )
+    if missing := [name for name in RUNTIME_FILES if name not in integrity]:
+        raise ExportError(
+            f"integrity lacks {', '.join(missing)}: a page that checks some of the files that it "
+            "runs is not protected"
+        )
+    return {name: integrity[name] for name in RUNTIME_FILES}
+
+
+def _is_hash(value: object) -> bool:
+    found = _INTEGRITY.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return False
+    try:
+        digest = base64.b64decode(found[0].partition("-")[2], validate=True)
+    except ValueError:
+        return False
+    return len(digest) == _DIGEST_BYTES[found[1]]
 
 
 def _check_runtime(folder: Path) -> None:

@@ -49,7 +49,15 @@ _ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
 #: What a page is told of a file's content, as HTML's `integrity` has it.
 _INTEGRITY = re.compile(r"sha(256|384|512)-[A-Za-z0-9+/]+={0,2}", re.ASCII)
 _DIGEST_BYTES = {"256": 32, "384": 48, "512": 64}
-_SOLVER_FILES = ("trm.js", "puzzle.js", "deduction.js", "loading.js", "package.json", "README.md")
+_SOLVER_FILES = (
+    "trm.js",
+    "puzzle.js",
+    "deduction.js",
+    "tree.js",
+    "loading.js",
+    "package.json",
+    "README.md",
+)
 _PAGE_FILES = ("index.html", "style.css", "app.js", "board.js", "board.css")
 #: What a domain's own rules are called in its folder, and in the exported one.
 DOMAIN_RULES, WEB_RULES = "web.js", "domain.js"

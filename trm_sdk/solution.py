@@ -259,7 +259,7 @@ class Step:
     attempt : int
         From 1, the plain one.
     guesses : tuple of (row, column, value)
-        What this attempt filled in (``explore="guess"``); rows and columns from 0.
+        What this attempt filled in (``explore="guess"`` or ``"tree"``); rows and columns from 0.
     """
 
     index: int

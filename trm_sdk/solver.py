@@ -361,7 +361,7 @@ class Solver:
         ----------
         puzzle : as in `solve`
         options : SolveOptions, optional
-            As in `solve`, but ``width`` and ``choose`` are ignored: attempts take turns here.
+            As in `solve`, but ``choose`` is ignored, and attempts take turns, whatever ``width``.
             ``attempts=1`` shows the plain one alone.
         index : int
             Which input of a task that has several. Default 0, the first.

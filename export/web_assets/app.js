@@ -323,8 +323,10 @@ function statusOf(step, over, open) {
   if (!step.guess) return `Thinking again, with some noise: attempt ${step.attempt}.`;
   const { cell, value } = step.guess;
   const [row, column] = [Math.floor(cell / state.domain.columns), cell % state.domain.columns];
+  const before = step.guesses.length - 1;
+  const after = before ? `after ${before} ${before === 1 ? "guess" : "guesses"}, ` : "";
   return (
-    `Attempt ${step.attempt}: what if row ${row + 1}, column ${column + 1} ` +
+    `Attempt ${step.attempt}: ${after}what if row ${row + 1}, column ${column + 1} ` +
     `is ${state.domain.nameOf(value)}?`
   );
 }

@@ -109,7 +109,7 @@ export class Board {
       step && !domain.isGiven(puzzle[index]) && sureOf(index) < DIGIT ? domain.blank : value,
     );
     const clashing = new Set(domain.conflicts(written).flatMap(({ cells }) => cells));
-    const guessed = step?.guess && !step.verified ? step.guess.cell : -1;
+    const guessed = new Set(step && !step.verified ? step.guesses.map(({ cell }) => cell) : []);
     this.#cells.forEach((cell, index) => {
       const given = domain.isGiven(puzzle[index]);
       const value = shown[index];
@@ -124,7 +124,7 @@ export class Board {
       cell.classList.toggle("given", given);
       cell.classList.toggle("coloured", colour !== null);
       cell.classList.toggle("clash", clashing.has(index));
-      cell.classList.toggle("guess", index === guessed);
+      cell.classList.toggle("guess", guessed.has(index));
       cell.style.setProperty("--sure", sure.toFixed(3));
       cell.style.setProperty("--digit", opacity.toFixed(3));
       cell.style.setProperty("--pencil", (1 - asDigit).toFixed(3));
@@ -135,7 +135,7 @@ export class Board {
         const share = thought ? step.probabilities[index * count + place] : 0;
         mark.style.opacity = thought ? Math.sqrt(share).toFixed(2) : "0";
       });
-      const told = index === guessed ? null : sure;
+      const told = guessed.has(index) ? null : sure;
       cell.setAttribute("aria-label", this.#describe(index, given, empty ? null : value, told, clashing));
     });
     this.#root.classList.toggle("verified", Boolean(step?.verified));

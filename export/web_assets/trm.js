@@ -23,8 +23,12 @@ import {
   readModel,
 } from "./loading.js";
 import { Domain, PuzzleError } from "./puzzle.js";
+import { Tree } from "./tree.js";
 
 export { Domain, ModelError, PuzzleError };
+
+/** Attempts of a wave where guesses follow on guesses, as in `trm_sdk`. */
+const WIDTH = 8;
 
 /** What a spec leaves out: the defaults of `trm_sdk.SolveOptions`. */
 const SOLVE_DEFAULTS = {
@@ -41,8 +45,9 @@ const SOLVE_DEFAULTS = {
  * One refinement of one puzzle.
  *
  * @typedef {object} Step
- * @property {number} attempt from 1; later attempts fill in a guess, or add noise to the latent state
- * @property {{cell: number, value: number} | null} guess what this attempt fills in
+ * @property {number} attempt from 1; later attempts fill in guesses, or add noise to the latent state
+ * @property {{cell: number, value: number} | null} guess what this attempt fills in, the last of it
+ * @property {{cell: number, value: number}[]} guesses all that it fills in
  * @property {number} index supervision step of this attempt, from 1
  * @property {number} total steps taken so far, over all attempts
  * @property {Int32Array} values the answer after this step; in a last one perhaps an alternative of the
@@ -124,7 +129,7 @@ export class Solver {
    * the last attempt. A puzzle that can't be taken on is refused at once, not at the first step.
    *
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
-   * @param {{maxSteps?: number, attempts?: number, explore?: "guess" | "noise", noise?: number,
+   * @param {{maxSteps?: number, attempts?: number, explore?: "tree" | "guess" | "noise", noise?: number,
    *   haltThreshold?: number, seed?: number, identifier?: number,
    *   groups?: Record<string, number[][]>, signal?: AbortSignal}} [options]
    *   fields left out are the model's own; `explore` says how later attempts differ from the first,
@@ -147,19 +152,32 @@ export class Solver {
     const { maxSteps, attempts, explore, noise, haltThreshold, seed, signal, identifier } = options;
     const random = uniform(seed);
     const normal = gaussian(random);
-    const guessing = explore === "guess" && this.#givenTokens.size > 0;
+    const filling = explore === "guess" || explore === "tree";
+    const guessing = filling && this.#givenTokens.size > 0;
+    const tree = guessing && explore === "tree" && attempts > 1 ? new Tree(domain, puzzle) : null;
+    if (tree && !this.#session.outputNames.includes("dead_end")) {
+      throw new ModelError("explore 'tree' needs a graph with the output dead_end; 'guess' does without");
+    }
     const shapes = this.#shapesOn(domain);
     const { rows, columns } = domain;
     const own = options.groups ?? domain.ownGroups;
     shapes.groups = groupTensors(this.#ort, this.#shapes.groups, this.#groups, own, rows * columns);
     const size = shapes.state.reduce((product, length) => product * length, 1);
     let guesses = []; // in the order in which they are tried
+    let wave = []; // attempts of the tree that have yet to begin
     let beliefs;
     let total = 0;
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
-      if (guessing && attempt === 2) guesses = guessesFor(domain, puzzle, beliefs, random);
-      const guess = guesses.length && attempt > 1 ? guesses[(attempt - 2) % guesses.length] : null;
-      const filled = puzzle.map((value, cell) => (cell === guess?.cell ? guess.value : value));
+      if (tree && attempt > 1 && !wave.length) {
+        wave = tree.nextWave(Math.min(options.width ?? WIDTH, attempts - attempt + 1));
+        if (!wave.length) return; // every guess has been made
+      }
+      const number = tree && attempt > 1 ? wave.shift() : 0;
+      if (guessing && !tree && attempt === 2) guesses = guessesFor(domain, puzzle, beliefs, random);
+      const single = guesses.length && attempt > 1 ? [guesses[(attempt - 2) % guesses.length]] : [];
+      const made = tree ? tree.path(number) : single;
+      const filled = puzzle.slice();
+      for (const { cell, value } of made) filled[cell] = value;
       const tokens = filled.map((value) => domain.tokenOf(value));
       let y = new Float32Array(size);
       let z = new Float32Array(size);
@@ -188,9 +206,11 @@ export class Solver {
         const other = verified === false ? domain.alternative(puzzle, heads) : null;
         if (other) [values, verified] = [other, true];
         const text = domain.format(values);
-        const step = { attempt, guess, index, total, values, text, probabilities, heads };
+        const told = { guess: made.at(-1) ?? null, guesses: made };
+        const step = { attempt, ...told, index, total, values, text, probabilities, heads };
         yield { ...step, confidence, verified, seconds };
         if (verified ?? confidence > haltThreshold) return;
+        if (tree && index === maxSteps) tree.grow(number, probabilities, heads.dead_end[0]);
       }
     }
   }

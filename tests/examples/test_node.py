@@ -17,7 +17,7 @@ import torch
 from own_domains import Latin, Walls
 from programs import EXAMPLES, PUZZLES, ROOT, run
 
-from export.exporter import export_onnx
+from export.exporter import export_onnx, load_source
 from export.web import export_web
 from trm_sdk import InvalidInputError, SolveOptions, Solver
 from trm_sdk.domains import get_domain, registry
@@ -125,6 +125,45 @@ def test_guesses_solve_what_one_attempt_does_not(node: str, model: Path, solver:
     assert more["steps"][-1]["text"] == line_of(
         solver.solve(HARD, SolveOptions(max_steps=16, attempts=100, explore="guess")).grid
     )
+
+
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model as a graph, with a dead-end head of random weights."""
+    spec, trained = load_source("sudoku")
+    config = spec.model.model_copy(update={"dead_end_head": True})
+    torch.manual_seed(0)
+    model = TRM(config)
+    model.load_state_dict(trained.state_dict(), strict=False)
+    torch.nn.init.normal_(model.network.dead_end_head.weight, std=0.3)
+    path = tmp_path_factory.mktemp("guided") / "model.onnx"
+    export_onnx((spec.model_copy(update={"model": config}), model.eval()), path, mode="step")
+    return path
+
+
+def test_a_tree_of_guesses_is_python_s(node: str, guided: Path) -> None:
+    options = {"maxSteps": 2, "attempts": 40, "explore": "tree"}
+    steps = ask(node, "steps", guided, HARD, json.dumps(options))["steps"]
+    assert len(steps) == 80
+    assert [step["guess"] for step in steps[:2]] == [None] * 2
+    ours = [tuple((one["cell"], one["value"]) for one in step["guesses"]) for step in steps[::2]]
+    expected: dict[int, tuple[tuple[int, int], ...]] = {}
+    with Solver.from_pretrained(guided, threads=1) as solver:
+        options = SolveOptions(max_steps=2, attempts=40, explore="tree")
+        for step in solver.stream(HARD, options):
+            expected[step.attempt] = tuple((9 * r + c, value) for r, c, value in step.guesses)
+    assert ours == [expected[number] for number in sorted(expected)]
+    assert max(map(len, ours)) > 3
+    assert len(set(ours)) == 40
+
+
+def test_a_tree_needs_the_head(node: str, model: Path) -> None:
+    options = json.dumps({"attempts": 4, "explore": "tree"})
+    result = run(
+        node, Path(__file__).with_name("trm.mjs"), "steps", model / "model.onnx", HARD, options
+    )
+    assert result.returncode != 0
+    assert "needs a graph with the output dead_end" in result.stderr
 
 
 def test_options_come_from_the_model(node: str, model: Path, solver: Solver) -> None:

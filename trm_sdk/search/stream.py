@@ -28,7 +28,7 @@ def stream(
     task : Task
     index : int
     options : SolveOptions
-        Complete; ``width`` and ``choose`` are ignored.
+        Complete; ``choose`` is ignored, and ``width`` where no attempt depends on it.
 
     Raises
     ------
@@ -38,7 +38,9 @@ def stream(
     seen: list[Step] = []
     observer = _Observer(domain, runtime, seen)
     search = Search(domain, runtime, 1, observer)
-    in_turn = options.model_copy(update={"width": 1, "choose": "confidence"})
+    in_turn = options.model_copy(update={"choose": "confidence"})
+    if options.explore != "tree":  # there the width decides what is guessed
+        in_turn = in_turn.model_copy(update={"width": 1})
     submission = search.add(task, in_turn, (index,))
     (request,) = submission.requests
     observer.domain = for_boards_of(domain, request.encoded.shape)

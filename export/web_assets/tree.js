@@ -1,0 +1,97 @@
+/**
+ * A best-first search over guesses, guided by what the model's dead-end head says: the counterpart of
+ * `trm_sdk.search.tree`, which has the reasons for what is done here.
+ */
+
+const MARGIN = 3;
+const UNGUIDED = 2;
+
+/** The guesses of one puzzle: which have been made, and which are still open. */
+export class Tree {
+  #domain;
+  #given;
+  #paths = [[]]; // by the number of the attempt; 0 is the plain one
+  #unlikely = [0];
+  #running = new Set([0]);
+  #grown = [];
+  #open = []; // { path, cost, unlikely }, in the order in which they were opened
+  #waves = 0;
+
+  /**
+   * @param {import("./puzzle.js").Domain} domain
+   * @param {Int32Array} puzzle
+   */
+  constructor(domain, puzzle) {
+    this.#domain = domain;
+    this.#given = Array.from(puzzle, (value) => domain.isGiven(value));
+  }
+
+  /** What the attempt of this number fills in: `{ cell, value }` each. */
+  path(number) {
+    return this.#paths[number];
+  }
+
+  /**
+   * Take note that an attempt has failed: its children are open from the next wave on.
+   *
+   * @param {number} number
+   * @param {Float32Array} probabilities of its last step, as in `Step`
+   * @param {number} deadEnd the head's logit there: positive where it holds a guess for wrong
+   */
+  grow(number, probabilities, deadEnd) {
+    if (!this.#running.delete(number)) return;
+    const { answers } = this.#domain;
+    const path = this.#paths[number];
+    const filled = new Set(path.map(({ cell }) => cell));
+    const rowOf = (cell) => probabilities.subarray(cell * answers.length, (cell + 1) * answers.length);
+    let best = -1;
+    let most = -Infinity;
+    this.#given.forEach((given, cell) => {
+      if (given || filled.has(cell)) return;
+      const torn = tornBetweenTwo(rowOf(cell));
+      if (torn > most) [best, most] = [cell, torn];
+    });
+    if (best < 0) return;
+    rowOf(best).forEach((p, i) => {
+      if (!this.#domain.isGiven(answers[i])) return; // it can't be filled in
+      const cost = -Math.log(p + 1e-30);
+      this.#grown.push({
+        path: [...path, { cell: best, value: answers[i] }],
+        cost: deadEnd + cost,
+        unlikely: this.#unlikely[number] + cost,
+      });
+    });
+  }
+
+  /** The numbers of the attempts that now may begin: none while a wave is running. */
+  nextWave(width) {
+    const first = this.#paths.length;
+    if (this.#running.size || width < 1) return [];
+    this.#open.push(...this.#grown.splice(0));
+    this.#waves += 1;
+    if (this.#waves % 2 === 0) {
+      for (let i = 0; i < Math.min(UNGUIDED, width) && this.#open.length; i += 1) this.#begin("unlikely");
+    }
+    const least = Math.min(...this.#open.map(({ cost }) => cost));
+    while (this.#paths.length - first < width && this.#open.length) {
+      if (Math.min(...this.#open.map(({ cost }) => cost)) > least + MARGIN) break;
+      this.#begin("cost");
+    }
+    for (let number = first; number < this.#paths.length; number += 1) this.#running.add(number);
+    return [...this.#running];
+  }
+
+  #begin(key) {
+    let best = 0;
+    for (let i = 1; i < this.#open.length; i += 1) if (this.#open[i][key] < this.#open[best][key]) best = i;
+    const [{ path, unlikely }] = this.#open.splice(best, 1);
+    this.#paths.push(path);
+    this.#unlikely.push(unlikely);
+  }
+}
+
+/** How well a cell is worth branching on: it has two likely values and few others. */
+function tornBetweenTwo(row) {
+  const [first, second = 0, third = 0] = Float64Array.from(row).sort().reverse();
+  return row.length < 3 ? -first : first * second - third / 2;
+}

@@ -65,13 +65,19 @@ def export_adapted(solver: AdaptedSolver, path: str | os.PathLike[str], snapshot
 
 
 def _metadata(solver: AdaptedSolver, snapshot: Snapshot) -> dict[str, str]:
-    accuracy = snapshot.accuracy
+    accuracy, vocabulary = snapshot.accuracy, solver.domain.vocabulary
     best = max(range(len(accuracy)), key=accuracy.__getitem__)
     spec = {
         "domain": solver.domain.name,
         "task": task_json(solver.task),
         "steps": solver.options.depths[best],
         "accuracy": accuracy[best],
+        # For programs that can't import `Coding`, such as the page.
+        "coding": solver.coding.describe(),
+        "values": [
+            {"name": token.name, "symbol": token.symbol, "colour": token.colour}
+            for token in vocabulary.tokens[vocabulary.first :]
+        ],
     }
     return {"trm_format": str(GRAPH_FORMAT), "trm_mode": MODE, "trm_spec": json.dumps(spec)}
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import inspect
 import json
 import os
-import re
 import shutil
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import torch
@@ -27,23 +22,18 @@ from trm_sdk.persistence.spec import ModelSpec
 from .errors import ExportError
 from .exporter import export_onnx, load_source, output_path
 from .graph_file import fixed_batch, load_graph, metadata
+from .page_folder import WebReport, make_folder, report, runtime_address, write_assets, writing
+from .task_page import adapted_graph, write_task_page
+
+if TYPE_CHECKING:
+    from trm_sdk import AdaptedSolver
 
 #: Version of ``model.json``.
 WEB_FORMAT = 1
-#: Where the page looks for onnxruntime-web unless told otherwise.
-DEFAULT_RUNTIME = "./node_modules/onnxruntime-web/dist"
-#: What the two bundles of onnxruntime-web that `trm.js` imports consist of.
-RUNTIME_FILES = (
-    "ort.wasm.bundle.min.mjs",
-    "ort-wasm-simd-threaded.wasm",
-    "ort.webgpu.bundle.min.mjs",
-    "ort-wasm-simd-threaded.asyncify.mjs",
-    "ort-wasm-simd-threaded.asyncify.wasm",
+_FILES = (
+    *("trm.js", "puzzle.js", "deduction.js", "loading.js", "package.json", "README.md"),
+    *("index.html", "style.css", "app.js", "board.js", "board.css"),
 )
-#: Addresses that may stand in a page's script, and have a file's name added to them.
-_ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
-_SOLVER_FILES = ("trm.js", "puzzle.js", "deduction.js", "loading.js", "package.json", "README.md")
-_PAGE_FILES = ("index.html", "style.css", "app.js", "board.js", "board.css")
 #: What a domain's own rules are called in its folder, and in the exported one.
 DOMAIN_RULES, WEB_RULES = "web.js", "domain.js"
 #: Puzzles that are generated to choose from, where the domain shows none of its own.
@@ -51,35 +41,8 @@ _EXAMPLES = 3
 _EXAMPLES_SEED = 0xEA5E1
 
 
-@dataclass(frozen=True)
-class WebReport:
-    """What was written.
-
-    Attributes
-    ----------
-    path : Path
-        The folder.
-    domain : str
-    runtime : str
-        Where the page loads onnxruntime-web from.
-    files : dict of str to int
-        Files relative to the folder, and their bytes.
-    """
-
-    path: Path
-    domain: str
-    runtime: str
-    files: dict[str, int]
-
-    @property
-    def next_steps(self) -> str:
-        """What a person does with the folder now."""
-        install = "" if self.runtime != DEFAULT_RUNTIME else "npm install && "
-        return f"Open it: cd {self.path} && {install}python3 -m http.server 8000"
-
-
 def export_web(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | AdaptedSolver,
     output: str | os.PathLike[str],
     *,
     runtime: str | os.PathLike[str] | None = None,
@@ -88,9 +51,10 @@ def export_web(
 
     Parameters
     ----------
-    source : name or path
+    source : name, path or AdaptedSolver
         A bundled name, a model folder, a ``step`` graph, or a checkpoint (needs PyTorch). A graph
-        that is there already is taken as it is, in whatever precision.
+        that is there already is taken as it is, in whatever precision. An adapted solver, the
+        folder it was saved in, or its graph becomes a page of its task.
     output : path
         The folder; made if need be. Its files of the same names are replaced, others left alone.
     runtime : path or URL, optional
@@ -106,25 +70,13 @@ def export_web(
         If there is no such model, or it can't be read.
     """
     folder = output_path(output)
-    address = DEFAULT_RUNTIME
-    own_runtime: Path | None = None
-    if runtime is not None:
-        if re.match(r"https?://", str(runtime)):
-            address = str(runtime).rstrip("/")
-            if not _ADDRESS.fullmatch(address):
-                raise ExportError(
-                    f"runtime must be a folder or a plain URL; got {address!r} (it is put into the "
-                    "page as it is: no quotes, blanks, or queries)"
-                )
-        else:
-            own_runtime, address = Path(runtime), "./ort"
-            _check_runtime(own_runtime)
+    address, own_runtime = runtime_address(runtime)
+    adapted = adapted_graph(source)
+    if adapted is not None:
+        return write_task_page(adapted, folder, address, own_runtime)
     found = resolve(source)
     ready = _ready_graph(found)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"{folder} can't be made: {error.strerror}") from None
+    make_folder(folder)
     graph = _write_graph(found, ready, folder / "model.onnx")
     spec = ModelSpec.from_json(metadata(graph)["trm_spec"], folder / "model.onnx")
     domain = _domain_of(spec)
@@ -137,34 +89,14 @@ def export_web(
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
     if rules is not None:
         description["rules"] = WEB_RULES
-    names = [*_SOLVER_FILES, *_PAGE_FILES]
-    try:
-        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    with writing(folder):
         (folder / "model.json").write_text(text, encoding="utf-8")
-        for name in names:
-            content = (files(__package__) / "web_assets" / name).read_text(encoding="utf-8")
-            if name == "index.html":
-                content = _page(content, address)
-            (folder / name).write_text(content, encoding="utf-8")
+        written = write_assets(folder, _FILES, address, own_runtime)
         if rules is not None:
             shutil.copyfile(rules, folder / WEB_RULES)
-            names.append(WEB_RULES)
-        if own_runtime is not None:
-            (folder / "ort").mkdir(exist_ok=True)
-            for name in RUNTIME_FILES:
-                shutil.copyfile(own_runtime / name, folder / "ort" / name)
-    except OSError as error:
-        raise ExportError(
-            f"{error.filename or folder} can't be written: {error.strerror}"
-        ) from None
-    written = ["model.onnx", "model.json", *names]
-    written += [f"ort/{name}" for name in RUNTIME_FILES] if own_runtime else []
-    return WebReport(
-        path=folder,
-        domain=spec.domain,
-        runtime=address,
-        files={name: (folder / name).stat().st_size for name in written},
-    )
+            written.append(WEB_RULES)
+    return report(folder, spec.domain, address, ["model.onnx", "model.json", *written])
 
 
 def describe(
@@ -229,37 +161,6 @@ def _examples(domain: Domain) -> list[tuple[str, str]]:
         for board in boards
     ]
     return [(f"Puzzle {number}", text) for number, text in enumerate(texts, start=1)]
-
-
-def _page(html: str, address: str) -> str:
-    """The page, with onnxruntime-web's address and a policy of what may run in it."""
-    html = html.replace(DEFAULT_RUNTIME, address)
-    origin = re.match(r"https?://[^/]+", address)
-    also = f" {origin[0]}" if origin else ""
-    hashes = [
-        "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
-        for script in re.findall(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", html, re.DOTALL)
-    ]
-    policy = {
-        "default-src": "'none'",
-        "script-src": f"'self' 'wasm-unsafe-eval' {' '.join(hashes)}{also}",
-        "worker-src": "'self' blob:",
-        "connect-src": f"'self'{also}",
-        "style-src": "'self'",
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    return html.replace("@policy@", "; ".join(f"{name} {value}" for name, value in policy.items()))
-
-
-def _check_runtime(folder: Path) -> None:
-    missing = [name for name in RUNTIME_FILES if not (folder / name).is_file()]
-    if missing:
-        raise ExportError(
-            f"{folder} is not onnxruntime-web's dist folder: it lacks {missing[0]} (npm install "
-            "onnxruntime-web puts it into node_modules/onnxruntime-web/dist)"
-        )
 
 
 def _ready_graph(found: Path) -> Path | None:

@@ -270,6 +270,26 @@ class Coding:
         """Number of features of a node."""
         return 2 * self.view.count + 5
 
+    def describe(self) -> dict[str, Any]:
+        """Return as plain data what a program in another language needs to build batches.
+
+        Returns
+        -------
+        dict
+            ``blank``, ``palette``, ``brought`` (values that every example has nodes for), ``rule``
+            (``kind``, ``shape``, ``ratio`` as two fractions [numerator, denominator]) and ``view``
+            (``kind``, ``blocks``, ``gaps``).
+        """
+        rule, view = self.rule, self.view
+        ratio = rule.ratio and [[one.numerator, one.denominator] for one in rule.ratio]
+        return {
+            "blank": self.blank,
+            "palette": list(self.palette),
+            "brought": sorted(self._brought),
+            "rule": {"kind": rule.kind, "shape": rule.shape and list(rule.shape), "ratio": ratio},
+            "view": {"kind": view.kind, "blocks": list(view.blocks), "gaps": list(view.gaps)},
+        }
+
     def copying(self) -> Float32:
         """Return how far each view of the input is copied before anything is learned."""
         whole = self.view.kind in ("same", "corner")

@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,6 +30,10 @@ from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.arc import read_tasks
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.task import Task
+
+if TYPE_CHECKING:
+    from trm_sdk.adapt.training import Snapshot
+    from trm_sdk.grid import Grid
 
 RESULTS = Path(__file__).parent / "results"
 #: Of the order of tasks. Planning looked at the first 60 evaluation tasks in this order.
@@ -57,7 +61,7 @@ def measure(task: Task, options: AdaptOptions) -> dict[str, Any]:
     except InvalidInputError as error:
         return facts | {"kind": "none", "expressible": False, "why": str(error)}
     from trm_sdk.adapt.training import learn
-    from trm_sdk.adapt.votes import tally
+    from trm_sdk.adapt.votes import rank, read_out
 
     nodes = coding.batch(*zip(*task.demonstrations, strict=True)).nodes
     answers = task.answers
@@ -65,15 +69,12 @@ def measure(task: Task, options: AdaptOptions) -> dict[str, Any]:
     started = perf_counter(), process_time()
     snapshots = learn(coding, task, options)
     wall, cpu = perf_counter() - started[0], process_time() - started[1]
+    read = read_out(coding, snapshots, task.inputs, options.depths)
     solved: dict[str, list[list[bool]]] = {}
     for share in SHARES:
         end = share * snapshots[-1].seconds + 1e-3
-        ranked = tally(
-            coding,
-            [one for one in snapshots if one.seconds <= end] or snapshots[:1],
-            task.inputs,
-            options.depths,
-        )
+        count = max(1, sum(one.seconds <= end for one in snapshots))
+        ranked = [rank(snapshots[:count], given[:count]) for given in read]
         solved[str(share)] = [
             [answer in [one.grid for one in several[:k]] for k in (1, 2)]
             for answer, several in zip(answers, ranked, strict=True)
@@ -95,9 +96,38 @@ def measure(task: Task, options: AdaptOptions) -> dict[str, Any]:
         "accuracy": max(max(one.accuracy) for one in snapshots),
         "steps": snapshots[-1].steps,
         "runs": snapshots[-1].run + 1,
+        "votes": _votes(snapshots, read, answers),
         "wall": round(wall, 2),
         "cpu": round(cpu, 2),
     }
+
+
+def _votes(
+    snapshots: list[Snapshot], read: list[list[tuple[Grid, ...]]], answers: tuple[Grid, ...]
+) -> list[list[Any]]:
+    """Return of each snapshot: run, seconds, progress, accuracies, and answers to each input.
+
+    An answer is a number for each depth, 0 for the right one: with these, other ways to weigh votes
+    can be tried without learning anew.
+    """
+    numbers = [{answer: 0} for answer in answers]
+    for known, given in zip(numbers, read, strict=True):
+        for several in given:
+            for grid in several:
+                known.setdefault(grid, len(known))
+    return [
+        [
+            one.run,
+            round(one.seconds, 3),
+            round(one.progress, 3),
+            [round(each, 3) for each in one.accuracy],
+            [
+                [known[grid] for grid in given[place]]
+                for known, given in zip(numbers, read, strict=True)
+            ],
+        ]
+        for place, one in enumerate(snapshots)
+    ]
 
 
 def is_solved(one: dict[str, Any], attempts: int, share: float = 1.0) -> bool:

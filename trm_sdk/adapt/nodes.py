@@ -24,6 +24,8 @@ Float32 = npt.NDArray[np.float32]
 
 #: Blocks that an input is cut into at most.
 _MOST_BLOCKS = 4
+#: Steps along rows and columns in which an input is repeated where the output is a multiple of it.
+_MIRRORED = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class View:
     ----------
     kind : {"same", "blocks", "zoom", "corner"}
         Cell by cell; the input's blocks upon each other (as where halves are compared); the input
-        enlarged, and repeated beside it; both from the top left corner.
+        enlarged, and repeated beside it, as it is and mirrored (up-down, left-right, both); both
+        from the top left corner.
     blocks : (rows, columns)
         Of blocks; 1x1 for other kinds.
     gaps : (rows, columns)
@@ -48,7 +51,9 @@ class View:
     @property
     def count(self) -> int:
         """Views of the input that a cell has."""
-        return {"zoom": 2, "blocks": self.blocks[0] * self.blocks[1]}.get(self.kind, 1)
+        return {"zoom": 1 + len(_MIRRORED), "blocks": self.blocks[0] * self.blocks[1]}.get(
+            self.kind, 1
+        )
 
     def fits(self, before: Shape, after: Shape) -> bool:
         """Whether an input and output of these shapes can be seen so."""
@@ -90,7 +95,8 @@ class View:
         if self.kind == "zoom":
             down, right = rows // cells.shape[0], columns // cells.shape[1]
             zoomed = cells.repeat(down, 0).repeat(right, 1)
-            return np.stack([zoomed, np.tile(cells, (down, right))])
+            tiles = [np.tile(cells[::a, ::b], (down, right)) for a, b in _MIRRORED]
+            return np.stack([zoomed, *tiles])
         if self.kind == "blocks":
             return np.stack(
                 [
@@ -293,7 +299,10 @@ class Coding:
     def copying(self) -> Float32:
         """Return how far each view of the input is copied before anything is learned."""
         whole = self.view.kind in ("same", "corner")
-        return np.full(self.view.count, 1.0 if whole else 0.5, np.float32)
+        copied = np.full(self.view.count, 1.0 if whole else 0.5, np.float32)
+        if self.view.kind == "zoom":
+            copied[2:] = 0  # mirrored
+        return copied
 
     def output_shape(self, grid: Grid) -> Shape:
         """Return the size of the answer to an input.

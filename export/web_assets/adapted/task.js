@@ -25,6 +25,13 @@ import { PuzzleError } from "./puzzle.js";
 
 export { ModelError, PuzzleError };
 
+/** Whether an input is repeated upside down, and left to right, in the views of an enlarged one. */
+const MIRRORED = [
+  [false, false],
+  [true, false],
+  [false, true],
+  [true, true],
+];
 const MODE = "adapted-step";
 /** Rows or columns of a grid, at most. */
 const LARGEST = 127;
@@ -212,7 +219,12 @@ export class AdaptedTask {
       const [down, right] = [rows / height, columns / width];
       return [
         made((row, column) => cells[Math.floor(row / down)][Math.floor(column / right)]),
-        made((row, column) => cells[row % height][column % width]),
+        ...MIRRORED.map(([down, right]) =>
+          made((row, column) => {
+            const [y, x] = [row % height, column % width];
+            return cells[down ? height - 1 - y : y][right ? width - 1 - x : x];
+          }),
+        ),
       ];
     }
     if (kind === "blocks") {

@@ -147,7 +147,8 @@ class Batch:
     features : float32 array of shape (nodes, features)
         Of a node: for each view, whether its cell has its colour, and whether that is black; then
         whether the colour is black, whether it is in the input, whether the cell is in the output,
-        whether it is in the input, and 1.
+        whether it is in the input, and 1; where the input is repeated, also whether the cell is in
+        an odd repetition, counted down and counted right.
     views : float32 array of shape (nodes, views)
         Whether the cell has the colour, in each view.
     sources : int64 array of shape (cells,)
@@ -274,7 +275,7 @@ class Coding:
     @property
     def features(self) -> int:
         """Number of features of a node."""
-        return 2 * self.view.count + 5
+        return 2 * self.view.count + 5 + 2 * (self.view.kind == "zoom")
 
     def describe(self) -> dict[str, Any]:
         """Return as plain data what a program in another language needs to build batches.
@@ -417,6 +418,10 @@ class Coding:
         made[..., rest + 2] = inside
         made[..., rest + 3] = seen[0] < len(self.palette)
         made[..., rest + 4] = 1
+        if self.view.kind == "zoom":
+            for axis, feature in enumerate((rest + 5, rest + 6)):
+                repeat = np.arange(seen.shape[1 + axis]) // cells.shape[axis]
+                made[..., feature] = np.expand_dims(repeat % 2, 1 - axis)
         return made.reshape(-1, self.features)
 
 

@@ -250,7 +250,8 @@ export class AdaptedTask {
     const seen = this.#look(cells, canvas);
     const [rows, columns] = canvas;
     const [area, views] = [rows * columns, seen.length];
-    const count = 2 * views + 5;
+    const repeated = view.kind === "zoom";
+    const count = 2 * views + (repeated ? 7 : 5);
     const features = new Float32Array(members.length * count * area);
     members.forEach((member, number) => {
       const black = palette[member] === blank;
@@ -269,6 +270,10 @@ export class AdaptedTask {
         put(2 * views + 2, place, Number(row < shape[0] && column < shape[1]));
         put(2 * views + 3, place, Number(seen[0][row][column] >= 0));
         put(2 * views + 4, place, 1);
+        if (repeated) {
+          put(2 * views + 5, place, Math.floor(row / grid.length) % 2);
+          put(2 * views + 6, place, Math.floor(column / grid[0].length) % 2);
+        }
       }
     });
     const outside = palette.length;

@@ -79,6 +79,16 @@ def test_views_show_what_they_say() -> None:
     assert View("corner").look(small, (2, 1), 9).tolist() == [[[1, 2], [9, 9]]]
 
 
+def test_cells_of_a_repeated_input_know_which_repetition_they_are_in() -> None:
+    coding = Coding(made(lambda cells: np.tile(cells, (2, 3)), ((2, 2), (1, 2), (2, 1))))
+    batch = coding.batch([Grid([[1, 2]])])
+    assert batch.features.shape[1] == coding.features
+    features = batch.features.reshape(-1, 2, 6, coding.features)
+    for colour in features:
+        assert colour[..., -2].tolist() == [[0] * 6, [1] * 6]
+        assert colour[..., -1].tolist() == [[0, 0, 1, 1, 0, 0]] * 2
+
+
 def test_an_untrained_network_copies_what_is_not_mirrored() -> None:
     assert Coding(RECOLOUR).copying().tolist() == [1]
     repeated = made(lambda cells: np.tile(cells, (1, 2)))

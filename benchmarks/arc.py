@@ -267,6 +267,12 @@ def table(result: dict[str, Any]) -> str:
 @click.option("--first", type=click.IntRange(0), default=0, help="Leave out so many tasks.")
 @click.option("--tasks", "count", type=click.IntRange(1), help="How many tasks. Default: all.")
 @click.option("--kind", type=click.Choice(["same", "constant", "ratio"]), help="Only these.")
+@click.option(
+    "--view",
+    type=click.Choice(["same", "blocks", "zoom", "corner"]),
+    help="Only these.",
+)
+@click.option("--nodes", type=click.IntRange(1), help="Only tasks of at most so many nodes.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--lines", type=click.Path(path_type=Path), help="Where each task becomes a line.")
 @click.option("--resume/--no-resume", default=False, help="Leave out what --lines has.")
@@ -282,6 +288,8 @@ def main(
     first: int,
     count: int | None,
     kind: str | None,
+    view: str | None,
+    nodes: int | None,
     processes: int,
     lines: Path | None,
     resume: bool,
@@ -295,6 +303,8 @@ def main(
     tasks = in_order(read_tasks(data / f"arc-agi_{split}_challenges.json"))
     if kind is not None:
         tasks = [task for task in tasks if _kind(task) == kind]
+    if view is not None or nodes is not None:
+        tasks = [task for task in tasks if is_like(task, view, nodes)]
     tasks = tasks[first : None if count is None else first + count]
     lines = lines or Path("runs") / f"arc-{split}-{seconds:g}.jsonl"
     if lines.exists() and not resume:
@@ -337,6 +347,16 @@ def _kind(task: Task) -> str | None:
 
     rule = find_rule([(before.shape, after.shape) for before, after in task.demonstrations])
     return None if rule is None else rule.kind
+
+
+def is_like(task: Task, view: str | None, nodes: int | None) -> bool:
+    """Return whether a task is seen in this view, and has at most so many nodes."""
+    try:
+        coding = Coding(task)
+        seen = coding.batch(*zip(*task.demonstrations, strict=True)).nodes
+    except InvalidInputError:
+        return False
+    return view in (None, coding.view.kind) and (nodes is None or seen <= nodes)
 
 
 def _said(one: dict[str, Any], number: int, of: int) -> str:

@@ -56,7 +56,7 @@ def export_bundle(
     spec, model = load_source(source)
     spec = spec.model_copy(update={"solve": solve or spec.solve, "notes": {**spec.notes, **notes}})
     if spec.solve.attempts > 1:  # a single one suits every model, also of a domain unknown here
-        check_options(spec.solve, get_domain(spec.domain), spec.model)
+        check_options(spec.solve, get_domain(spec.domain), spec.model, spec.solving_heads())
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
         report = export_onnx((spec, model), made / GRAPH_FILE, mode="step", groups=groups)

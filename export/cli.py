@@ -301,7 +301,7 @@ def bench(
         f"{file}: {timing.mode}, batch {timing.batch}, {timing.threads} threads, "
         f"{timing.steps} supervision steps a call, {timing.calls} calls: "
         f"p50 {timing.p50:.3f} ms, p90 {timing.p90:.3f} ms, p99 {timing.p99:.3f} ms; "
-        f"{timing.p50 / timing.steps / timing.batch:.3f} ms a step and puzzle"
+        f"{timing.p50 / timing.steps / timing.batch:.3f} ms per step and puzzle"
     )
 
 
@@ -380,7 +380,7 @@ def info(file: str) -> None:
 @click.option("--attempts", type=int, help="Attempts a puzzle may take.")
 @click.option(
     "--explore",
-    type=click.Choice(["none", "noise", "symmetry", "guess"]),
+    type=click.Choice(["none", "noise", "symmetry", "guess", "tree"]),
     help="How attempts differ from the first.",
 )
 @click.option("--noise", type=float, help="Deviation of the noise that attempts add.")

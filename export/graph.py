@@ -15,7 +15,7 @@ import onnx
 
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.config import DEAD_END, ModelConfig
 from trm_sdk.persistence.spec import ModelSpec
 
 from .builder import (
@@ -145,6 +145,8 @@ class _ModelGraph:
         self.config: ModelConfig = spec.model
         self.weights = weights
         self.heads = _checked_heads(self.config, options.heads_of(spec))
+        #: Of those, the ones that say something of each cell, and how many logits.
+        self.cell_heads = {name: n for name, n in self.config.heads.items() if name in self.heads}
         self.network: NetworkGraph = network_graph(self.config, self.weights)
         self._pass: Function | None = None
         self.batch: int | str = "batch" if options.batch is None else options.batch
@@ -262,16 +264,17 @@ class _ModelGraph:
             blank = g.op("Unsqueeze", halt, self._cell_axes(g), name="cells")
             logits = {
                 name: g.op("Expand", blank, self.network.cells_shape(g, width), name=name)
-                for name, width in {"logits": config.outputs, **self.heads}.items()
+                for name, width in {"logits": config.outputs, **self.cell_heads}.items()
             }
         return {
             "y": (y, FLOAT, [None, *self.network.shape]),
             "z": (z, FLOAT, [None, *self.network.shape]),
             "logits": (logits.pop("logits"), FLOAT, [None, *cells, config.outputs]),
             **{
-                name: (value, FLOAT, [None, *cells, self.heads[name]])
+                name: (value, FLOAT, [None, *cells, self.cell_heads[name]])
                 for name, value in logits.items()
             },
+            **({DEAD_END: (halt, FLOAT, [None])} if DEAD_END in self.heads else {}),
             "halt_logit": (halt, FLOAT, [None]),
             "steps": (steps, INT32, [None]),
             "active": (active, BOOL, [None]),
@@ -291,7 +294,13 @@ class _ModelGraph:
             "y": y,
             "z": z,
             **{
-                name: body.op("Where", still_cells, value, was[name], name=f"{name}_kept")
+                name: body.op(
+                    "Where",
+                    still if name == DEAD_END else still_cells,
+                    value,
+                    was[name],
+                    name=f"{name}_kept",
+                )
                 for name, value in read.items()
             },
             "halt_logit": body.op("Where", still, new_halt, was["halt_logit"], name="halt_kept"),
@@ -382,7 +391,7 @@ class _ModelGraph:
         """Logits, those of further heads, and the halting logit, by the names of the outputs."""
         with g.scope("readout"):
             logits, halt = self.network.readout(g, y)
-            heads = self.network.auxiliary(g, y, list(self.heads))
+            heads = self.network.auxiliary(g, y, self.heads)
         return {"logits": logits, **heads, "halt_logit": halt}
 
     def _answer(self, logits: str) -> None:
@@ -405,8 +414,9 @@ class _ModelGraph:
         cells = [self.batch, *self.cells]
         self.g.output(read["logits"], FLOAT, [*cells, self.config.outputs], name="logits")
         self.g.output(read["halt_logit"], FLOAT, [self.batch], name="halt_logit")
-        for name, width in self.heads.items():
-            self.g.output(read[name], FLOAT, [*cells, width], name=name)
+        for name in self.heads:
+            dims = [self.batch] if name == DEAD_END else [*cells, self.config.heads[name]]
+            self.g.output(read[name], FLOAT, dims, name=name)
 
 
 #: Names of inputs, outputs and values that no head may have.
@@ -414,8 +424,8 @@ _INPUTS = ("tokens", "puzzle_identifiers", "y", "z", "max_steps", "halt_threshol
 _OUTPUTS = ("next_y", "next_z", "logits", "halt_logit", "answer", "steps", "active")
 
 
-def _checked_heads(config: ModelConfig, names: tuple[str, ...]) -> dict[str, int]:
-    """The widths of the heads that are asked for.
+def _checked_heads(config: ModelConfig, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The heads that are asked for.
 
     Raises
     ------
@@ -423,12 +433,12 @@ def _checked_heads(config: ModelConfig, names: tuple[str, ...]) -> dict[str, int
         If the model has no such head, or one is called as an input or output is.
     """
     for name in names:
-        if name not in config.heads:
-            there = ", ".join(config.heads) or "none"
+        if name not in config.head_names:
+            there = ", ".join(config.head_names) or "none"
             raise ExportError(f"the model has no head named {name!r} (there are: {there})")
         if name in (*_INPUTS, *_OUTPUTS):
             raise ExportError(f"a head named {name!r} can't be an output beside the graph's own")
-    return {name: config.heads[name] for name in names}
+    return names
 
 
 def _metadata(

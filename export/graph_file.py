@@ -116,7 +116,7 @@ def model_of(model: onnx.ModelProto, source: str | Path = "the graph") -> tuple[
     """
     spec = ModelSpec.from_json(metadata(model)["trm_spec"], source)
     outputs = {value.name for value in model.graph.output}
-    dropped = [name for name in spec.model.heads if name not in outputs]
+    dropped = [name for name in spec.model.head_names if name not in outputs]
     if dropped:
         raise ExportError(
             f"{source} leaves out heads of its model ({', '.join(dropped)}), so that its checksum "

@@ -33,7 +33,7 @@ class NetworkGraph(Protocol):
         """Logits (batch, *cells, outputs) and halting logit (batch,)."""
 
     def auxiliary(self, g: GraphBuilder, y: str, names: Sequence[str]) -> dict[str, str]:
-        """Logits (batch, *cells, width) of further heads, by name."""
+        """Logits of further heads, by name (`ModelConfig.head_shapes`)."""
 
     def inside(self, g: GraphBuilder, state: str) -> str:
         """A state from outside, of shape (batch, *config.state_shape), in the internal shape."""

@@ -47,7 +47,7 @@ class ExportOptions:
         Of the standard operators; default 17.
     heads : tuple of str
         Further heads of the model (`ModelConfig.heads`) that the graph gives as outputs. Default:
-        in ``step``, those that the registered domain decodes answers from (`Domain.decode_heads`);
+        in ``step``, those that solving reads (`ModelSpec.solving_heads`);
         in the other modes none.
     cycles : {"auto", "loop", "unroll"}
         In ``loop``: the passes of one supervision step as Loops nested in the outer one, or written
@@ -139,7 +139,7 @@ class ExportOptions:
         """Return the names of the heads that a graph of this model gives."""
         if self.heads is not None:
             return self.heads
-        return spec.decode_heads() if self.mode == "step" else ()
+        return spec.solving_heads() if self.mode == "step" else ()
 
     def groups_of(self, spec: ModelSpec) -> Groups:
         """Return how a graph of this model takes groups: fixed, optional or required."""

@@ -194,7 +194,9 @@ def alike(
 
 def is_head(name: str) -> bool:
     """Whether a weight belongs to the readout."""
-    return name.removeprefix("network.").startswith(("lm_head.", "q_head.", "heads."))
+    return name.removeprefix("network.").startswith(
+        ("lm_head.", "q_head.", "dead_end_head.", "heads.")
+    )
 
 
 def rounded_weights(weights: Mapping[str, Array], precision: Precision) -> dict[str, Array]:

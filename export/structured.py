@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.config import DEAD_END, ModelConfig
 from trm_sdk.structure import Neighbourhood, Offsets, Relation, Values
 
 from .builder import Array, GraphBuilder
@@ -284,18 +284,23 @@ class StructuredGraph:
         logits = self.weights.linear(g, y, "lm_head")
         logits = self._by_cell(g, logits, config.outputs, "logits_shaped")
         logits = g.op("Add", logits, self.weights.vector(g, "lm_head.bias"), name="lm_head_bias")
+        seen = self._seen(g, y, with_maximum=config.halt_pool == "mean_max")
+        halt = self.weights.linear(g, seen, "q_head", bias=True)
+        return logits, g.reshape(halt, -1, name="halt_flat")
+
+    def _seen(self, g: GraphBuilder, y: str, *, with_maximum: bool) -> str:
+        """What a head over the whole board sees of the nodes: (batch, 1, channels)."""
         if self.any_size:
             seen = g.reduce("ReduceMean", y, [1], keepdims=True, name="mean")
         else:
             # The mean as a product: runtimes are slow at reducing an outer axis.
-            nodes = config.seq_len * self.values
+            nodes = self.config.seq_len * self.values
             share = g.constant("node_share", np.full((1, nodes), 1 / nodes, np.float32))
             seen = g.op("MatMul", share, y, name="mean")
-        if config.halt_pool == "mean_max":
-            peak = g.reduce("ReduceMax", y, [1], keepdims=True, name="max")
-            seen = g.op("Concat", seen, peak, name="mean_max", axis=-1)
-        halt = self.weights.linear(g, seen, "q_head", bias=True)
-        return logits, g.reshape(halt, -1, name="halt_flat")
+        if not with_maximum:
+            return seen
+        peak = g.reduce("ReduceMax", y, [1], keepdims=True, name="max")
+        return g.op("Concat", seen, peak, name="mean_max", axis=-1)
 
     def auxiliary(self, g: GraphBuilder, y: str, names: Sequence[str]) -> dict[str, str]:
         if not names:
@@ -303,6 +308,12 @@ class StructuredGraph:
         y = self._nodes(g, y)
         found = {}
         for name in names:
+            if name == DEAD_END:
+                with g.scope("dead_end"):
+                    seen = self._seen(g, y, with_maximum=True)
+                    logit = self.weights.linear(g, seen, "dead_end_head", bias=True)
+                    found[name] = g.reshape(logit, -1, name="dead_end_flat")
+                continue
             logits = self.weights.linear(g, y, f"heads.{name}", bias=True)
             found[name] = self._by_cell(g, logits, self.config.heads[name], f"{name}_shaped")
         return found

@@ -49,7 +49,7 @@ def check_export(domain: Domain, *, tasks: Sequence[Task] = (), seed: int = 0) -
     samples = Samples.of(domain, tasks, seed)
     spec, model = tiny_model(domain, seed)
     options = SolveOptions(max_steps=_STEPS, attempts=1)
-    heads = spec.decode_heads(domain)
+    heads = spec.solving_heads(domain)
     with tempfile.TemporaryDirectory() as folder:
         for mode in _MODES:
             steps = _STEPS if mode == "unroll" else None

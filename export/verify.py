@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.structured import StructuredNetwork
-from trm_sdk.runtimes.graph_session import group_input
+from trm_sdk.runtimes.graph_session import group_input, heads_given
 
 from .builder import Array
 from .errors import ExportError
@@ -260,7 +260,7 @@ def _compare(
     identifiers = rng.integers(0, config.num_puzzle_identifiers, len(tokens)).astype(np.int32)
     if config.num_puzzle_identifiers > 1:
         run.feeds["puzzle_identifiers"] = identifiers
-    heads = [name for name in config.heads if name in run.names]
+    heads = heads_given(run.names, config)
     groups = _random_groups(run, model, len(tokens), rng)
     if groups is not None:
         run.feeds |= {group_input(key): one for key, one in groups.items()}

@@ -6,27 +6,28 @@ import inspect
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import onnx
 import torch
 
+from trm_sdk.adapt.solver import AdaptedSolver
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.vocabulary import line_of
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.variants import model_for
 
 from .errors import ExportError
 from .exporter import export_onnx, load_source, output_path
 from .graph_file import fixed_batch, load_graph, metadata
 from .page_folder import WebReport, make_folder, report, runtime_address, write_assets, writing
 from .task_page import adapted_graph, write_task_page
-
-if TYPE_CHECKING:
-    from trm_sdk import AdaptedSolver
 
 #: Version of ``model.json``.
 WEB_FORMAT = 1
@@ -52,9 +53,10 @@ def export_web(
     Parameters
     ----------
     source : name, path or AdaptedSolver
-        A bundled name, a model folder, a ``step`` graph, or a checkpoint (needs PyTorch). A graph
-        that is there already is taken as it is, in whatever precision. An adapted solver, the
-        folder it was saved in, or its graph becomes a page of its task.
+        A bundled name, the name of a domain that a bundled model solves, a model folder, a ``step``
+        graph, or a checkpoint (needs PyTorch). A graph that is there already is taken as it is, in
+        whatever precision, unless puzzles bring groups of cells that it does not ask for.
+        An adapted solver, the folder it was saved in, or its graph becomes a page of its task.
     output : path
         The folder; made if need be. Its files of the same names are replaced, others left alone.
     runtime : path or URL, optional
@@ -64,8 +66,9 @@ def export_web(
     Raises
     ------
     ExportError
-        If the folder can't be written, `runtime` lacks a file or is not a plain URL, or the graph
-        is of another mode or has a fixed batch.
+        If the folder can't be written, `runtime` lacks a file or is not a plain URL, the graph
+        is of another mode or has a fixed batch, or puzzles bring groups of cells that the graph
+        does not take or that the domain has no JavaScript to read.
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
     """
@@ -74,18 +77,19 @@ def export_web(
     adapted = adapted_graph(source)
     if adapted is not None:
         return write_task_page(adapted, folder, address, own_runtime)
-    found = resolve(source)
-    ready = _ready_graph(found)
+    assert not isinstance(source, AdaptedSolver)  # it is one of those
+    name, variant = model_for(source)
+    ready = None if variant is not None else _ready_graph(resolve(name))
     make_folder(folder)
-    graph = _write_graph(found, ready, folder / "model.onnx")
+    graph = _write_graph(source, ready, folder / "model.onnx")
     spec = ModelSpec.from_json(metadata(graph)["trm_spec"], folder / "model.onnx")
     domain = _domain_of(spec)
-    if domain is not None and domain.own_groups:
-        raise ExportError(
-            f"a page can't read the groups of cells that puzzles of {domain.name} bring; export "
-            "the model for a domain of fixed groups, and give them to trm.js (`groups`)"
-        )
     rules = None if domain is None else _rules_of(domain)
+    if domain is not None and domain.own_groups and rules is None:
+        raise ExportError(
+            f"a page can't read the groups of cells that puzzles of {domain.name} bring: it "
+            f"has no {DOMAIN_RULES} with `ownGroups`, `read` and `write`"
+        )
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
     if rules is not None:
         description["rules"] = WEB_RULES
@@ -150,17 +154,26 @@ def _examples(domain: Domain) -> list[tuple[str, str]]:
     if not domain.has_generator:
         return []
     try:
-        made = domain.examples(_EXAMPLES, _EXAMPLES_SEED)
+        texts = _generated(domain)
     except (ImportError, TRMError):  # as without numba
         return []
+    return [(f"Puzzle {number}", text) for number, text in enumerate(texts, start=1)]
+
+
+def _generated(domain: Domain) -> list[str]:
+    """Puzzles as the page reads them."""
+    if domain.own_groups:
+        rngs = (np.random.default_rng((_EXAMPLES_SEED, number)) for number in range(_EXAMPLES))
+        options = domain.generator_options({})
+        return [domain.to_text(domain.generate(rng, **options)) for rng in rngs]
+    made = domain.examples(_EXAMPLES, _EXAMPLES_SEED)
     boards = [domain.decode(tokens, made.shape) for tokens in made.tokens]
-    texts = [
+    return [
         domain.to_line(board)
         if board.shape == domain.shape
         else "\n".join(line_of(domain.vocabulary.symbols, row) for row in board)
         for board in boards
     ]
-    return [(f"Puzzle {number}", text) for number, text in enumerate(texts, start=1)]
 
 
 def _ready_graph(found: Path) -> Path | None:
@@ -180,16 +193,34 @@ def _ready_graph(found: Path) -> Path | None:
         raise ExportError(f"{ready} is a graph of mode {mode!r}; a page needs one of mode 'step'")
     if batch:
         raise ExportError(f"{ready} has a fixed batch of {batch}; a page needs a dynamic one")
-    return ready
+    domain = _domain_of(ModelSpec.from_json(metadata(graph)["trm_spec"], ready))
+    if domain is None or _asks_for(graph, domain.own_groups):
+        return ready
+    if found.is_dir():  # written anew, from the weights
+        return None
+    raise ExportError(
+        f"{ready} does not ask for the groups of cells that puzzles of {domain.name} bring; export "
+        "it with --groups required"
+    )
 
 
-def _write_graph(found: Path, ready: Path | None, path: Path) -> onnx.ModelProto:
+def _asks_for(graph: onnx.ModelProto, keys: Iterable[str]) -> bool:
+    """Whether a graph has groups of these keys as inputs without a default.
+
+    JavaScript's onnxruntime can't override a default.
+    """
+    inputs = {one.name for one in graph.graph.input}
+    inputs -= {one.name for one in graph.graph.initializer}
+    return all(f"groups.{key}" in inputs for key in keys)
+
+
+def _write_graph(source: str | os.PathLike[str], ready: Path | None, path: Path) -> onnx.ModelProto:
     """Put the model's step graph at `path`, and return it."""
     if ready is None:
-        source = load_source(found)
+        loaded = load_source(source)
         # A page can't override what has a default, so it gives all groups, each puzzle its own.
-        takes = source[0].model.takes_groups
-        export_onnx(source, path, "step", groups="required" if takes else "fixed")
+        takes = loaded[0].model.takes_groups
+        export_onnx(loaded, path, "step", groups="required" if takes else "fixed")
     elif not (path.exists() and path.samefile(ready)):
         try:
             shutil.copyfile(ready, path)

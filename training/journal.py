@@ -76,18 +76,20 @@ class Journal:
         run = self.run
         assert run.averages is not None  # a step came before
         loss, cells, norm = run.averages
+        judged = run.carry.judged_share
         line = {
             "step": run.step,
             "seconds": round(run.seconds, 1),
             "loss": round(loss, 4),
             "cells": round(cells, 4),
             "solved_in_training": round(run.carry.solved_share, 4),
+            **({} if judged is None else {"dead_ends_in_training": round(judged, 4)}),
             "grad_norm": round(norm, 3),
             "learning_rate": run.optimizers[0].param_groups[0]["lr"],
             **meter.figures(),
             **accuracy,
         }
-        run.carry.finished = run.carry.finished_solved = 0
+        run.carry.forget_finished()
         run.history.append(line)
         if run.world.first:
             with self.path.open("a", encoding="utf-8") as file:
@@ -104,6 +106,8 @@ def _sentence(line: dict[str, Any]) -> str:
             on_the_way = line[name + "/verified"]
             lost = "" if on_the_way == value else f" ({on_the_way:.1%} on the way)"
             parts.append(f"{name} {value:.1%}{lost}")
+    if "dead_ends_in_training" in line:
+        parts.append(f"dead ends {line['dead_ends_in_training']:.1%}")
     if "puzzle_steps_per_second" in line:  # not after the first step, which compiles
         parts.append(f"{line['puzzle_steps_per_second']:.0f} puzzle-steps/s")
     return "  ".join(parts)

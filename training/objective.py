@@ -17,6 +17,7 @@ from trm_sdk.domains.data import Examples, Targets
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.supervision import Outcome, Puzzles
 
+from .data.dead_ends import with_dead_ends
 from .data.mixture import Mixture, Stream
 from .distributed import World
 from .settings import Objective
@@ -90,9 +91,7 @@ class Carry:
         self.device, self.dtype = next(model.parameters()).device, dtype
         self.slots = batch_size
         self._empty(stream.shape_at(0.0))
-        #: Puzzles that have left their slots, and how many of those were solved.
-        self.finished = 0
-        self.finished_solved = 0
+        self.forget_finished()
 
     def _empty(self, shape: tuple[int, int]) -> None:
         """Make the slots fit boards of a shape, without puzzles."""
@@ -105,10 +104,22 @@ class Carry:
         #: Puzzles that have been solved, and those that were then chosen for a long stay.
         self.met, self.staying = (np.zeros(self.slots, bool) for _ in range(2))
 
+    def forget_finished(self) -> None:
+        """Begin anew to count the puzzles that leave their slots."""
+        #: Puzzles that could be solved and have left, and how many of those were.
+        self.finished = self.finished_solved = 0
+        #: Puzzles that have left with a verdict of the dead-end head, and how many rightly so.
+        self.judged = self.judged_rightly = 0
+
     @property
     def solved_share(self) -> float:
-        """Share of the puzzles that have left their slots which were solved."""
+        """Share of the puzzles that have left their slots which were solved; of dead ends none."""
         return self.finished_solved / max(self.finished, 1)
+
+    @property
+    def judged_share(self) -> float | None:
+        """Share of the dead-end head's last words that were right; None without such a head."""
+        return self.judged_rightly / max(self.judged, 1) if self.objective.dead_ends else None
 
     def begin(self, progress: float) -> None:
         """Put a new puzzle into every slot; `progress` in 0..1 is how much of the run is done."""
@@ -118,9 +129,12 @@ class Carry:
 
     def _draw(self, n: int, progress: float) -> tuple[Puzzles, Ints]:
         """New puzzles with what is asked of them, and the pass by which all of it is due."""
-        examples = self.stream.draw(n, progress)
+        examples, dead = self.stream.draw(n, progress), None
+        if self.objective.dead_ends:
+            share = self.objective.dead_ends
+            examples, dead = with_dead_ends(examples, self.config, share, self.rng)
         targets = self.targets(examples)
-        puzzles = Puzzles.of(examples, self.config, targets, self.device)
+        puzzles = Puzzles.of(examples, self.config, targets, self.device, dead)
         return puzzles, last_due(examples, targets)
 
     def _limits(self, due: Ints) -> Ints:
@@ -159,17 +173,30 @@ class Carry:
     def advance(self, outcome: Outcome, progress: float) -> None:
         """Take over the new states; put new puzzles where one is done."""
         self.y, self.z = outcome.state
-        verdicts = torch.stack((outcome.solved.float(), (outcome.halt_logit > 0).float()), 1)
-        solved, halted = (self.world.gather(verdicts).cpu().numpy() > 0.5).T
+        found = [outcome.solved.float(), (outcome.halt_logit > 0).float()]
+        if outcome.dead_end_logit is not None:
+            found.append((outcome.dead_end_logit > 0).float())
+        verdicts = self.world.gather(torch.stack(found, 1)).cpu().numpy() > 0.5
+        solved, halted = verdicts.T[:2]
         self.age += self.objective.grad_steps
         self.passes += self.objective.grad_steps * self.passes_per_step
         done = self._done(solved, halted)
-        self.finished += int(done.sum())
-        self.finished_solved += int(solved[done].sum())
+        self._count(done, verdicts)
         if self.stream.shape_at(progress) != self.shape:
             self.begin(progress)
         else:
             self._refill(done, progress)
+
+    def _count(self, done: npt.NDArray[np.bool_], verdicts: npt.NDArray[np.bool_]) -> None:
+        """Count the puzzles that leave; `verdicts`: solved, halted and perhaps a dead end."""
+        alive = done
+        if self.puzzles.dead is not None:
+            dead = self.puzzles.dead.cpu().numpy()
+            alive = done & ~dead
+            self.judged += int(done.sum())
+            self.judged_rightly += int((verdicts[:, 2] == dead)[done].sum())
+        self.finished += int(alive.sum())
+        self.finished_solved += int(verdicts[alive, 0].sum())
 
     def _done(self, solved: npt.NDArray[np.bool_], halted: npt.NDArray[np.bool_]) -> Any:
         """Slots whose puzzle leaves, as a bool array."""
@@ -212,6 +239,7 @@ class Carry:
             },
             "shape": self.shape,
             **({} if self.puzzles.groups is None else {"groups": self.puzzles.groups}),
+            **({} if self.puzzles.dead is None else {"dead": self.puzzles.dead}),
             **{name: getattr(self, name) for name in _ARRAYS},
             "finished": (self.finished, self.finished_solved),
             "rng": self.rng.bit_generator.state,
@@ -237,7 +265,11 @@ class Carry:
         examples = examples._replace(**given, groups=groups or None)
         if isinstance(self.stream, Mixture):  # of other data sources, perhaps
             examples = self.stream.fitted(examples)
-        self.puzzles = Puzzles.of(examples, self.config, self.targets(examples), self.device)
+        dead = state["dead"].numpy() if "dead" in state else None
+        if dead is None and self.objective.dead_ends:  # of a run that had none until now
+            dead = np.zeros(len(examples.tokens), bool)
+        targets = self.targets(examples)
+        self.puzzles = Puzzles.of(examples, self.config, targets, self.device, dead)
         self.fresh = tensors["fresh"].to(self.device)
         state_of = State(*(tensors[name][self.mine].to(self.y) for name in "yz"))
         self.y, self.z = state_of

@@ -234,6 +234,7 @@ class Recipe(Strict):
                 ),
                 structure=domain.structure if structured else None,
                 heads=dict(domain.heads) if timed else {},
+                dead_end_head=self.objective.dead_ends > 0,
                 num_puzzle_identifiers=domain.identifiers if embedded else 1,
                 **self.model.model_dump(exclude={"heads"}),
             )

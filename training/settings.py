@@ -156,6 +156,13 @@ class Objective(Strict):
         Which cells are supervised. The reference: all.
     halting_weight : float
         Weight of the halting head's binary cross-entropy ("is the whole answer right?").
+    dead_ends : float
+        Share of the puzzles of which some more cells are filled in, every second one with one wrong
+        value. The model gets a head that is taught to say which (`ModelConfig.dead_end_head`), for
+        solving with ``explore="tree"``. For domains that keep givens and whose puzzles have one
+        solution. Default 0: the model has no such head.
+    dead_end_weight : float
+        Weight of that head's binary cross-entropy.
     refill : {"solved", "halting"}
         When a puzzle leaves its slot: once solved, after `linger` more steps that teach the network
         to stay; or when the halting head says so, with exploration, as in the reference.
@@ -196,6 +203,8 @@ class Objective(Strict):
     loss: Literal["softmax", "stablemax"] = "softmax"
     cells: Literal["empty", "all"] = "empty"
     halting_weight: float = Field(default=0.2, ge=0, le=_HUGE)
+    dead_ends: Fraction = 0.0
+    dead_end_weight: float = Field(default=0.5, ge=0, le=_HUGE)
     refill: Literal["solved", "halting"] = "solved"
     min_steps: int = Field(default=4, ge=1, le=_MANY)
     max_steps: int = Field(default=24, ge=1, le=_MANY)
@@ -243,6 +252,7 @@ class Objective(Strict):
             loss=self.loss,
             cells=self.cells,
             halting_weight=self.halting_weight,
+            dead_end_weight=self.dead_end_weight,
             head_weights=(weight if isinstance(weight, dict) else dict.fromkeys(heads, weight)),
             timing=self.timing,
         )

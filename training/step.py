@@ -125,6 +125,7 @@ def draw_noise(run: Run) -> tuple[Tensor | None, Tensor | None]:
 def _join(outcomes: list[Outcome]) -> Outcome:
     if len(outcomes) == 1:
         return outcomes[0]
+    judged = [one.dead_end_logit for one in outcomes if one.dead_end_logit is not None]
     return Outcome(
         torch.stack([one.loss for one in outcomes]).sum(),
         State(
@@ -134,6 +135,7 @@ def _join(outcomes: list[Outcome]) -> Outcome:
         torch.cat([one.solved for one in outcomes]),
         torch.cat([one.halt_logit for one in outcomes]),
         torch.cat([one.cells_right for one in outcomes]),
+        torch.cat(judged) if judged else None,
     )
 
 

@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.in_order import check_puzzles
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.search.attempts import check_options
 from trm_sdk.search.requests import Submission
 from trm_sdk.search.tasks import Search
 from trm_sdk.solution import Failure, Solution
-from trm_sdk.solver import Solver, check_puzzles
+from trm_sdk.solver import Solver
 from trm_sdk.task import Task
 from trm_sdk.validation import checked_count
 
@@ -209,7 +210,8 @@ class AsyncSolver:
 
     def _complete(self, options: SolveOptions | None) -> SolveOptions:
         complete = self.solver.complete(options)
-        check_options(complete, self.solver.domain, self.solver.spec.model)
+        solver = self.solver
+        check_options(complete, solver.domain, solver.spec.model, solver.runtime.heads)
         return complete
 
     async def close(self) -> None:

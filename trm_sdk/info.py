@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
+from trm_sdk.domains.base import Domain
 from trm_sdk.persistence.checkpoint import load_model, read_spec
 from trm_sdk.persistence.folder import folder_spec
-from trm_sdk.persistence.hub import resolve
+from trm_sdk.persistence.hub import BUNDLED, resolve
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.variants import list_variants, model_for
 
 
 def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a model is.
 
+    Parameters
+    ----------
+    name_or_path : str or path
+        As `Solver.from_pretrained` takes it.
+
     Raises
     ------
     ModelNotFoundError, CheckpointError
     """
-    path = resolve(name_or_path)
+    name, variant = model_for(name_or_path)
+    path = resolve(name)
     graph = path / "model.onnx" if path.is_dir() else path
     facts: dict[str, Any] = {"path": str(path)}
     checksum = spec = None
@@ -35,7 +44,8 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
         spec, _ = load_model(path)
     model = spec.model
     facts |= {
-        "domain": spec.domain,
+        "domain": spec.domain if variant is None else variant.name,
+        **_shared(path, spec, variant),
         "grid_shape": list(spec.grid_shape),
         "vocabulary": len(spec.vocabulary),
         "mixer": model.mixer,
@@ -50,3 +60,13 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
             file.name: file.stat().st_size for file in sorted(path.iterdir()) if file.is_file()
         }
     return facts | ({"notes": spec.notes} if spec.notes else {})
+
+
+def _shared(path: Path, spec: ModelSpec, variant: Domain | None) -> dict[str, Any]:
+    """Which other domains' puzzles the weights solve, or whose weights solve this domain's."""
+    if variant is not None:
+        return {"weights": f"{path.name}, made for {spec.domain}"}
+    if path.parent != BUNDLED:
+        return {}
+    others = [name for name, model in list_variants().items() if model == path.name]
+    return {"also_solves": others} if others else {}

@@ -45,7 +45,7 @@ class SolveOptions(BaseModel):
         alone leave it out.
     attempts : int
         Attempts per input; the first is always the plain one. Default 1.
-    explore : {"none", "noise", "symmetry", "guess"}
+    explore : {"none", "noise", "symmetry", "guess", "tree"}
         How later attempts differ. Default "none".
 
         - ``noise``: Gaussian noise is added to the latent z before every step (PTRM, arXiv
@@ -55,6 +55,9 @@ class SolveOptions(BaseModel):
           attempt. Cells that the plain attempt was unsure of at the end of its `patience`, and
           values that it held likely there, are drawn most often. The rules judge the answer by the
           puzzle as it was given: a wrong guess costs an attempt and nothing else.
+        - ``tree``: guesses follow on guesses. Where an attempt fails, a cell in which it is torn
+          between two values is filled in with each of its values; those are tried first that the
+          model's dead-end head holds for possible (a model trained with ``objective.dead_ends``).
     noise : float
         Standard deviation of that noise, in the middle of the attempts. Default 0.1.
     noise_spread : float
@@ -66,7 +69,8 @@ class SolveOptions(BaseModel):
         the default: the others wait until the plain attempt has failed.
     width : int or None
         Attempts per input in flight at a time; when one ends, the next begins. None, the default:
-        as many as make a batch that suits the model and the device (`Runtime.batch_size`). On a CPU
+        as many as make a batch that suits the model and the device (`Runtime.batch_size`); with
+        ``explore="tree"``, 8, the most that one wave begins. On a CPU
         a narrow search takes less time: most puzzles need few attempts, and a wide search has begun
         many by the time the first succeeds. Where all attempts vote, all are in flight. No more
         than 1024 share a batch, or the batch size where that is more; others wait for a slot.
@@ -88,8 +92,8 @@ class SolveOptions(BaseModel):
     candidates : int
         Most distinct answers per input that `Solution.candidates` keeps. Default 16.
     seed : int
-        Seed of noise, symmetries and guesses. Equal seeds give equal attempts, in whatever batch.
-        Default 0.
+        Seed of noise, symmetries and drawn guesses. Equal seeds give equal attempts, in whatever
+        batch. Default 0.
 
     Raises
     ------
@@ -102,7 +106,7 @@ class SolveOptions(BaseModel):
     max_steps: _Int = Field(default=16, ge=1, le=100_000)
     steps_per_cell: _Float = Field(default=0, ge=0, le=100)
     attempts: _Int = Field(default=1, ge=1, le=100_000)
-    explore: Literal["none", "noise", "symmetry", "guess"] = "none"
+    explore: Literal["none", "noise", "symmetry", "guess", "tree"] = "none"
     noise: _Float = Field(default=0.1, ge=0, le=100)
     noise_spread: _Float = Field(default=2.5, ge=1, le=100)
     patience: _Int | None = Field(default=None, ge=0)

@@ -143,13 +143,14 @@ class Solution:
         -------
         dict
             ``name`` of the task; ``puzzle`` and ``answer``, or ``puzzles`` and ``answers`` (lists)
-            of a task with several inputs, each board a line as `Domain.to_line` writes it;
+            of a task with several inputs, as `Domain.to_text` and `Domain.to_line` write them;
             ``verified``, ``correct``, ``unique``, ``confidence``, ``steps``, ``attempts``,
             ``seconds``, ``stopped_by``; ``fitted``, where it is not None; and ``candidates``, for
             each input a list of dicts with ``answer``, ``votes``, ``confidence`` and ``verified``.
         """
-        line = self.domain.to_line
-        puzzles, answers = list(map(line, self.task.inputs)), list(map(line, self.answers))
+        line, inputs = self.domain.to_line, range(len(self.task.inputs))
+        puzzles = [self.domain.to_text(self.task, index) for index in inputs]
+        answers = list(map(line, self.answers))
         boards: dict[str, Any] = {"puzzle": puzzles[0], "answer": answers[0]}
         if len(answers) > 1:
             boards = {"puzzles": puzzles, "answers": answers}

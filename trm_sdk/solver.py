@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from types import TracebackType
@@ -12,15 +11,15 @@ from typing import Any, Literal, NoReturn, overload
 from trm_sdk.adapt.solver import AdaptedSolver, Progress, adapt
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
-from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
-from trm_sdk.grid import Grid
+from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.in_order import check_puzzles, solve_in_order
 from trm_sdk.limits import MAX_BATCH
 from trm_sdk.options import SolveOptions, check_on_error
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.progress import ProgressBar
 from trm_sdk.runtimes.base import Runtime
+from trm_sdk.runtimes.select import check_model, open_runtime, save_runtime
 from trm_sdk.search.attempts import check_options
-from trm_sdk.search.requests import Submission
 from trm_sdk.search.stream import stream
 from trm_sdk.search.tasks import Search
 from trm_sdk.solution import Failure, Solution, Step
@@ -29,8 +28,6 @@ from trm_sdk.validation import checked_count, is_int
 
 #: Attempts at one puzzle that share a batch, at most: more take memory and save no time.
 _MOST_SLOTS = 1024
-#: Batches of solved puzzles that may wait for an earlier one that takes longer.
-_LOOKAHEAD = 64
 
 
 class Solver:
@@ -73,7 +70,7 @@ class Solver:
     ) -> None:
         _check_domain(domain)
         domain = runtime.spec.made_for() if domain is None else domain
-        _check_model(runtime, domain, "the model" if source is None else Path(source))
+        check_model(runtime, domain, "the model" if source is None else Path(source))
         self._runtime = runtime
         self._domain = domain
         self._source = None if source is None else Path(source)
@@ -134,10 +131,10 @@ class Solver:
             If an argument has an invalid value, or the device is unavailable.
         """
         from trm_sdk.persistence.hub import resolve
-        from trm_sdk.runtimes.select import open_runtime
+        from trm_sdk.persistence.variants import model_for
 
         _check_domain(domain)
-        name, domain = _solved_with(name_or_path, domain)
+        name, domain = model_for(name_or_path, domain)
         path = resolve(
             name,
             revision,
@@ -345,58 +342,11 @@ class Solver:
         check_on_error(on_error)
         search = Search(self._domain, self._runtime, batch_size)
         complete = self.complete(options)
-        check_options(complete, self._domain, self.spec.model)
-        results = self._results(search, puzzles, complete, on_error)
+        check_options(complete, self._domain, self.spec.model, self._runtime.heads)
+        results = solve_in_order(search, puzzles, self.parse, complete, on_error)
         if not progress:
             return results
         return ProgressBar(len(puzzles) if isinstance(puzzles, Sized) else None).track(results)
-
-    def _results(
-        self,
-        search: Search,
-        puzzles: Iterable[object],
-        options: SolveOptions,
-        on_error: str,
-    ) -> Iterator[Solution | Failure]:
-        source = enumerate(puzzles)
-        in_order: deque[tuple[int, Submission | Failure]] = deque()
-        exhausted, broken = False, None
-        while True:
-            while (
-                not exhausted and search.wants_more and len(in_order) < _LOOKAHEAD * search.capacity
-            ):
-                try:
-                    index, puzzle = next(source, (-1, None))
-                except Exception as error:  # the source's own; what it gave before is solved first
-                    index, broken = -1, error
-                if index < 0:
-                    exhausted = True
-                    break
-                try:
-                    if isinstance(puzzle, TRMError):  # what a reader could not read
-                        raise puzzle
-                    in_order.append((index, search.add(self.parse(puzzle), options)))
-                except Exception as error:  # a domain's own, too: it is this puzzle's alone
-                    in_order.append((index, Failure(index, error)))
-            search.step()
-            while in_order:
-                index, first = in_order[0]
-                if isinstance(first, Submission):
-                    if first.solution is not None:
-                        yield first.solution
-                        in_order.popleft()
-                        continue
-                    if first.error is None:
-                        break
-                    first = Failure(index, first.error)
-                if on_error == "raise":
-                    raise first.error
-                yield first
-                in_order.popleft()
-            if exhausted and not in_order:
-                if broken is not None:
-                    raise broken
-                return
 
     def stream(
         self, puzzle: object, options: SolveOptions | None = None, index: int = 0
@@ -426,7 +376,7 @@ class Solver:
             Whatever the domain's own code raises.
         """
         complete = self.complete(options)
-        check_options(complete, self._domain, self.spec.model)
+        check_options(complete, self._domain, self.spec.model, self._runtime.heads)
         task = self.parse(puzzle)
         if not is_int(index) or not 0 <= index < len(task.inputs):
             raise InvalidInputError(
@@ -481,8 +431,6 @@ class Solver:
         InvalidInputError
             If `path` is empty, can't be written, or is the folder that the model itself lives in.
         """
-        from trm_sdk.runtimes.select import save_runtime
-
         if not os.fspath(path):
             raise InvalidInputError(f"a model is saved as a folder; got {path!r}")
         return save_runtime(self._runtime, self._source, Path(path))
@@ -516,58 +464,6 @@ class Solver:
         return f"<Solver of {self._domain.name} on {runtime.name} ({runtime.device}){source}>"
 
 
-def _check_model(runtime: Runtime, domain: Domain, source: str | Path) -> None:
-    """Refuse a domain that a model was not made for, and whose groups it does not take.
-
-    Raises
-    ------
-    CheckpointError
-    """
-    spec = runtime.spec
-    if spec.domain == domain.name or not spec.model.takes_groups:
-        spec.check_domain(domain, source)
-        if not domain.own_groups:
-            return
-    spec.check_variant(domain, source)
-    if not getattr(runtime, "takes_groups", False):
-        raise CheckpointError(
-            f"{source} has a graph whose groups of cells are built in, so that it can't solve "
-            f"{domain.name!r}; export it again with trm-export onnx --groups optional"
-        )
-
-
-def _solved_with(name: object, domain: Domain | None) -> tuple[Any, Domain | None]:
-    """The model to open for a name, and the domain to solve.
-
-    That of a domain stands for the bundled model of another one, where these share weights.
-    """
-    from trm_sdk.persistence.hub import list_pretrained
-
-    if domain is not None or not isinstance(name, str) or name in list_pretrained():
-        return name, domain
-    try:
-        named = get_domain(name)
-    except InvalidInputError:
-        return name, None
-    if named.base_model is None or Path(name).exists():
-        return name, None
-    return named.base_model, named
-
-
 def _check_domain(domain: object) -> None:
     if domain is not None and not isinstance(domain, Domain):
         raise InvalidInputError(f"domain must be a Domain, as of get_domain; got {domain!r}")
-
-
-def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> None:
-    """Refuse what is not a collection of puzzles, such as a single puzzle.
-
-    Raises
-    ------
-    InvalidInputError
-    """
-    if isinstance(puzzles, (str, bytes, Task, Grid)) or not isinstance(puzzles, kinds):
-        raise InvalidInputError(
-            f"solve_many takes an iterable of puzzles; got {type(puzzles).__name__} (solve takes "
-            "one puzzle)"
-        )

@@ -52,7 +52,7 @@ class Options(BaseModel):
 
     max_steps: int | None = Field(None, ge=1, le=1000)
     attempts: int | None = Field(None, ge=1)
-    explore: Literal["none", "noise", "symmetry", "guess"] | None = None
+    explore: Literal["none", "noise", "symmetry", "guess", "tree"] | None = None
     seconds: float | None = Field(None, gt=0)
     seed: int | None = Field(None, ge=0)
 

@@ -38,7 +38,7 @@ async function begin() {
   for (const [name, text] of examples) at("examples").append(new Option(name, text));
   at("examples").append(new Option("Your own", ""));
   at("text").placeholder = "Paste a puzzle here, or anywhere";
-  at("who-decides").textContent = state.domain.hasRules
+  at("who-decides").textContent = state.domain.hasRules || state.domain.brings
     ? "Nothing but the rules says when it is done."
     : "This page knows no rules to check an answer by; how sure the network is of the whole, it says itself.";
   sayHowToDraw();
@@ -74,8 +74,10 @@ function takeExample() {
   else setPuzzle(emptyBoard());
 }
 
+/** A board without givens, of the same shape and groups as now. */
 function emptyBoard() {
-  return new Int32Array(state.domain.cells).fill(state.domain.blank);
+  const { rows, columns, cells, blank, own: groups } = state.domain;
+  return Object.assign(new Int32Array(cells).fill(blank), { rows, columns, groups });
 }
 
 function setBoard(domain) {
@@ -156,12 +158,10 @@ function take(text) {
 
 function setPuzzle(puzzle) {
   forget();
-  const { rows = state.domain.rows, columns = state.domain.columns } = puzzle;
-  if (rows !== state.domain.rows || columns !== state.domain.columns) {
-    setBoard(state.domain.resized(rows, columns));
-  }
-  state.puzzle = Object.assign(puzzle, { rows, columns });
-  const text = state.domain.format(puzzle);
+  const domain = state.domain.on(puzzle);
+  if (domain !== state.domain) setBoard(domain);
+  state.puzzle = puzzle;
+  const text = domain.write(puzzle);
   at("text").value = text;
   at("text").rows = Math.min(text.split("\n").length, 8);
   at("examples").value = [...at("examples").options].some(({ value }) => value === text) ? text : "";
@@ -171,10 +171,10 @@ function setPuzzle(puzzle) {
 function fill(changes) {
   const same = changes.every(([cell, value]) => state.puzzle[cell] === value);
   if (same && !state.history.length) return;
-  const { rows, columns } = state.puzzle;
+  const { rows, columns, groups } = state.puzzle;
   const puzzle = state.puzzle.slice();
   for (const [cell, value] of changes) puzzle[cell] = value;
-  setPuzzle(Object.assign(puzzle, { rows, columns }));
+  setPuzzle(Object.assign(puzzle, { rows, columns, groups }));
 }
 
 /** Drop the steps taken so far. */
@@ -259,7 +259,8 @@ async function guarded(action) {
 }
 
 function ready() {
-  return state.solver && state.puzzle && !state.domain.conflicts(state.puzzle).length;
+  const { solver, puzzle, domain } = state;
+  return solver && puzzle && (domain.own || !domain.brings) && !domain.conflicts(puzzle).length;
 }
 
 function wait(milliseconds) {
@@ -307,6 +308,7 @@ function show() {
 }
 
 function statusOf(step, over, open) {
+  if (state.domain.brings && !state.domain.own) return `Paste a puzzle with its ${state.domain.brings.kind}s.`;
   if (!step) return open ? `Ready: ${open} cells to fill.` : "Ready: the board is full.";
   const steps = step.total === 1 ? "1 step" : `${step.total} steps`;
   if (step.verified) {
@@ -438,7 +440,7 @@ function connect() {
   });
   at("copy").addEventListener("click", async () => {
     const step = state.shown ? state.history[state.shown - 1] : null;
-    const text = state.domain.format(step ? step.values : state.puzzle);
+    const text = step ? state.domain.format(step.values) : state.domain.write(state.puzzle);
     try {
       await navigator.clipboard.writeText(text);
       say(step ? "Copied the answer." : "Copied the puzzle.");

@@ -45,6 +45,13 @@ const MOST_CELLS = 1 << 20;
  * @property {{brush: [string, string], moved: string[]}} [drawing] names of values, for domains whose
  *   boards are drawn rather than filled in: a pointer draws the first of `brush` over other cells and
  *   the second over the first; it carries those of `moved`, which stand once
+ * @property {{key: string, kind: string}} [ownGroups] groups of cells that each puzzle brings, such as a
+ *   jigsaw's regions: their weights key in the graph, and what one is called. No value stands twice
+ *   in them, and together with `distinct` they are all the rules, unless there is a `verify`
+ * @property {(text: string, domain: Domain) => {board: string, groups: number[][]}} [read] the board and
+ *   its groups in a text; throws where there are none. With `ownGroups`
+ * @property {(groups: number[][], domain: Domain) => string} [write] groups as text, which `read` takes
+ *   behind the board. With `ownGroups`
  *
  * @typedef {{kind: string, number: number, value: number, cells: number[]}} Conflict
  */
@@ -59,10 +66,11 @@ export class Domain {
 
   /**
    * @param {Description} description
-   * @param {{rules?: Rules | null, shape?: [number, number]}} [options] rules beyond `distinct`, and
-   *   the shape of the board where it isn't the usual one
+   * @param {{rules?: Rules | null, shape?: [number, number], own?: number[][] | null}} [options] rules
+   *   beyond `distinct`, the shape of the board where it isn't the usual one, and the groups that
+   *   the puzzle at hand brings (`Rules.ownGroups`)
    */
-  constructor(description, { rules = null, shape = description.shape } = {}) {
+  constructor(description, { rules = null, shape = description.shape, own = null } = {}) {
     this.#description = description;
     this.#rules = rules;
     this.name = description.name;
@@ -86,18 +94,28 @@ export class Domain {
     this.blanks = this.#having("blank");
     /** The value of an emptied cell. */
     this.blank = this.blanks[0] ?? 0;
+    /** The groups that puzzles bring, and those of this one: null where there are none. */
+    this.brings = rules?.ownGroups ?? null;
+    this.own = this.brings && own;
     /** Groups of cells in which each value stands at most once. */
-    this.groups = (usual ? description.distinct ?? [] : []).flatMap(({ name, groups }) =>
+    this.groups = [
+      ...(usual ? description.distinct ?? [] : []),
+      ...(this.own ? [{ name: this.brings.kind, groups: this.own }] : []),
+    ].flatMap(({ name, groups }) =>
       groups.map((cells, index) => ({ kind: name, number: index + 1, cells })),
     );
     /** Thick lines along cell edges; the frame is not among them. */
-    this.borders = (usual ? description.borders ?? [] : []).filter((line) => !this.#isFrame(line));
+    this.borders = [
+      ...(usual ? description.borders ?? [] : []).filter((line) => !this.#isFrame(line)),
+      ...(this.own ? edgesBetween(this.own, this.columns) : []),
+    ];
     /** How a pointer draws on boards, by values; null where it doesn't. */
     this.drawing = rules?.drawing ? this.#drawn(rules.drawing) : null;
     /** Cells on a ground of their own. */
     this.shaded = new Set(usual ? description.shaded ?? [] : []);
     /** Whether `verify` gives a verdict. */
-    this.hasRules = Boolean(rules?.verify) || (usual && Boolean(description.distinct_is_all));
+    this.hasRules =
+      Boolean(rules?.verify || this.own) || (usual && Boolean(description.distinct_is_all));
   }
 
   #drawn({ brush, moved }) {
@@ -122,6 +140,18 @@ export class Domain {
       throw new PuzzleError(`${this.name} takes boards of ${usual[0]}x${usual[1]}; got ${rows}x${columns}`);
     }
     return new Domain(this.#description, { rules: this.#rules, shape: [rows, columns] });
+  }
+
+  /** The same domain on the board of one puzzle, as `parse` returns it: its shape, and its groups. */
+  on({ rows, columns, groups: own = null }) {
+    const domain = this.resized(rows, columns);
+    if (!this.brings || own === domain.own) return domain;
+    return new Domain(this.#description, { rules: this.#rules, shape: [rows, columns], own });
+  }
+
+  /** The groups that this puzzle brings, by weights key. */
+  get ownGroups() {
+    return this.own ? { [this.brings.key]: this.own } : {};
   }
 
   // --- cells and text ---------------------------------------------------------------------------
@@ -171,34 +201,59 @@ export class Domain {
     return lines.join("\n");
   }
 
+  /** A puzzle as text that `parse` reads: its values and, where it brings some, its groups. */
+  write(puzzle) {
+    const board = this.format(puzzle);
+    return this.own ? `${board} ${this.#rules.write(this.own, this)}` : board;
+  }
+
   /**
    * Read a puzzle: text of one character a cell, on one line or a line a row; or values, as an array
    * of rows or in a row. Throws a PuzzleError that names what was wrong, also where givens contradict
    * or plain deduction shows that there is no solution.
    *
-   * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
-   * @returns {Int32Array} values, with the properties `rows` and `columns`
+   * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle values have the puzzle's groups
+   *   in a property `groups`, where it brings some
+   * @returns {Int32Array} values, with the properties `rows` and `columns`, and perhaps `groups`
    */
   parse(puzzle) {
-    const { values, rows, columns } = this.read(puzzle);
-    const domain = this.resized(rows, columns);
+    const { values, rows, columns, groups } = this.read(puzzle);
+    const domain = this.on({ rows, columns, groups });
     domain.#checkValues(values);
+    if (this.brings && !domain.own) {
+      throw new PuzzleError(`a puzzle of ${this.name} must bring its ${this.brings.kind}s (groups)`);
+    }
     const [first] = domain.conflicts(values);
     if (first) throw new PuzzleError(domain.describeConflict(first));
     domain.#refuseImpossible(values);
-    return Object.assign(Int32Array.from(values), { rows, columns });
+    return Object.assign(Int32Array.from(values), { rows, columns, ...(groups && { groups }) });
   }
 
   /** The same without asking for the rules, nor whether the values may stand in a puzzle. */
   read(puzzle) {
-    if (typeof puzzle === "string") return this.#numbers ? this.#readNumbers(puzzle) : this.#readText(puzzle);
+    if (typeof puzzle === "string") return this.brings ? this.#readBoth(puzzle) : this.#readBoard(puzzle);
     if (!isList(puzzle)) {
       throw new PuzzleError(`a puzzle must be text or an array of values; got ${typeof puzzle}`);
     }
     if (puzzle.length && isList(puzzle[0])) return this.#inRows(Array.from(puzzle, (row) => Array.from(row)));
-    const { rows, columns } = puzzle;
-    if (rows * columns === puzzle.length) return { values: Array.from(puzzle), rows, columns };
-    return this.#inRow(Array.from(puzzle));
+    const { rows, columns, groups } = puzzle;
+    if (rows * columns === puzzle.length) return { values: Array.from(puzzle), rows, columns, groups };
+    return { ...this.#inRow(Array.from(puzzle)), groups };
+  }
+
+  #readBoard(text) {
+    return this.#numbers ? this.#readNumbers(text) : this.#readText(text);
+  }
+
+  /** A board and the groups that it brings. */
+  #readBoth(text) {
+    let found;
+    try {
+      found = this.#rules.read(text, this);
+    } catch (error) {
+      throw new PuzzleError(error.message);
+    }
+    return { ...this.#readBoard(found.board), groups: found.groups };
   }
 
   #readNumbers(text) {
@@ -326,6 +381,20 @@ export class Domain {
     const right = Array.from(found).find((answer) => this.verify(puzzle, answer));
     return right ? Int32Array.from(right) : null;
   }
+}
+
+/** Thick lines between groups of cells: column, row, column, row. */
+function edgesBetween(groups, columns) {
+  const number = new Map(groups.flatMap((cells, index) => cells.map((cell) => [cell, index])));
+  const lines = [];
+  for (const [cell, index] of number) {
+    const [row, column] = [Math.floor(cell / columns), cell % columns];
+    const right = column + 1 < columns && number.has(cell + 1) && number.get(cell + 1) !== index;
+    const below = number.has(cell + columns) && number.get(cell + columns) !== index;
+    if (right) lines.push([column + 1, row, column + 1, row + 1]);
+    if (below) lines.push([column, row + 1, column + 1, row + 1]);
+  }
+  return lines;
 }
 
 function isList(value) {

@@ -128,12 +128,13 @@ export class Solver {
    *   fields left out are the model's own; `explore` says how later attempts differ from the first,
    *   `identifier` is the puzzle's row of the model's puzzle embedding (default 0), `groups` are
    *   the cells of its own groups by weights key, such as a jigsaw's regions as `{box: [...]}`, for
-   *   graphs that take such; the rules of the domain are not told of them
+   *   graphs that take such. The rules are not told of them, but of those that the domain reads with
+   *   a puzzle (`Rules.ownGroups`), which need not be given here
    * @returns {AsyncGenerator<Step>}
    */
   refine(puzzle, options = {}) {
     const values = this.parse(puzzle);
-    const domain = this.domain.resized(values.rows, values.columns);
+    const domain = this.domain.on(values);
     const { maxSteps, stepsPerCell } = this.options;
     // On a large board news has further to travel; who says how many steps means it.
     const most = Math.max(maxSteps, Math.ceil(stepsPerCell * values.length));
@@ -147,7 +148,7 @@ export class Solver {
     const guessing = explore === "guess" && this.#givenTokens.size > 0;
     const shapes = this.#shapesOn(domain);
     const { rows, columns } = domain;
-    const own = options.groups ?? {};
+    const own = options.groups ?? domain.ownGroups;
     shapes.groups = groupTensors(this.#ort, this.#shapes.groups, this.#groups, own, rows * columns);
     const size = shapes.state.reduce((product, length) => product * length, 1);
     let guesses = []; // in the order in which they are tried

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -24,12 +25,15 @@ from trm_sdk.domains.base import Domain
 from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.maze import rules as maze_rules
 from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.domains.sudoku.variants import jigsaw
+from trm_sdk.domains.sudoku.variants.jigsaw import Jigsaw
 from trm_sdk.domains.text import line_of, read_numbers
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.structure import Structure, board, offsets, rows
+from trm_sdk.task import Task
 
 #: Twenty-three givens, and nothing to go by at first: takes more than a step or two.
 HARD = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."
@@ -461,6 +465,62 @@ def test_mazes_are_judged_as_python_does(node: str, tmp_path: Path) -> None:
         }
         assert about(domain, tmp_path, **questions)["verdicts"] == [*verdicts, False]
     assert right < 40, "most of what is nearly right is wrong"
+
+
+def test_jigsaws_are_read_and_judged_as_python_does(bare_node: str, tmp_path: Path) -> None:
+    """With the regions of each puzzle, in every form in which they are written."""
+    domain = get_domain("jigsaw")
+    assert isinstance(domain, Jigsaw)
+    task = domain.parse(domain.showcase[0][1])
+    line = domain.to_text(task)
+    cells, regions = line.split()
+    board, below = (
+        "\n".join(text[start : start + 9] for start in range(0, 81, 9)) for text in (cells, regions)
+    )
+    forms = [
+        line,
+        f"{cells}\n{regions.translate(str.maketrans('123456789', 'ihgfedcba'))}\n",
+        f"{board}\n{below}",
+        f"{board}\n\n{below}\n".replace("\n", "\r\n"),
+        domain.draw(task),
+        "".join(f"  {row}\n" for row in domain.draw(task).splitlines()),
+    ]
+    wrong = [cells, line[:-1], f"{cells} {'1' * 81}", "5" + line[1:3] + "5" + line[4:]]
+    assert line[:4] == "5..."
+    answer = _solved(domain, task)
+    swapped = answer.copy()
+    swapped[[0, 1]] = answer[[1, 0]]
+    shifted = np.roll(answer.reshape(9, 9), 1, axis=0).reshape(-1)  # keeps rows and columns alone
+    answers = [answer, swapped, shifted]
+    found = about(
+        domain,
+        tmp_path,
+        rules=str(Path(jigsaw.__file__).with_name("web.js")),
+        puzzles=[*forms, *wrong],
+        puzzle=domain.to_text(dataclasses.replace(task, inputs=(Grid(np.zeros((9, 9), int)),))),
+        answers=[one.tolist() for one in answers],
+    )
+    groups = [np.flatnonzero(row).tolist() for row in domain.groups_of(task)["box"]]
+    for parsed in found["parsed"][: len(forms)]:
+        assert parsed["text"] == line
+        assert parsed["groups"] == groups
+    for refused in found["parsed"][len(forms) :]:
+        assert refused["error"] == "PuzzleError", refused
+    assert "of 1 cells" not in found["parsed"][len(forms) + 2]["message"]
+    assert "5 stands 2 times in row 1" in found["parsed"][-1]["message"]
+    assert found["verdicts"] == [True, False, False]
+    empty = Task((Grid(np.zeros((9, 9), int)),), metadata=task.metadata)
+    verdicts = [domain.verify(empty, Grid(one.reshape(9, 9))) for one in answers]
+    assert verdicts == found["verdicts"]
+
+
+def _solved(domain: Jigsaw, task: Task) -> np.ndarray:
+    """The only solution of a jigsaw, cell by cell."""
+    from trm_sdk.domains.sudoku import engine
+
+    sets = [group for kind in domain.for_puzzle(task).distinct for group in kind.groups_on((9, 9))]
+    _, _, solutions = engine.solve_count(task.grid.cells.reshape(1, -1), groups=sets)
+    return np.asarray(solutions[0]).reshape(-1).astype(int)
 
 
 @pytest.fixture

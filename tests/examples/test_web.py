@@ -19,11 +19,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from own_domains import Latin, Walls
 from programs import PACKAGES, PUZZLES, run
 
+from export import web
 from export.errors import ExportError
 from export.exporter import export_onnx
 from export.page_folder import DEFAULT_RUNTIME, RUNTIME_FILES
@@ -66,7 +68,7 @@ def other_sites(node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Exported folders of other domains, served: the last two with random weights."""
     folder = tmp_path_factory.mktemp("others")
     runtime = PACKAGES / "onnxruntime-web" / "dist"
-    sources: dict[str, Path | str] = {"small": "sudoku-4x4", "maze": "maze"}
+    sources: dict[str, Path | str] = {"small": "sudoku-4x4", "maze": "maze", "jigsaw": "jigsaw"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_made", {})
         for domain in (Latin(), Walls()):
@@ -444,7 +446,7 @@ def test_the_policy_allows_the_page_s_own_scripts_alone(model: Path, tmp_path: P
 # --- other domains ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["small", "latin", "walls"])
+@pytest.mark.parametrize("name", ["small", "latin", "walls", "jigsaw"])
 def test_other_domains_have_a_page(others: Seen, name: str) -> None:
     visit = others[name]
     assert visit["complaints"] == []
@@ -462,6 +464,26 @@ def test_keys_and_fills_are_the_domain_s(others: Seen) -> None:
     assert others["small"]["fills"] == ["transparent"] * 16
     assert others["latin"]["edges"] == 0
     assert others["small"]["edges"] == 7, "cells along the lines between boxes, but not the frame"
+
+
+def test_the_regions_of_a_jigsaw_are_drawn_and_obeyed(others: Seen) -> None:
+    domain = get_domain("jigsaw")
+    task = domain.parse(domain.showcase[0][1])
+    regions = task.metadata["regions"].cells
+    edged = np.zeros((9, 9), bool)
+    edged[:, :-1] |= regions[:, 1:] != regions[:, :-1]
+    edged[:-1] |= regions[1:] != regions[:-1]
+    visit = others["jigsaw"]
+    assert visit["edges"] == edged.sum()
+    assert visit["status"].endswith("verified by the rules.")
+
+
+def test_groups_that_a_page_can_t_read_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "DOMAIN_RULES", "not-there.js")
+    with pytest.raises(ExportError, match=r"it has no not-there.js with `ownGroups`"):
+        export_web("jigsaw", tmp_path)
 
 
 def test_the_page_takes_boards_of_any_size(others: Seen) -> None:

@@ -52,10 +52,13 @@ const questions = {
     const domain = new Domain(description, { rules: rules ? await import(pathToFileURL(rules).href) : null });
     const parsed = puzzles.map((one) => attempt(() => {
       const values = domain.parse(restored(one));
-      const { rows, columns } = values;
-      return { values: [...values], rows, columns, text: domain.resized(rows, columns).format(values) };
+      const { rows, columns, groups } = values;
+      return { values: [...values], rows, columns, groups, text: domain.on(values).write(values) };
     }));
-    const verdicts = answers.map((answer) => domain.verify(domain.parse(puzzle), restored(answer)));
+    const verdicts = answers.map((answer) => {
+      const given = domain.parse(puzzle);
+      return domain.on(given).verify(given, restored(answer));
+    });
     return { parsed, verdicts };
   },
   // Further answers that a domain's module reads from heads: a file of JSON, {description, rules, cases}.

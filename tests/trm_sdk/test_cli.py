@@ -280,7 +280,17 @@ def test_models_are_described(trm: Trm, model_folder: Path) -> None:
     assert facts["solve"]["max_steps"] == 8
     listed = trm("models")
     assert listed.exit_code == 0
-    assert re.search(r"^sudoku +sudoku +9x9 +structured +17,546 +\d+$", listed.stdout, re.MULTILINE)
+    assert re.search(r"^sudoku +sudoku +9x9 +17,546 +\d+$", listed.stdout, re.MULTILINE)
+
+
+def test_the_name_of_a_variant_stands_for_the_model_that_solves_it(trm: Trm) -> None:
+    listed = trm("models").stdout
+    for name in ("jigsaw", "sudoku-x", "windoku"):
+        assert re.search(rf"^{name} +{name} +sudoku-variants +9x9 +11,378", listed, re.MULTILINE)
+        facts = json.loads(trm("info", name, "--json").stdout)
+        assert facts["domain"] == name
+        assert facts["weights"] == "sudoku-variants, made for sudoku"
+    assert "jigsaw, sudoku-x, windoku" in trm("info", "sudoku-variants").stdout
 
 
 def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -> None:
@@ -289,7 +299,7 @@ def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -
     arguments = ("--puzzles", str(file), "--limit", "5", "--steps", "64", "--threads", "1")
     result = trm("bench", str(model_folder), *arguments)
     assert result.exit_code == 0, result.output
-    assert re.search(r"batch +64: +[\d.]+ ms a step", result.stdout)
+    assert re.search(r"batch +64: +[\d.]+ ms per step", result.stdout)
     assert re.search(r"5 of 5 solved; .*median [\d.]+ ms, .* puzzles/s", result.stdout)
 
 

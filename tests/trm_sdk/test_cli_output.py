@@ -148,8 +148,11 @@ def test_shells_complete_commands_options_and_models() -> None:
     assert "plain,solve" in completed("so")
     assert "plain,--output" in completed("solve", "--ou")
     assert completed("solve", "-m", "sudoku-") == [
-        f"plain,{name}" for name in list_pretrained() if name.startswith("sudoku-")
+        f"plain,{name}"
+        for name in sorted([*list_pretrained(), "sudoku-x"])
+        if name.startswith("sudoku-")
     ]
+    assert completed("info", "jig") == ["plain,jigsaw"]
     assert completed("info", "ma") == ["plain,maze"]
     assert completed("solve", "-m", "runs/mine") == ["file,runs/mine"]
     assert completed("solve", "puzz") == ["file,puzz"]

@@ -333,3 +333,11 @@ def test_examples_of_different_numbers_of_groups_are_padded_together() -> None:
     assert both.groups["box"].shape == (4, 6, 16)
     assert (both.groups["box"][:2, 4:] == 0).all()
     assert (both.rows(slice(2, 3)).groups or {})["box"].all()
+
+
+def test_a_jigsaw_is_written_down_with_its_regions(folder: Path) -> None:
+    domain = get_domain("jigsaw-4x4")
+    text = "1.3...2......... 1112132233243444"
+    solution = Solver.from_pretrained(folder, domain=domain).solve(text)
+    assert solution.unique
+    assert solution.to_dict()["puzzle"] == text

@@ -45,7 +45,7 @@ class PuzzleArgument(NameOrFile):
 
 
 class ModelName(NameOrFile):
-    """A bundled model, or a path."""
+    """A bundled model, a domain that one solves, or a path."""
 
     def __init__(self) -> None:
         super().__init__(_bundled)
@@ -53,21 +53,31 @@ class ModelName(NameOrFile):
 
 def _bundled() -> Iterable[str]:
     from trm_sdk.persistence.hub import list_pretrained
+    from trm_sdk.persistence.variants import list_variants
 
-    return list_pretrained()
+    return sorted({*list_pretrained(), *list_variants()})
 
 
 def model_option(command: _F) -> _F:
     """Add ``--model`` to a command that solves."""
     return click.option(
-        "-m", "--model", type=ModelName(), default="sudoku", show_default=True, help="Name or path."
+        "-m",
+        "--model",
+        type=ModelName(),
+        default="sudoku",
+        show_default=True,
+        help="Name (see trm models) or path.",
     )(command)
 
 
 def model_options(command: _F) -> _F:
     """Add the options of every command that runs a model."""
     for option in (
-        click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Default: all cores."),
+        click.option(
+            "--threads",
+            type=click.IntRange(1, MAX_THREADS),
+            help="Default: all that the process may use.",
+        ),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt."
         ),
@@ -76,6 +86,7 @@ def model_options(command: _F) -> _F:
             type=click.Choice(["auto", "onnx", "torch"]),
             default="auto",
             show_default=True,
+            help="What runs the model.",
         ),
     ):
         command = option(command)
@@ -85,14 +96,18 @@ def model_options(command: _F) -> _F:
 def search_options(command: _F) -> _F:
     """Add the options of every command that solves; left out, the model's defaults hold."""
     for option in (
-        click.option("--seed", type=int, help="Of noise, symmetries and guesses."),
-        click.option("--seconds", type=float, help="Time a puzzle may take."),
-        click.option("--patience", type=int, help="Steps before further attempts join the first."),
-        click.option("--width", type=int, help="Attempts under way at a time."),
+        click.option("--seed", type=int, help="Seed of noise, symmetries and guesses."),
+        click.option("--seconds", type=float, help="Time limit per puzzle."),
+        click.option("--patience", type=int, help="Steps that the first attempt runs alone."),
+        click.option("--width", type=int, help="Attempts of a puzzle at a time."),
         click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
-        click.option("--explore", type=click.Choice(["none", "noise", "symmetry", "guess"])),
-        click.option("--attempts", type=int, help="Attempts a puzzle may take."),
-        click.option("--steps", "max_steps", type=int, help="Steps an attempt may take."),
+        click.option(
+            "--explore",
+            type=click.Choice(["none", "noise", "symmetry", "guess", "tree"]),
+            help="How later attempts differ from the first.",
+        ),
+        click.option("--attempts", type=int, help="Attempts per puzzle, at most."),
+        click.option("--steps", "max_steps", type=int, help="Steps per attempt, at most."),
     ):
         command = option(command)
     return command

@@ -16,7 +16,7 @@ from trm_sdk.cli.arguments import (
 )
 
 
-@click.command()
+@click.command(short_help="Time a model on this machine.")
 @click.argument("model", type=ModelName())
 @click.option("--puzzles", type=click.Path(exists=True, dir_okay=False), help="Solve these too.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
@@ -45,7 +45,9 @@ def bench(
     click.echo(f"{solver!r}: loaded in {(perf_counter() - started) * 1000:.0f} ms")
     for rows in (1, 8, 64):
         ms = time_steps(solver.runtime, rows) * 1000
-        click.echo(f"batch {rows:>3}: {ms:8.2f} ms a step, {ms / rows:7.3f} ms a step and puzzle")
+        click.echo(
+            f"batch {rows:>3}: {ms:8.2f} ms per step, {ms / rows:7.3f} ms per step and puzzle"
+        )
     if puzzles is None:
         return
     tasks, _ = read_argument(puzzles, solver.domain)
@@ -62,7 +64,7 @@ def bench(
     )
 
 
-@click.command()
+@click.command(short_help="Measure how far a halting head can be trusted.")
 @click.argument("model", type=ModelName())
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)

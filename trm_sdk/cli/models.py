@@ -15,27 +15,29 @@ if TYPE_CHECKING:
     from trm_sdk.persistence.spec import ModelSpec
 
 
-@click.command()
+@click.command(short_help="List the bundled models.")
 def models() -> None:
-    """List the models that come with the package."""
+    """List the models that come with the package, and the domains whose names open them."""
     from rich.console import Console
     from rich.table import Table
 
     from trm_sdk.persistence.checkpoint import read_spec
     from trm_sdk.persistence.hub import BUNDLED, list_pretrained
+    from trm_sdk.persistence.variants import list_variants
 
+    opened = {name: name for name in list_pretrained()} | list_variants()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "domain", "board", "mixer", "parameters", "graph KB"):
-        right = heading in ("parameters", "graph KB")
+    for heading in ("name", "domain", "weights of", "board", "parameters", "KB"):
+        right = heading in ("parameters", "KB")
         table.add_column(heading, justify="right" if right else "left")
-    for name in list_pretrained():
-        spec, graph = read_spec(BUNDLED / name), BUNDLED / name / "model.onnx"
+    for name, model in sorted(opened.items()):
+        spec, graph = read_spec(BUNDLED / model), BUNDLED / model / "model.onnx"
         table.add_row(
             name,
-            spec.domain,
+            spec.domain if name == model else name,
+            "" if name == model else model,
             _board(spec),
-            spec.model.mixer,
-            _parameters(BUNDLED / name / "model.safetensors"),
+            _parameters(BUNDLED / model / "model.safetensors"),
             f"{graph.stat().st_size / 1000:.0f}" if graph.is_file() else "-",
         )
     Console().print(table)
@@ -57,9 +59,9 @@ def _parameters(weights: Path) -> str:
     return f"{sum(map(math.prod, shapes)):,}"
 
 
-@click.command()
+@click.command(short_help="Describe a model.")
 @click.argument("model", type=ModelName())
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def info(model: str, as_json: bool) -> None:
     """Show what a model is, what it was made for, and how it is run by default."""
     from trm_sdk.info import describe
@@ -72,6 +74,8 @@ def info(model: str, as_json: bool) -> None:
     for key, value in facts.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name}={item}" for name, item in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value))
         click.echo(f"{key:<{width}}  {value}")
 
 

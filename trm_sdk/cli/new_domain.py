@@ -23,7 +23,7 @@ _FILES = {
 }
 
 
-@click.command("new-domain")
+@click.command("new-domain", short_help="Write a package for a puzzle of your own.")
 @click.argument("name")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to write it.  [default: ./NAME]"

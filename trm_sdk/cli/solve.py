@@ -39,15 +39,17 @@ if TYPE_CHECKING:
 @search_options
 @model_options
 @click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a puzzle and line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per puzzle, each on a line.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the answers to a file too: .csv, .json, .jsonl or .parquet; arc's: a submission.",
+    help="Also write the answers to .csv, .json, .jsonl or .parquet; for arc, a submission.",
 )
 @click.option("--cache", type=click.Path(file_okay=False), help="Keep finished tasks, for arc.")
-@click.option("--processes", type=click.IntRange(1), help="Tasks at a time, for arc. Default: 1.")
+@click.option(
+    "--processes", type=click.IntRange(1), help="Tasks solved at a time, for arc. Default: 1."
+)
 def solve(
     puzzle: str,
     model: str,
@@ -63,8 +65,8 @@ def solve(
 ) -> None:
     """Solve one puzzle, or all of a file or of standard input (-).
 
-    A file holds one puzzle a line, perhaps with other things beside it; boards with blank lines or
-    titles between them; CSV with a column 'question' or 'puzzle', and perhaps 'answer' or
+    A file holds one puzzle per line, perhaps with other things beside it; boards with blank lines
+    or titles between them; CSV with a column 'question' or 'puzzle', and perhaps 'answer' or
     'solution' to compare with; JSON; or a form of its own kind of puzzle, such as .sdk and
     OpenSudoku's XML. It may be in .gz or .zip.
 
@@ -72,7 +74,7 @@ def solve(
 
     The file of answers appears when all are written. Files may be larger than memory.
 
-    Ends with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
+    Exits with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
     can't be read.
     """
     adapting = adapting_domain(model)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trm_sdk.solution import Step
 
 
-@click.command()
+@click.command(short_help="Watch a model solve a puzzle, step by step.")
 @click.argument("puzzle", metavar="PUZZLE|FILE|-", type=PuzzleArgument())
 @model_option
 @search_options

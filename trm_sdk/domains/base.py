@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trm_sdk.domains.cells import cells_of, rows_of_text
-from trm_sdk.domains.data import (
-    Encoded,
-    Examples,
-    GroupsOf,
-    Source,
-    Targets,
-    Tokens,
-    stacked_groups,
-)
-from trm_sdk.domains.evaluation import Evaluation, ExactEvaluation
+from trm_sdk.domains.data import Encoded, Examples, GroupsOf, Shape, Source, Tokens
+from trm_sdk.domains.drawing import picture_of
 from trm_sdk.domains.generated import GeneratedSource
+from trm_sdk.domains.reading import check_grid, grid_of, read_symbols
 from trm_sdk.domains.symmetry import Symmetry
+from trm_sdk.domains.training import NoOptions, Trainable
 from trm_sdk.domains.vocabulary import Vocabulary, line_of
-from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
+from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
-from trm_sdk.messages import explain, shown, times
+from trm_sdk.messages import times
 from trm_sdk.render.picture import Border, Picture, frame
 from trm_sdk.structure import Structure
 from trm_sdk.task import Task
 
-Shape = tuple[int, int]
 
-
-class NoOptions(BaseModel):
-    """Generator options of a domain that has none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class Domain(ABC):
+class Domain(Trainable):
     """One kind of puzzle.
 
     Set these in every subclass: `name`, `shape`, `vocabulary`, and the methods `verify` and, where
@@ -100,11 +83,8 @@ class Domain(ABC):
     showcase : tuple of (name, line)
         Puzzles that a page offers to choose from, as `read` reads them. Default none: generated
         ones are shown, where `generate` is implemented.
-    Options : type of pydantic model
-        The options of `generate`, or those that name a data set, for recipes. Default: none are
-        taken.
-    EvaluationOptions : type of pydantic model
-        The options of `evaluation`. Default: none are taken.
+    Options, EvaluationOptions : type of pydantic model
+        The options of `generate` and `evaluation`; see `Trainable`.
     """
 
     name: str
@@ -126,8 +106,6 @@ class Domain(ABC):
     adapts: bool = False
     tries: int = 1
     showcase: tuple[tuple[str, str], ...] = ()
-    Options: ClassVar[type[BaseModel]] = NoOptions
-    EvaluationOptions: ClassVar[type[BaseModel]] = NoOptions
 
     @property
     def family(self) -> str:
@@ -165,7 +143,7 @@ class Domain(ABC):
         """
         raise InvalidInputError(f"puzzles of {self.name} can't be generated; read them from a file")
 
-    def check(self, task: Task) -> None:  # noqa: B027 - most domains have nothing to check
+    def check(self, task: Task) -> None:
         """Raise `InvalidInputError` where a task breaks the rules before anyone solves it, or where
         plain deduction, of a millisecond or so, shows that it has no solution."""
 
@@ -304,7 +282,7 @@ class Domain(ABC):
         """
         task = puzzle if isinstance(puzzle, Task) else Task((self._grid(puzzle),))
         for grid in task.inputs:
-            self._check_grid(grid, ("blank", "given"), "a puzzle")
+            check_grid(self, grid, ("blank", "given"), "a puzzle")
         self.check(task)
         return task
 
@@ -317,7 +295,7 @@ class Domain(ABC):
             If it can't be read, has another shape or holds unknown values.
         """
         grid = self._grid(answer)
-        self._check_grid(grid, ("answer", "given", "blank"), "an answer")
+        check_grid(self, grid, ("answer", "given", "blank"), "an answer")
         return grid
 
     def read(self, text: str) -> Grid:
@@ -331,20 +309,7 @@ class Domain(ABC):
         InvalidInputError
             Naming the character, or the number of cells found and expected.
         """
-        lines = text.lstrip("\ufeff").splitlines()
-        if self.vocabulary.value_of(" ") is None:
-            lines = ["".join(line.split()) for line in lines]
-        lines = [line for line in lines if line]
-        if not lines:
-            raise InvalidInputError(f"no cells in the text {shown(text)}")
-        rows = [[self._value(character, text) for character in line] for line in lines]
-        if len(rows) == 1 and len(rows[0]) == self.seq_len:
-            return Grid(np.array(rows).reshape(self.shape))
-        if len({len(row) for row in rows}) > 1:
-            raise InvalidInputError(
-                f"rows must be of equal length; got {[len(row) for row in rows]} in {shown(text)}"
-            )
-        return Grid(rows)
+        return read_symbols(self, text)
 
     def read_file(
         self, text: str, name: str, path: Path | None = None
@@ -387,54 +352,8 @@ class Domain(ABC):
             return cells == self.seq_len
         return cells > self.shape[1] or self.shape[0] == 1
 
-    def _value(self, character: str, text: str) -> int:
-        value = self.vocabulary.value_of(character)
-        if value is None:
-            raise InvalidInputError(
-                f"unexpected character {character!r} in {shown(text)}; a cell of {self.name} is "
-                f"one of {self.vocabulary.readable()!r}"
-            )
-        return value
-
     def _grid(self, value: object) -> Grid:
-        if isinstance(value, Grid):
-            return value
-        if isinstance(value, str):
-            return self.read(value)
-        if isinstance(value, (bytes, bytearray, dict, set)) or value is None:
-            raise InvalidInputError(
-                "a puzzle must be a Task, a Grid, a str, or an array of integers; "
-                f"got {type(value).__name__}"
-            )
-        rows = rows_of_text(value)
-        if rows is not None:
-            return self.read("\n".join(rows))
-        array = cells_of(value, self.vocabulary)
-        # One row or column of a table, or a batch of one board.
-        if array.size == self.seq_len and sum(size > 1 for size in array.shape) == 1:
-            array = array.reshape(self.shape)
-        elif array.ndim > 2 and array.squeeze().ndim == 2:
-            array = array.squeeze()
-        return Grid(array)
-
-    def _check_grid(self, grid: Grid, roles: tuple[Any, ...], what: str) -> None:
-        if grid.shape != self.shape and not self.any_size:
-            raise InvalidInputError(
-                f"{self.name} takes boards of {times(self.shape)}; got {times(grid.shape)}"
-            )
-        first = self.vocabulary.first
-        allowed = {token - first for role in roles for token in self.vocabulary.having(role)}
-        wrong = np.argwhere(~np.isin(grid.cells, list(allowed)))
-        if len(wrong):
-            row, column = (int(index) for index in wrong[0])
-            raise InvalidInputError(
-                f"{what} of {self.name} holds {self._accepted(allowed)}; got {grid[row, column]} "
-                f"in row {row + 1}, column {column + 1}"
-            )
-
-    def _accepted(self, values: Collection[int]) -> str:
-        names = self.vocabulary.value_names()
-        return ", ".join(f"{value} ({names[value]})" for value in sorted(values))
+        return grid_of(self, value)
 
     # --- between tasks and tokens ------------------------------------------------------------
 
@@ -473,154 +392,6 @@ class Domain(ABC):
         """Return the task that tokens of shape (N,) encode."""
         return Task((self.decode(tokens, shape),))
 
-    # --- for training ------------------------------------------------------------------------
-
-    def generator_options(self, options: Any) -> dict[str, Any]:
-        """Return options of `generate` with its defaults, checked by `Options`.
-
-        Raises
-        ------
-        ConfigError
-            Naming the option, its value, and what is accepted.
-        """
-        return self._checked_options(self.Options, options, "generator options")
-
-    def _checked_options(
-        self, accepted: type[BaseModel], options: Any, what: str
-    ) -> dict[str, Any]:
-        try:
-            checked = accepted.model_validate(options)
-        except ValidationError as error:
-            what = f"{what} of {self.name}"
-            raise ConfigError(explain(error, what, accepted.model_fields)) from None
-        return {name: getattr(checked, name) for name in type(checked).model_fields}
-
-    def shape_of(self, options: Mapping[str, Any]) -> Shape:
-        """Return the shape of the boards that `generate` makes with these options.
-
-        Here ``rows`` and ``columns`` of the options, where a domain of any size has them, else
-        `shape`.
-        """
-        rows, columns = (options.get(name) for name in ("rows", "columns"))
-        if self.any_size and rows is not None and columns is not None:
-            return int(rows), int(columns)
-        return self.shape
-
-    def targets(self, examples: Examples) -> Targets | None:
-        """Return what a network is asked at which step; here None: its answer, at every step.
-
-        Notes
-        -----
-        For puzzles whose answer spreads over the board step by step. A network that is asked from
-        the first step on for what it can't know yet learns to guess; one that is asked when it can
-        know learns the algorithm.
-        """
-        return None
-
-    def examples(self, n: int, seed: int, options: Mapping[str, Any] | None = None) -> Examples:
-        """Return the first n of an endless list of generated puzzles, one list a seed."""
-        chosen = self.generator_options(dict(options or {}))
-        tasks = [self.generate(np.random.default_rng((seed, i)), **chosen) for i in range(n)]
-        return self.encode_examples(tasks)
-
-    def source(self, options: Mapping[str, Any], seed: int) -> Source:
-        """Return an endless source of generated puzzles."""
-        return GeneratedSource(self, options, seed)
-
-    def trained_on(self, options: Mapping[str, Any]) -> Domain:
-        """Return the domain as a model sees it that is trained on a data set (`has_data_sets`).
-
-        Here itself; a domain whose identifiers come from the data set returns one with its names.
-        """
-        return self
-
-    def held_out(self, options: Mapping[str, Any]) -> Examples | None:
-        """Return the examples that a data set of `source` holds out, with answers; None: none."""
-        return None
-
-    def evaluation(
-        self, tasks: Sequence[Task], options: Mapping[str, Any] | None = None
-    ) -> Evaluation:
-        """Return what judges a model's answers to tasks; here, whether they are exact.
-
-        Parameters
-        ----------
-        tasks : sequence of Task
-            With answers.
-        options : mapping, optional
-            Fields of `EvaluationOptions`.
-
-        Raises
-        ------
-        ConfigError
-            Naming the option, its value, and what is accepted.
-        InvalidInputError
-            If a task has no answer.
-        """
-        self.evaluation_options(options or {})
-        return ExactEvaluation(self, tasks)
-
-    def evaluation_options(self, options: Any) -> dict[str, Any]:
-        """Return options of `evaluation` with its defaults, checked by `EvaluationOptions`.
-
-        Raises
-        ------
-        ConfigError
-            Naming the option, its value, and what is accepted.
-        """
-        return self._checked_options(self.EvaluationOptions, options, "evaluation options")
-
-    def encode_examples(self, tasks: Sequence[Task]) -> Examples:
-        """Return tasks with answers as examples, one an input.
-
-        Raises
-        ------
-        InvalidInputError
-            If a task has no answer, or boards differ in shape.
-        """
-        encoded, answers = [], []
-        for task in tasks:
-            if task.answers is None:
-                raise InvalidInputError(f"{task.name or 'a task'} has no answer to learn from")
-            encoded += [self.encode(task, index) for index in range(len(task.inputs))]
-            answers += [self.encode_answer(task, one, i) for i, one in enumerate(task.answers)]
-        if len({one.shape for one in encoded}) != 1:
-            raise InvalidInputError(
-                f"examples must be on boards of one shape; got {shown({e.shape for e in encoded})}"
-            )
-        wanted = np.stack(answers)
-        return Examples(
-            np.stack([one.tokens for one in encoded]),
-            wanted,
-            np.array([one.identifier for one in encoded], np.int32),
-            wanted >= self.vocabulary.first,
-            encoded[0].shape,
-            stacked_groups([one.groups for one in encoded]),
-        )
-
-    def fingerprint(self, tokens: Tokens, shape: Shape | None = None) -> npt.NDArray[np.uint64]:
-        """Return a hash of each puzzle, by which training leaves out what is held out.
-
-        Puzzles that a symmetry maps to each other should have the same one; here only equal ones
-        have.
-
-        Parameters
-        ----------
-        tokens : int32 array of shape (n, N)
-        shape : (rows, columns), optional
-            Of the boards; default the domain's own.
-
-        Returns
-        -------
-        uint64 array of shape (n,)
-        """
-        digests = b"".join(
-            hashlib.blake2b(np.ascontiguousarray(row, np.int32).tobytes(), digest_size=8).digest()
-            for row in tokens
-        )
-        prints: npt.NDArray[np.uint64] = np.frombuffer(digests, np.uint64).copy()
-        return prints
-
     # --- for people --------------------------------------------------------------------------
 
     def format(self, grid: Grid) -> str:
@@ -631,6 +402,10 @@ class Domain(ABC):
     def to_line(self, grid: Grid) -> str:
         """Return a board on one line, row by row, as `parse` reads it."""
         return line_of(self.vocabulary.symbols, grid.cells)
+
+    def to_text(self, task: Task, index: int = 0) -> str:
+        """Return input `index` of a task as `parse` reads it: here its board on one line."""
+        return self.to_line(task.inputs[index])
 
     def submission(self, tasks: Sequence[Task], attempts: Mapping[str, Any]) -> Any:
         """Return attempts in the form that they are handed in, as plain data for JSON.
@@ -681,39 +456,7 @@ class Domain(ABC):
         tried : collection of (row, column)
             Cells that an attempt fills in.
         """
-        puzzle = task.inputs[index]
-        grid = puzzle if answer is None else answer
-        given = np.zeros(grid.shape, bool)
-        if puzzle.shape == grid.shape:
-            given = self.vocabulary.given_values[puzzle.cells]
-        marked = np.zeros(grid.shape, bool)
-        for row, column in tried:
-            marked[row, column] = True
-        sure = np.ones(grid.shape, np.float32)
-        if certainty is not None:
-            sure = np.where(given, 1, certainty).astype(np.float32)
-        changed = np.zeros(grid.shape, bool)
-        if before is not None and before.shape == grid.shape:
-            changed = (before.cells != grid.cells) & ~given
-        symbols, colours = self.vocabulary.symbols, self.vocabulary.colours
-        return Picture(
-            tuple(tuple(symbols[value] for value in row) for row in grid.tolist()),
-            tuple(tuple(colours[value] for value in row) for row in grid.tolist()),
-            given,
-            sure,
-            changed,
-            marked,
-            self._blank_values[grid.cells],
-            self.borders(grid.shape),
-            self.shaded(grid.shape),
-        )
-
-    @property
-    def _blank_values(self) -> npt.NDArray[np.bool_]:
-        """Whether a cell value wants an answer; bool of shape (values,)."""
-        mask = np.zeros(len(self.vocabulary), bool)
-        mask[list(self.vocabulary.having("blank"))] = True
-        return mask[self.vocabulary.first :]
+        return picture_of(self, task, answer, index, certainty, before, tried)
 
     def describe(self) -> dict[str, Any]:
         """Return what a host in another language needs, as plain data for JSON."""

@@ -68,9 +68,8 @@ class BoardDomain(Domain):
             another character stand for an empty cell on a board of ten values or more, whose first
             may be meant by ``0``.
         """
-        numbers = self.vocabulary.is_numbers
         try:
-            grid = read_numbers(text, self.shape) if numbers else super().read(text)
+            grid = self._cells_of(text)
         except InvalidInputError as error:
             found = self._read_otherwise(text)
             if found is None:
@@ -78,12 +77,15 @@ class BoardDomain(Domain):
             if isinstance(found, InvalidInputError):
                 raise found from error
             return found
-        if numbers and grid.cells.max() >= self.vocabulary.values:
+        if self.vocabulary.is_numbers and grid.cells.max() >= self.vocabulary.values:
             found = self._read_otherwise(text)  # letters from A = 1, for one
             return found if isinstance(found, Grid) else grid
-        if numbers and self.vocabulary.values > 10:
-            self._refuse_two_blanks(text)
+        self._refuse_two_blanks(text)
         return grid
+
+    def _cells_of(self, text: str) -> Grid:
+        """A board of numbers, or of one symbol a cell."""
+        return read_numbers(text, self.shape) if self.vocabulary.is_numbers else super().read(text)
 
     def _read_otherwise(self, text: str) -> Grid | InvalidInputError | None:
         """A board in a form that needs the board's shape to be told; None where it is in none."""
@@ -106,11 +108,9 @@ class BoardDomain(Domain):
 
     def _read_plain(self, text: str) -> Grid | InvalidInputError:
         """A board whose cells are apart, which other forms are rewritten to: none is tried here."""
-        numbers = self.vocabulary.is_numbers
         try:
-            grid = read_numbers(text, self.shape) if numbers else super().read(text)
-            if numbers and self.vocabulary.values > 10:
-                self._refuse_two_blanks(text)
+            grid = self._cells_of(text)
+            self._refuse_two_blanks(text)
         except InvalidInputError as error:
             return error
         return grid
@@ -120,6 +120,8 @@ class BoardDomain(Domain):
 
     def _refuse_two_blanks(self, text: str) -> None:
         """Refuse 0 beside another empty cell: the values may be 0-9 A-F as well as 1-9 A-G."""
+        if not self.vocabulary.is_numbers or self.vocabulary.values <= 10:
+            return
         body = "\n".join(line for line in text.splitlines() if not self._is_comment(line))
         tokens = _NOT_CELLS.sub(" ", body).split()
         blanks = sorted(set(body) & set(BLANKS) - {"0"})
@@ -141,6 +143,13 @@ class BoardDomain(Domain):
             return super().is_whole(line)
         characters = 2 if self.vocabulary.values > 10 else 1  # a cell, at most
         return self.cells_in(line) > characters * self.shape[1] or self.shape[0] == 1
+
+    def for_puzzle(self, task: Task, index: int = 0) -> BoardDomain:
+        """Return the domain whose `distinct` are the rules of input `index` of a task.
+
+        Here the domain on boards of its shape. Overridden where puzzles bring groups of their own.
+        """
+        return self._on(task.inputs[index].shape)
 
     def _on(self, shape: Shape) -> BoardDomain:
         """The same rules on boards of a shape."""
@@ -176,8 +185,8 @@ class BoardDomain(Domain):
     def check(self, task: Task) -> None:
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`, or from which naked
         and hidden singles lead to a contradiction."""
-        for grid in task.inputs:
-            on, cells = self._on(grid.shape), grid.cells.reshape(-1)
+        for index, grid in enumerate(task.inputs):
+            on, cells = self.for_puzzle(task, index), grid.cells.reshape(-1)
             if on._repeats_nothing(cells):
                 on._refuse_impossible(grid)
                 continue
@@ -240,9 +249,11 @@ class BoardDomain(Domain):
 
     def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
         """Return the number of solutions, where `distinct` states all rules; see `Domain`."""
-        on = self._on(task.inputs[index].shape)
+        if type(self).verify is not BoardDomain.verify:
+            return None
+        on = self.for_puzzle(task, index)
         deduction = on._deduction
-        if type(self).verify is not BoardDomain.verify or deduction is None:
+        if deduction is None:
             return None
         return deduction.count(on._masks(deduction, task.inputs[index]), limit)
 
@@ -251,7 +262,7 @@ class BoardDomain(Domain):
         if answer.shape != task.inputs[index].shape:
             return False
         tokens = self.encode_grid(task.inputs[index])[None]
-        return bool(self._on(answer.shape)._obeyed(tokens, self.encode_grid(answer)[None])[0])
+        return bool(self.for_puzzle(task, index)._obeyed(tokens, self.encode_grid(answer)[None])[0])
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -329,7 +340,7 @@ class BoardDomain(Domain):
             {"name": one.name, "groups": [list(group) for group in one.groups_on(self.shape)]}
             for one in self.distinct
         ]
-        complete = bool(rules) and type(self).verify is BoardDomain.verify
+        complete = bool(rules) and type(self).verify is BoardDomain.verify and self.clues_in_cells
         return super().describe() | {"distinct": rules, "distinct_is_all": complete}
 
 

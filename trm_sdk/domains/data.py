@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+#: Rows and columns of a board.
+Shape = tuple[int, int]
 Tokens = npt.NDArray[np.int32]
 #: By weights key (`Structure`), 1 where a cell is in a group: uint8 arrays of shape (groups, N), or
 #: (n, groups, N) for several puzzles. Rows of zeros are groups that a puzzle has not.
@@ -187,6 +189,7 @@ __all__ = [
     "Examples",
     "GroupsOf",
     "Head",
+    "Shape",
     "Source",
     "Targets",
     "Tokens",

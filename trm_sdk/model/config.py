@@ -22,6 +22,10 @@ _Width = Annotated[int, Field(gt=0, le=_LARGEST)]
 _Count = Annotated[int, Field(gt=0, le=_MOST_LAYERS)]
 
 
+#: Name of the head that says whether a value is wrong that is filled in.
+DEAD_END = "dead_end"
+
+
 class ModelConfig(BaseModel):
     """Shape of a Tiny Recursion Model (arXiv 2510.04871); defaults are the paper's Sudoku model.
 
@@ -62,6 +66,10 @@ class ModelConfig(BaseModel):
     halt_pool : {"mean", "mean_max"}
         What a structured model's halting head sees of the answer y: its mean over all nodes, or
         mean and maximum. Default mean.
+    dead_end_head : bool
+        Whether a structured model has, beside its halting head, one that says whether a value which
+        is filled in is wrong: what a search over guesses is guided by. It sees mean and maximum of
+        the answer y over all nodes. Default False.
     halt_max_steps : int
         Steps that a model made for a domain takes when solving, if nobody says otherwise
         (`ModelSpec.for_domain`); the reference's name for it.
@@ -111,6 +119,7 @@ class ModelConfig(BaseModel):
     given_tokens: tuple[_Token, ...] = ()
     heads: dict[str, _Width] = Field(default_factory=dict)
     halt_pool: Literal["mean", "mean_max"] = "mean"
+    dead_end_head: bool = False
     halt_max_steps: int = Field(default=16, gt=0, le=100_000)
     block: Literal["pool", "message"] = "pool"
     structure: Structure | None = None
@@ -157,8 +166,15 @@ class ModelConfig(BaseModel):
                 raise ValueError("heads need a structure whose nodes are cells, without 'values'")
             if self.block == "message":
                 self._check_groups(self.structure)
-        elif self.heads or self.halt_pool != "mean" or self.block != "pool":
-            raise ValueError("heads, halt_pool and block are for mixer='structured'")
+        elif self.heads or self.halt_pool != "mean" or self.block != "pool" or self.dead_end_head:
+            raise ValueError("heads, halt_pool, block and dead_end_head are for mixer='structured'")
+        if DEAD_END in self.heads:
+            raise ValueError(f"{DEAD_END!r} is the name of another head; got heads {self.heads}")
+        if self.dead_end_head and not self.given_tokens:
+            raise ValueError(
+                "dead_end_head judges what is filled in, and answers of this model need not keep "
+                "givens (given_tokens is empty)"
+            )
         self._check_sizes()
         return self
 
@@ -210,6 +226,21 @@ class ModelConfig(BaseModel):
     def takes_groups(self) -> bool:
         """Whether the groups of cells may differ from the structure's, from puzzle to puzzle."""
         return self.block == "message"
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the further heads: those of `heads`, and the dead-end head's."""
+        return (*self.heads, DEAD_END) if self.dead_end_head else tuple(self.heads)
+
+    def head_shapes(self, board: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the further heads' logits on a board, without the batch axis, by name.
+
+        The dead-end head says one number a puzzle, the others some a cell.
+        """
+        cells = self.token_shape_of(board)
+        return {
+            name: () if name == DEAD_END else (*cells, self.heads[name]) for name in self.head_names
+        }
 
     @property
     def swiglu_size(self) -> int:

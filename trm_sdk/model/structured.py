@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.config import DEAD_END, ModelConfig
 from trm_sdk.model.layers import Linear, rms_norm, truncated_normal_
 from trm_sdk.model.message import Membership, MessageBlock
 from trm_sdk.structure import Board, Columns, Groups, Neighbourhood, Offsets, Rows, Structure
@@ -336,6 +336,7 @@ class StructuredNetwork(nn.Module):
             {name: nn.Linear(size, width) for name, width in config.heads.items()}
         )
         self.q_head = nn.Linear(size if config.halt_pool == "mean" else 2 * size, 1)
+        self.dead_end_head = nn.Linear(2 * size, 1) if config.dead_end_head else None
         with torch.no_grad():
             for head in (self.lm_head, *self.heads.values()):
                 assert isinstance(head, nn.Linear)
@@ -343,6 +344,9 @@ class StructuredNetwork(nn.Module):
                 head.bias.zero_()
             self.q_head.weight.zero_()
             self.q_head.bias.fill_(-5.0)
+            if self.dead_end_head is not None:
+                self.dead_end_head.weight.zero_()
+                self.dead_end_head.bias.zero_()
         self.y_init = nn.Parameter(truncated_normal_(torch.empty(size), 1.0))
         self.z_init = nn.Parameter(truncated_normal_(torch.empty(size), 1.0))
 
@@ -393,16 +397,29 @@ class StructuredNetwork(nn.Module):
         """Float32 logits (\\*tokens.shape, outputs) and halting logit (batch,) of an answer."""
         logits = self.lm_head(y)
         logits = logits.squeeze(-1) if self.by_value else logits.squeeze(-2)
-        over = tuple(range(1, y.ndim - 1))
-        seen = y.mean(over)
-        if self.config.halt_pool == "mean_max":
-            seen = torch.cat((seen, y.amax(over)), dim=-1)
+        seen = _seen(y, self.config.halt_pool == "mean_max")
         return logits.float(), self.q_head(seen)[:, 0].float()
 
+    def dead_end(self, y: Tensor) -> Tensor:
+        """Float32 logit (batch,) of a value that is filled in being wrong."""
+        assert self.dead_end_head is not None
+        logit: Tensor = self.dead_end_head(_seen(y, with_maximum=True))
+        return logit[:, 0].float()
+
     def auxiliary(self, y: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Float32 logits (\\*tokens.shape, width) of the config's further heads, or of some."""
-        names = self.heads if names is None else names
-        return {name: self.heads[name](y).squeeze(-2).float() for name in names}
+        """Float32 logits of the config's further heads, or of some (`ModelConfig.head_shapes`)."""
+        names = self.config.head_names if names is None else names
+        return {
+            name: self.dead_end(y) if name == DEAD_END else self.heads[name](y).squeeze(-2).float()
+            for name in names
+        }
+
+
+def _seen(y: Tensor, with_maximum: bool) -> Tensor:
+    """What a head over the whole board sees of (batch, *cell axes, values, channels)."""
+    over = tuple(range(1, y.ndim - 1))
+    mean = y.mean(over)
+    return torch.cat((mean, y.amax(over)), dim=-1) if with_maximum else mean
 
 
 def _pools(structure: Structure) -> tuple[tuple[int, ...], nn.ModuleDict]:

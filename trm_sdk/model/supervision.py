@@ -19,6 +19,9 @@ from trm_sdk.model.groups import complete_groups
 from trm_sdk.model.recursion import TRM, State
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from trm_sdk.domains.data import Examples, Targets
 
 
@@ -82,6 +85,8 @@ class Puzzles(NamedTuple):
         What is asked at which step; None: the answer, at every step.
     groups : dict from weights key to uint8 Tensor (batch, groups, cells), or None
         Each puzzle's groups; None: those that the structure states.
+    dead : bool Tensor (batch,), or None
+        Puzzles in which a wrong value is filled in, which no answer is asked of; None: none.
     """
 
     tokens: Tensor
@@ -90,6 +95,7 @@ class Puzzles(NamedTuple):
     mask: Tensor
     targets: TimedTargets | None = None
     groups: dict[str, Tensor] | None = None
+    dead: Tensor | None = None
 
     @classmethod
     def of(
@@ -98,6 +104,7 @@ class Puzzles(NamedTuple):
         config: ModelConfig,
         targets: Targets | None = None,
         device: torch.device | str = "cpu",
+        dead: npt.NDArray[np.bool_] | None = None,
     ) -> Puzzles:
         """Return a domain's examples, and its targets in time, as a model of `config` takes them.
 
@@ -133,6 +140,7 @@ class Puzzles(NamedTuple):
             timed,
             {key: put(one) for key, one in complete_groups(examples.groups, config).items()}
             or None,
+            None if dead is None else put(dead),
         )
 
     def rows(self, index: slice) -> Puzzles:
@@ -167,11 +175,13 @@ class Outcome(NamedTuple):
     state : State
         Detached.
     solved : bool Tensor (batch,)
-        The whole answer was right at the last step.
+        The whole answer was right at the last step; never of a dead end.
     halt_logit : float32 Tensor (batch,)
         At the last step.
     cells_right : float32 Tensor (batch,)
         Share of the supervised cells that were right at the last step.
+    dead_end_logit : float32 Tensor (batch,), or None
+        At the last step; None where no dead ends are supervised.
     """
 
     loss: Tensor
@@ -179,6 +189,7 @@ class Outcome(NamedTuple):
     solved: Tensor
     halt_logit: Tensor
     cells_right: Tensor
+    dead_end_logit: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +208,8 @@ class SupervisionSettings:
         Whether cells that are given are supervised as well. Default "empty": they are not.
     halting_weight : float
         Weight of the halting head's binary cross-entropy ("is the whole answer right?").
+    dead_end_weight : float
+        Weight of the dead-end head's binary cross-entropy ("is a value wrong that is filled in?").
     head_weights : mapping from name to float
         Weights of the auxiliary heads' losses. Default 1 each.
     timing : {"due", "final"}
@@ -209,6 +222,7 @@ class SupervisionSettings:
     loss: Literal["softmax", "stablemax"] = "softmax"
     cells: Literal["empty", "all"] = "empty"
     halting_weight: float = 0.2
+    dead_end_weight: float = 0.5
     head_weights: Mapping[str, float] = field(default_factory=dict)
     timing: Literal["due", "final"] = "due"
 
@@ -283,6 +297,9 @@ class Supervision(nn.Module):
         asked = puzzles.mask.float()
         if settings.cells == "empty":
             asked = asked * (~model.is_given[puzzles.tokens.long()]).flatten(1).float()
+        dead, dead_end_logit = puzzles.dead, None
+        if dead is not None:
+            asked = asked * (~dead).float()[:, None]
         share = weighted_share(asked)
         if passes is None:
             passes = torch.zeros_like(puzzles.identifiers)
@@ -299,14 +316,27 @@ class Supervision(nn.Module):
             hits = logits.argmax(-1) == columns
             right = (hits.float() * share).sum(1)
             solved = (hits | (asked == 0)).all(1)
+            if dead is not None:
+                solved = solved & ~dead
             loss = loss + self._answer_loss(logits, columns, asked, share, puzzles.targets, passes)
             loss = loss + settings.halting_weight * F.binary_cross_entropy_with_logits(
                 halt_logit, solved.float(), reduction="sum"
             )
             if puzzles.targets is not None:
                 loss = loss + self._head_loss(state.y, puzzles.targets, passes)
+            if dead is not None:
+                logit = model.network.dead_end(state.y)  # type: ignore[operator]
+                dead_end_logit = logit.detach()
+                loss = loss + settings.dead_end_weight * F.binary_cross_entropy_with_logits(
+                    logit, dead.float(), reduction="sum"
+                )
         return Outcome(
-            loss / settings.grad_steps, state.detach(), solved, halt_logit.detach(), right
+            loss / settings.grad_steps,
+            state.detach(),
+            solved,
+            halt_logit.detach(),
+            right,
+            dead_end_logit,
         )
 
     def _answer_loss(

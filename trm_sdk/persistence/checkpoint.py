@@ -266,7 +266,7 @@ def _read_safetensors(
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # the library's own errors have no common public base
         raise CheckpointError(
-            f"{path} is no readable .safetensors file: {first_line(error)}"
+            f"{path} is not a readable .safetensors file: {first_line(error)}"
         ) from None
     text = metadata.get(_METADATA_KEY)
     if text is None and spec_needed:

@@ -13,7 +13,7 @@ from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import CheckpointError, InvalidInputError
 from trm_sdk.messages import explain, shown
-from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.config import DEAD_END, ModelConfig
 from trm_sdk.options import SolveOptions
 
 FORMAT = 2
@@ -130,21 +130,25 @@ class ModelSpec(BaseModel):
         domain = get_domain(self.domain)
         return domain.with_names(self.identifiers) if self.identifiers else domain
 
-    def decode_heads(self, domain: Domain | None = None) -> tuple[str, ...]:
-        """Return the heads of the model that its domain decodes answers from.
+    def solving_heads(self, domain: Domain | None = None) -> tuple[str, ...]:
+        """Return the heads of the model that solving reads.
+
+        Those that its domain decodes answers from, and the dead-end head.
 
         Parameters
         ----------
         domain : Domain, optional
             Default: the registered domain that the spec names; of one that is not registered
-            nothing is known, and so there are none.
+            nothing is known, and so it decodes from none.
         """
+        own = (DEAD_END,) if self.model.dead_end_head else ()
         if domain is None:
             try:
                 domain = get_domain(self.domain)
             except InvalidInputError:
-                return ()
-        return tuple(name for name in domain.decode_heads if name in self.model.heads)
+                return own
+        decoded = (name for name in domain.decode_heads if name in self.model.heads)
+        return *decoded, *own
 
     def check_variant(self, domain: Domain, source: str | Path = "the model") -> None:
         """Refuse a domain whose groups of cells this model's weights can't be used for.

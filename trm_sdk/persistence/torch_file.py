@@ -25,18 +25,18 @@ def check_archive(path: Path) -> None:
         size = path.stat().st_size
     except Exception as error:  # zipfile raises what struct, codecs and it itself raise
         raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: it is not what torch.save writes "
+            f"{path} is not a readable PyTorch checkpoint: it is not what torch.save writes "
             f"({clipped(first_line(error), 100)})"
         ) from None
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise CheckpointError(
-                f"{path} is no readable PyTorch checkpoint: its member {shown(member.filename)} is "
-                "compressed, which torch.save never does"
+                f"{path} is not a readable PyTorch checkpoint: its member "
+                f"{shown(member.filename)} is compressed, which torch.save never does"
             )
     if sum(member.file_size for member in members) > size:
         raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: its members are larger than the file"
+            f"{path} is not a readable PyTorch checkpoint: its members are larger than the file"
         )
 
 
@@ -70,12 +70,12 @@ def load_torch_file(path: Path) -> Any:
             first = file.read(1)
     except OSError as error:
         raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: {error.strerror}"
+            f"{path} is not a readable PyTorch checkpoint: {error.strerror}"
         ) from None
     if first == b"\x08":  # a graph's first field; no file of torch.save begins so
         raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint; if it is an ONNX graph, its name must end "
-            "in .onnx"
+            f"{path} is not a readable PyTorch checkpoint; if it is an ONNX graph, its name "
+            "must end in .onnx"
         )
     check_archive(path)
     try:
@@ -83,12 +83,12 @@ def load_torch_file(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError) as error:
         raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: {clipped(first_line(error), 200)}"
+            f"{path} is not a readable PyTorch checkpoint: {clipped(first_line(error), 200)}"
         ) from None
     except Exception:  # whatever unpickling raises, or the advice to switch its check off
         raise CheckpointError(
-            f"{path} is no readable PyTorch checkpoint: it is not what torch.save writes, or holds "
-            "more than tensors and plain values"
+            f"{path} is not a readable PyTorch checkpoint: it is not what torch.save writes, or "
+            "holds more than tensors and plain values"
         ) from None
 
 

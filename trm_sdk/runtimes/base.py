@@ -39,7 +39,8 @@ class StepOutput(NamedTuple):
         Valid until the next call that takes the state.
     halt_logit : float32 array of shape (batch,)
     heads : mapping from name to float32 array of shape (batch, N, width)
-        Logits of the model's auxiliary heads that the runtime gives. Default none.
+        Logits of the model's further heads that the runtime gives, among them ``dead_end`` of shape
+        (batch,). Default none.
     """
 
     state: Any
@@ -78,6 +79,8 @@ class Runtime(Protocol):
         Estimated batch size with the highest throughput, on boards of the model's own shape.
     takes_groups : bool
         Whether puzzles may bring their own groups of cells.
+    heads : tuple of str
+        Further heads of the model that every step gives (`StepOutput.heads`).
     """
 
     name: str
@@ -85,6 +88,7 @@ class Runtime(Protocol):
     spec: ModelSpec
     batch_size: int
     takes_groups: bool
+    heads: tuple[str, ...]
 
     def start(
         self,

@@ -119,13 +119,14 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
     groups = _checked_groups(session, inputs, spec, path)
     board = spec.model.token_shape_of(spec.grid_shape)
     state = spec.model.state_shape_of(spec.grid_shape)
+    heads = spec.model.head_shapes(spec.grid_shape)
     _check_inputs(inputs, spec, path)
     wanted = {
         "next_y": state,
         "next_z": state,
         "logits": (*board, spec.model.outputs),
         "halt_logit": (),
-        **{name: (*board, spec.model.heads[name]) for name in heads_given(outputs, spec.model)},
+        **{name: heads[name] for name in heads_given(outputs, spec.model)},
     }
     _check_outputs(outputs, wanted, inputs, path)
     large = _step_operations(spec.model) > _LARGE_STEP
@@ -161,9 +162,9 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
 
 
 def heads_given(outputs: Iterable[str], model: ModelConfig) -> tuple[str, ...]:
-    """Return which of these outputs of a graph are auxiliary heads of its model."""
+    """Return which of these outputs of a graph are further heads of its model."""
     there = set(outputs) - set(OUTPUTS)
-    return tuple(name for name in model.heads if name in there)
+    return tuple(name for name in model.head_names if name in there)
 
 
 def _options(ort: Any, threads: int) -> Any:

@@ -220,7 +220,11 @@ class OnnxRuntime:
         logits = np.empty((*state.tokens.shape, model.outputs), np.float32)
         halt_logit = np.empty(batch, np.float32)
         heads = [
-            np.empty((*state.tokens.shape, model.heads[name]), np.float32) for name in self.heads
+            np.empty(
+                (*state.tokens.shape, model.heads[name]) if name in model.heads else batch,
+                np.float32,
+            )
+            for name in self.heads
         ]
 
         def run(part: int) -> None:
@@ -330,8 +334,8 @@ class OnnxRuntime:
 
 
 def _flat(logits: Float32) -> Float32:
-    """Return logits of shape (batch, N, outputs), whatever the board."""
-    return logits if logits.ndim == 3 else logits.reshape(len(logits), -1, logits.shape[-1])
+    """Return logits of shape (batch, N, outputs), whatever the board; (batch,) as they are."""
+    return logits if logits.ndim in (1, 3) else logits.reshape(len(logits), -1, logits.shape[-1])
 
 
 def _to_host(state: OnnxState) -> None:

@@ -1,4 +1,4 @@
-"""Which runtime a model runs on."""
+"""Which runtime a model runs on, and which domains it solves there."""
 
 from __future__ import annotations
 
@@ -68,8 +68,28 @@ def open_runtime(
     from trm_sdk.runtimes.torch import TorchRuntime
 
     spec, model = load_model(path)
-    heads = spec.decode_heads(domain)
+    heads = spec.solving_heads(domain)
     return TorchRuntime(model, spec, device, threads, precision, compile, heads)
+
+
+def check_model(runtime: Runtime, domain: Domain, source: str | Path) -> None:
+    """Refuse a domain that a model was not made for, and whose groups it does not take.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    spec = runtime.spec
+    if spec.domain == domain.name or not spec.model.takes_groups:
+        spec.check_domain(domain, source)
+        if not domain.own_groups:
+            return
+    spec.check_variant(domain, source)
+    if not getattr(runtime, "takes_groups", False):
+        raise CheckpointError(
+            f"{source} has a graph whose groups of cells are built in, so that it can't solve "
+            f"{domain.name!r}; export it again with trm-export onnx --groups optional"
+        )
 
 
 def _torch_has_cuda() -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trm_sdk.domains.data import GroupsOf
 from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.model.config import DEAD_END
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.structured import StructuredNetwork
 from trm_sdk.persistence.spec import ModelSpec
@@ -172,8 +173,8 @@ class TorchRuntime:
         Fuse a step with ``torch.compile``. The first step of every batch size (of 1, 2, 4, 8, 16,
         64, 256 …; batches are padded to the next) takes seconds to compile.
     heads : sequence of str, optional
-        Auxiliary heads of the model that every step gives. Default: those that the registered
-        domain of the model decodes answers from (`Domain.decode_heads`).
+        Further heads of the model that every step gives. Default: those that solving reads
+        (`ModelSpec.solving_heads`).
 
     Notes
     -----
@@ -237,7 +238,9 @@ class TorchRuntime:
                 network = self.model.network
                 assert isinstance(network, StructuredNetwork)  # others have no heads
                 found = network.auxiliary(state.y, self.heads)
-                heads = tuple(found[name].flatten(1, -2) for name in self.heads)
+                heads = tuple(
+                    one if name == DEAD_END else one.flatten(1, -2) for name, one in found.items()
+                )
         return state.y.float(), state.z.float(), logits.flatten(1, -2), halt_logit, *heads
 
     @torch.inference_mode()
@@ -393,8 +396,8 @@ def _to_host(outputs: Sequence[Tensor]) -> list[Float32]:
 
 def _checked_heads(spec: ModelSpec, heads: Sequence[str] | None) -> tuple[str, ...]:
     if heads is None:
-        return spec.decode_heads()
-    there = spec.model.heads
+        return spec.solving_heads()
+    there = spec.model.head_names
     if isinstance(heads, str) or any(name not in there for name in heads):
         names = ", ".join(map(repr, there)) or "none"
         raise InvalidInputError(f"heads must be among those of the model ({names}); got {heads!r}")

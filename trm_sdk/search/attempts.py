@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +12,11 @@ from trm_sdk.domains.base import Domain, Encoded
 from trm_sdk.domains.data import GroupsOf, Tokens
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.errors import ConfigError, InvalidInputError
-from trm_sdk.model.config import ModelConfig
+from trm_sdk.model.config import DEAD_END, ModelConfig
 from trm_sdk.model.groups import complete_groups
 from trm_sdk.options import SolveOptions
+from trm_sdk.search.tree import Guess, Path, answer_columns, log_probabilities
 from trm_sdk.task import Task
-
-#: (cell, token): that this token stands there.
-Guess = tuple[int, int]
 
 #: Stands for the generator of an attempt that draws nothing.
 _NO_RNG = np.random.Generator(np.random.SFC64(0))
@@ -64,8 +62,12 @@ class Attempt(NamedTuple):
     groups: GroupsOf | None = None
 
 
-def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> None:
+def check_options(
+    options: SolveOptions, domain: Domain, model: ModelConfig, heads: Collection[str]
+) -> None:
     """Refuse attempts that would all be the same, or that the domain or model can't make.
+
+    `heads` are those that every step gives (`Runtime.heads`).
 
     Raises
     ------
@@ -77,24 +79,36 @@ def check_options(options: SolveOptions, domain: Domain, model: ModelConfig) -> 
         raise ConfigError(
             f"attempts={options.attempts} with explore='none' would be {options.attempts} times "
             "the same attempt (attempts is the model's default where you gave none); use "
-            "attempts=1, or explore='noise', 'symmetry' or 'guess' to make them differ"
+            "attempts=1, or explore='noise', 'symmetry', 'guess' or 'tree' to make them differ"
         )
     if options.explore == "symmetry" and not domain.has_symmetries:
         raise ConfigError(
             f"explore='symmetry' is unavailable: {domain.name} states no symmetries; "
             "explore='noise' works for every domain"
         )
-    if options.explore == "guess":
+    if options.explore in ("guess", "tree"):
         if not model.given_tokens:
             raise ConfigError(
-                "explore='guess' is unavailable: it fills in an empty cell, and the answers of "
-                "this model need not keep givens (given_tokens is empty); explore='noise' works "
-                "for every model"
+                f"explore={options.explore!r} is unavailable: it fills in empty cells, and the "
+                "answers of this model need not keep givens (given_tokens is empty); "
+                "explore='noise' works for every model"
             )
         if options.patience == 0:
             raise ConfigError(
-                "explore='guess' is unavailable with patience=0: guesses are drawn from what the "
-                "plain attempt believes, so it must run alone for at least one step"
+                f"explore={options.explore!r} is unavailable with patience=0: guesses are drawn "
+                "from what the plain attempt believes, so it must run alone for at least one step"
+            )
+    if options.explore == "tree":
+        if DEAD_END not in heads:
+            raise ConfigError(
+                "explore='tree' is unavailable: it follows a head that says which guesses are dead "
+                "ends, and this model has none (dead_end_head), or its graph leaves it out; "
+                "explore='guess' does without"
+            )
+        if options.choose == "majority":
+            raise ConfigError(
+                "choose='majority' is unavailable with explore='tree', whose attempts follow on "
+                "one another; explore='guess' has attempts that can vote"
             )
 
 
@@ -175,11 +189,12 @@ def begin(
     index: int,
     encoded: Encoded,
     options: SolveOptions,
-    guesses: Sequence[Guess],
+    guesses: Path,
 ) -> Attempt:
     """Return the attempt of this number at a task; number 0 is the plain one.
 
-    An attempt depends on its number and the seed alone, not on when or beside what it runs.
+    An attempt depends on its number, the seed and the guesses alone, not on when or beside what it
+    runs.
 
     Parameters
     ----------
@@ -193,8 +208,8 @@ def begin(
         That input.
     options : SolveOptions
         Complete, and accepted by `check_options`.
-    guesses : sequence of (cell, token)
-        As `draw_guesses` drew them; used where ``explore`` is "guess".
+    guesses : tuple of (cell, token)
+        What it fills in, where ``explore`` is "guess" or "tree".
 
     Raises
     ------
@@ -206,12 +221,11 @@ def begin(
     )
     if number == 0:
         return plain
-    if options.explore == "guess":
-        made = tuple(_combined(guesses, number))
+    if options.explore in ("guess", "tree"):
         tokens, given = encoded.tokens.copy(), encoded.given.copy()
-        for cell, token in made:
+        for cell, token in guesses:
             tokens[cell], given[cell] = token, True
-        return plain._replace(tokens=tokens, given=given, guesses=made)
+        return plain._replace(tokens=tokens, given=given, guesses=guesses)
     rng = np.random.Generator(np.random.SFC64([options.seed, number]))
     if options.explore == "noise":
         noise = options.noise * options.noise_spread ** (2 * _evenly(number) - 1)
@@ -260,29 +274,28 @@ def draw_guesses(
         Of the plain attempt, where its patience ends.
     options : SolveOptions
     """
-    # Only columns that stand for what may be in an answer.
-    answers = set(domain.vocabulary.answer_tokens)
-    meant = [column for column, token in enumerate(model.output_tokens) if token in answers]
+    columns, tokens = answer_columns(domain, model)
     cells = np.flatnonzero(~encoded.given)
-    wide = logits[cells][:, meant].astype(np.float64)
-    log_p = wide - np.logaddexp.reduce(wide, 1, keepdims=True)
+    log_p = log_probabilities(logits[cells], columns)
     entropy = -(np.exp(log_p) * log_p).sum(1, keepdims=True)
     # The largest of log-weights plus Gumbel noise are a draw without replacement.
     gumbel = np.random.default_rng(options.seed).gumbel(size=log_p.shape)
     keys = 2 * np.log(entropy + 1e-9) + log_p + gumbel
     best = np.argsort(-keys, axis=None)[: options.attempts - 1]
-    rows, columns = np.unravel_index(best, keys.shape)
-    drawn = np.array(model.output_tokens)[meant][columns]
+    rows, values = np.unravel_index(best, keys.shape)
+    drawn = np.array(tokens)[values]
     return list(zip(cells[rows].tolist(), drawn.tolist(), strict=True))
 
 
-def _combined(guesses: Sequence[Guess], number: int) -> list[Guess]:
-    """One guess an attempt; two at once when each has been tried alone, then three."""
+def combined(guesses: Sequence[Guess], number: int) -> Path:
+    """Return the guesses of an attempt: one; two when each has been tried alone, then three."""
     if not guesses:  # nothing is empty
-        return []
+        return ()
     rounds, first = divmod(number - 1, len(guesses))
     # A stride of its own for each round, so that the same ones don't meet again.
-    return [guesses[(first + more * (rounds + 1)) % len(guesses)] for more in range(rounds + 1)]
+    return tuple(
+        guesses[(first + more * (rounds + 1)) % len(guesses)] for more in range(rounds + 1)
+    )
 
 
 def _evenly(number: int) -> float:
@@ -295,4 +308,4 @@ def _evenly(number: int) -> float:
     return place
 
 
-__all__ = ["Attempt", "Guess", "begin", "check_options", "draw_guesses", "encode"]
+__all__ = ["Attempt", "begin", "check_options", "combined", "draw_guesses", "encode"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from trm_sdk.domains.data import Encoded
 from trm_sdk.grid import Grid
 from trm_sdk.options import SolveOptions
-from trm_sdk.search.attempts import Guess
+from trm_sdk.search.attempts import combined
+from trm_sdk.search.tree import WIDTH, Guess, Path, Tree
 from trm_sdk.solution import Candidate, Solution, StoppedBy
 from trm_sdk.task import Task
 
@@ -64,6 +65,8 @@ class Request:
         `perf_counter` of the first admission and of the conclusion.
     guesses : list of (cell, token)
         What later attempts fill in (``explore="guess"``).
+    tree : Tree or None
+        What they fill in with ``explore="tree"``.
     ended_with : dict from Grid to Tally
         Last answers of attempts that the rules did not confirm.
     candidates : tuple of Candidate
@@ -93,6 +96,7 @@ class Request:
     started: float = 0.0
     ended: float = 0.0
     guesses: list[Guess] = field(default_factory=list)
+    tree: Tree | None = None
     ended_with: dict[Grid, Tally] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
     stopped_by: StoppedBy = "max_steps"
@@ -109,6 +113,7 @@ class Request:
         options: SolveOptions,
         has_rules: bool,
         batch_size: int,
+        tree: Tree | None = None,
     ) -> Request:
         """Return the request for one input; `batch_size` is the width where none is given."""
         options = options.on_board(len(encoded.tokens))
@@ -121,8 +126,9 @@ class Request:
             options,
             check,
             solo_steps=min(patience, options.max_steps),
-            width=options.width or batch_size,
+            width=options.width or (batch_size if tree is None else WIDTH),
             votes=_votes(options, check),
+            tree=tree,
         )
         if request.votes:  # every attempt will be asked, so none need wait
             request.width = options.attempts
@@ -134,6 +140,15 @@ class Request:
     def done(self) -> bool:
         """Whether it has concluded, failed, or been cancelled."""
         return bool(self.candidates) or self.error is not None or self.cancelled
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no attempt is left to be waited for, or to begin."""
+        if self.unfinished:
+            return False
+        if self.tree is not None and self.tree.is_exhausted:
+            return True
+        return self.queued == self.options.attempts
 
     @property
     def wants_guesses(self) -> bool:
@@ -151,10 +166,19 @@ class Request:
         """Whether its time is up at `now`, in seconds of `perf_counter`."""
         return now >= self.ends_at
 
+    def filled_in(self, number: int) -> Path:
+        """Return the guesses that the attempt of this number fills in."""
+        if self.tree is not None:
+            return self.tree.path(number)
+        return combined(self.guesses, number) if number else ()
+
     def queue_more(self) -> range:
         """Return the numbers of the attempts that now may begin, and count them as queued."""
-        last = min(self.queued + self.width - self.unfinished, self.options.attempts)
-        numbers = range(self.queued, last)
+        if self.tree is not None:
+            numbers = self.tree.next_wave(min(self.width, self.options.attempts - self.queued))
+        else:
+            last = min(self.queued + self.width - self.unfinished, self.options.attempts)
+            numbers = range(self.queued, last)
         self.queued += len(numbers)
         self.unfinished += len(numbers)
         return numbers

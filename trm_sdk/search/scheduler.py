@@ -22,6 +22,7 @@ import numpy.typing as npt
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.data import stacked_groups
 from trm_sdk.grid import Grid
+from trm_sdk.model.config import DEAD_END
 from trm_sdk.runtimes.base import Float32, Runtime, StepInterruptedError, StepOutput
 from trm_sdk.search.alternatives import Alternatives, Places
 from trm_sdk.search.answers import Answers, confidence_of, logit_of
@@ -176,13 +177,15 @@ class Scheduler:
         # 5. Conclude, retire, or let further attempts begin.
         if answers is None:
             self._rows.answer[:] = self._read(logits)
+        dead_ends = heads.get(DEAD_END)
         for place in sorted(attend):
             slot = self._slots[place]
             if slot is None:  # evicted a moment ago, with another attempt at its request
                 continue
             try:
                 right = confirmed is not None and bool(confirmed[place])
-                self._attend(place, slot, right, logits[place], float(halt_logit[place]))
+                dead_end = float(dead_ends[place]) if dead_ends is not None else 0.0
+                self._attend(place, slot, right, logits[place], float(halt_logit[place]), dead_end)
             except Exception as error:  # the domain's; the other puzzles go on
                 self._fail(slot.request, error)
             if slot.request.done:
@@ -295,7 +298,13 @@ class Scheduler:
     # --- conclusions ------------------------------------------------------------------------
 
     def _attend(
-        self, place: int, slot: Slot, right: bool, logits: Float32, halt_logit: float
+        self,
+        place: int,
+        slot: Slot,
+        right: bool,
+        logits: Float32,
+        halt_logit: float,
+        dead_end_logit: float,
     ) -> None:
         """Do what is due about an attempt: conclude its request, retire it, or let others begin."""
         request = slot.request
@@ -303,6 +312,8 @@ class Scheduler:
             self._conclude(request, "verified", self._end(place, slot, halt_logit))
             return
         halted = halt_logit > self._rows.threshold[place]
+        if request.tree is not None:
+            request.tree.grow(slot.number, logits, dead_end_logit)
         if request.wants_guesses:  # the plain attempt, at its first deadline
             request.guesses = draw_guesses(
                 self._model, self.domain, request.encoded, logits, request.options
@@ -325,7 +336,7 @@ class Scheduler:
             self._conclude(request, "halted", grid)
         elif self._is_impossible(request):
             self._conclude(request, "impossible", grid)
-        elif not request.unfinished and request.queued == request.options.attempts:
+        elif request.is_exhausted:
             best = ranked(request)[0]
             ended = request.ended_with[best]
             self._conclude(request, "halted" if ended.halted else "max_steps", best)
@@ -457,7 +468,7 @@ class Scheduler:
                     request.index,
                     request.encoded,
                     request.options,
-                    request.guesses,
+                    request.filled_in(number),
                 )
             except Exception as error:
                 self._fail(request, error)

@@ -8,6 +8,7 @@ from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search.attempts import check_options, encode
 from trm_sdk.search.requests import Request, Submission
 from trm_sdk.search.scheduler import Observer, Scheduler
+from trm_sdk.search.tree import Tree
 from trm_sdk.solution import Solution, StoppedBy
 from trm_sdk.task import Task
 
@@ -79,12 +80,10 @@ class Search:
         Exception
             Whatever `Domain.encode` raises.
         """
-        model = self.runtime.spec.model
-        check_options(options, self.domain, model)
-        has_rules, batch_size = self.domain.has_rules, self.runtime.batch_size
+        check_options(options, self.domain, self.runtime.spec.model, self.runtime.heads)
         # All or none: an input that can't be encoded must not leave its siblings behind.
         requests = tuple(
-            Request.of(task, i, encode(self.domain, model, task, i), options, has_rules, batch_size)
+            self._request(task, i, options)
             for i in (range(len(task.inputs)) if inputs is None else inputs)
         )
         schedulers = [self._scheduler(request.encoded.shape) for request in requests]
@@ -93,6 +92,14 @@ class Search:
             self._owners[request] = submission
             scheduler.add(request)
         return submission
+
+    def _request(self, task: Task, index: int, options: SolveOptions) -> Request:
+        domain, model = self.domain, self.runtime.spec.model
+        encoded, tree = encode(domain, model, task, index), None
+        if options.explore == "tree" and options.attempts > 1:
+            tree = Tree(domain, model, encoded.given)
+        batch_size = self.runtime.batch_size
+        return Request.of(task, index, encoded, options, domain.has_rules, batch_size, tree)
 
     def cancel(self, submission: Submission) -> None:
         """Drop a submission and free its slots; it never gets a solution."""

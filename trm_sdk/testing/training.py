@@ -118,7 +118,7 @@ def _check_solving(samples: Samples, spec: ModelSpec, model: TRM) -> None:
     from trm_sdk.solver import Solver
 
     domain = samples.domain
-    heads = spec.decode_heads(domain)
+    heads = spec.solving_heads(domain)
     solver = Solver(TorchRuntime(model.eval(), spec, device="cpu", heads=heads), domain)
     options = [SolveOptions(max_steps=2, attempts=1)]
     if domain.has_symmetries and domain.identifiers == 1:  # else images may have no identifier

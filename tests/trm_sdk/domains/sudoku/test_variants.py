@@ -305,6 +305,26 @@ def test_a_value_twice_in_a_region_is_refused_and_never_verified(task: Task) -> 
     assert not domain.verify_tokens(tokens, domain.encode_answer(task, task.answer)[None]).any()
 
 
+def test_the_solutions_of_a_jigsaw_are_counted_with_its_own_regions(task: Task) -> None:
+    domain = Jigsaw()
+    assert domain.count_solutions(task) == 1
+    assert task.answer is not None
+    empty = Grid(np.zeros(domain.shape, int))
+    assert domain.count_solutions(dataclasses.replace(task, inputs=(empty,))) == 2
+    # By trying all boards: 6 solutions each, and one.
+    for puzzle, count in (
+        ("1234 34.. .... .... 1122 1122 3344 3344", 6),
+        ("1... .... .... .... 1112 1322 3324 3444", 6),
+        ("1.3. ..2. .... .... 1112 1322 3324 3444", 1),
+    ):
+        assert Jigsaw(4).count_solutions(Jigsaw(4).parse(puzzle), limit=99) == count
+
+
+def test_a_jigsaw_whose_region_has_no_place_for_a_value_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="has no solution"):
+        Jigsaw(4).parse("12.. ...3 ...4 .... 1122 1122 3344 3344")
+
+
 def test_regions_move_with_the_cells(task: Task) -> None:
     domain = Jigsaw()
     for seed in range(16):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,13 +16,14 @@ from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.sudoku import ClueOptions, with_clues_that_fit
 from trm_sdk.domains.sudoku import of_size as sudoku_of_size
-from trm_sdk.domains.sudoku.variants import BOX_WEIGHTS, jigsaw_text
+from trm_sdk.domains.sudoku.variants import BOX_WEIGHTS
+from trm_sdk.domains.sudoku.variants.jigsaw import text as texts
 from trm_sdk.domains.symmetry import Rearrangement
 from trm_sdk.domains.vocabulary import Vocabulary
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.messages import times
-from trm_sdk.render.picture import Picture, edges, frame
+from trm_sdk.render.picture import Picture
 from trm_sdk.structure import Grouping, Structure, columns, groups, rows, values
 from trm_sdk.task import Task
 from trm_sdk.validation import is_int
@@ -32,6 +34,24 @@ if TYPE_CHECKING:
 #: Key of the regions in a task's metadata.
 REGIONS = "regions"
 _SMALLEST, _LARGEST = 3, 16
+#: Puzzles of 9x9 for a page to offer: generated ones, the first two with six clues put back.
+_SHOWCASE = (
+    (
+        "An everyday one",
+        "5...7...4..5...76..........4.1.8....6...2...127...1.56..3..6.8..........32.....9. "
+        "111111234112222234152223334655553374655655374666688374996688774998888774999998774",
+    ),
+    (
+        "Another",
+        "....8.3....3...498........9....5...........4.....73.6.46..9...23....8....5.8..9.. "
+        "122222233111232333111233344155556644155766444555776644877777699888879669888899999",
+    ),
+    (
+        "A minimal one",
+        "..9.2...8....9.....4.1.....6.............4.......3.8......4..........9.2.5..6.3.7 "
+        "111233333112233433511222446511222466554444466557788886577889666557889999777789999",
+    ),
+)
 
 
 class Jigsaw(BoardDomain):
@@ -49,7 +69,7 @@ class Jigsaw(BoardDomain):
 
     Examples
     --------
-    >>> task = Jigsaw(4).parse("1...  ..3.  .4..  ...2   1112 1322 3324 3444")
+    >>> task = Jigsaw(4).parse("1.3.  ..2.  ....  ....   1112 1322 3324 3444")
     >>> task.metadata["regions"].tolist()[0]
     [1, 1, 1, 2]
     """
@@ -69,6 +89,7 @@ class Jigsaw(BoardDomain):
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
         self.base_model = "sudoku-variants" if size == 9 else None
+        self.showcase = _SHOWCASE if size == 9 else ()
         self.distinct: tuple[Grouping, ...] = (rows("line"), columns("line"))
         sets = _members(_first_regions(size).reshape(-1))
         regions = groups("region", sets, weights=BOX_WEIGHTS)
@@ -100,7 +121,7 @@ class Jigsaw(BoardDomain):
                 f"({self.seq_len} cells, a blank, {self.seq_len} regions), or below it as a second "
                 "board, or draw them"
             )
-        return jigsaw_text.numbered(regions, self.size)
+        return texts.numbered(regions, self.size)
 
     def groups_of(self, task: Task, index: int = 0) -> GroupsOf:
         """Return the regions as groups; see `Domain.groups_of`."""
@@ -115,7 +136,7 @@ class Jigsaw(BoardDomain):
         ----------
         puzzle : Task, str, or pair (puzzle, regions)
             Text holds the puzzle and its regions: on one line, parted by a blank; one board below
-            the other; or drawn, with walls between regions (`jigsaw_text.draw`). A region is any
+            the other; or drawn, with walls between regions (`texts.draw`). A region is any
             symbol. A pair holds two boards in any form that `Domain.parse` takes; regions may be
             any whole numbers. A task has them in its metadata.
 
@@ -127,7 +148,7 @@ class Jigsaw(BoardDomain):
         if isinstance(puzzle, Task):
             task = puzzle
         elif isinstance(puzzle, str):
-            found = jigsaw_text.split(puzzle, self.size)
+            found = texts.split(puzzle, self.size)
             regions = {} if found is None else {REGIONS: found[1]}
             task = Task((self._grid(puzzle if found is None else found[0]),), metadata=regions)
         elif isinstance(puzzle, Sequence) and len(puzzle) == 2:
@@ -140,14 +161,14 @@ class Jigsaw(BoardDomain):
 
     def read(self, text: str) -> Grid:
         """Read a board; regions that are there as well are left out (`parse` reads them)."""
-        found = jigsaw_text.split(text, self.size) if isinstance(text, str) else None
+        found = texts.split(text, self.size) if isinstance(text, str) else None
         return super().read(text if found is None else found[0])
 
     def read_file(
         self, text: str, name: str, path: Path | None = None
     ) -> Iterator[Task | TRMError] | None:
         """Read files of drawings, and of boards each with its regions below; see `Domain`."""
-        found = jigsaw_text.blocks(text, self.size, self.comment)
+        found = texts.blocks(text, self.size, self.comment)
         return (self._task(block, f"{name}:{line}") for line, block in found) if found else None
 
     def _task(self, text: str, name: str) -> Task | TRMError:
@@ -156,44 +177,23 @@ class Jigsaw(BoardDomain):
         except TRMError as error:
             return InvalidInputError(f"{name}: {error}")
 
-    def to_text(self, task: Task) -> str:
+    def to_text(self, task: Task, index: int = 0) -> str:
         """Return a puzzle and its regions on one line, as `parse` reads it."""
         symbols = self.vocabulary.symbols[1:]
         regions = "".join(symbols[region] for region in self.regions_of(task).tolist())
-        return f"{self.to_line(task.grid)} {regions}"
+        return f"{self.to_line(task.inputs[index])} {regions}"
 
     def draw(self, task: Task, answer: Grid | None = None) -> str:
         """Return a puzzle, or an answer to it, with walls drawn between regions."""
         regions = self.regions_of(task).reshape(self.shape)
         grid = task.grid if answer is None else answer
-        return jigsaw_text.draw(grid.tolist(), regions.tolist(), self.vocabulary.symbols)
+        return texts.draw(grid.tolist(), regions.tolist(), self.vocabulary.symbols)
 
     # --- rules --------------------------------------------------------------------------------
 
-    def check(self, task: Task) -> None:
-        """Refuse regions of other sizes, and givens that repeat in a row, column or region."""
-        super().check(task)
-        regions = self.regions_of(task)
-        for grid in task.inputs:
-            cells = grid.cells.reshape(-1).astype(np.intp)
-            counts = np.zeros((self.size, self.size + 1), np.intp)
-            np.add.at(counts, (regions, cells), 1)
-            counts[:, 0] = 0
-            if counts.max() > 1:
-                region, value = np.unravel_index(int(counts.argmax()), counts.shape)
-                raise InvalidInputError(
-                    f"contradicting givens: {value} stands {counts.max()} times in region "
-                    f"{region + 1}"
-                )
-
-    def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
-        """Return whether every row, column and region holds each value once, and givens stand."""
-        if not super().verify(task, answer, index):
-            return False
-        regions, cells = self.regions_of(task), answer.cells.reshape(-1)
-        there = np.zeros((self.size, self.size), bool)
-        there[regions, cells.astype(np.intp) - 1] = True
-        return bool(there.all())
+    def for_puzzle(self, task: Task, index: int = 0) -> BoardDomain:
+        """Return the rules of one puzzle: rows, columns and its own regions."""
+        return _rules_of(self, self.regions_of(task).tobytes())
 
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
@@ -211,11 +211,7 @@ class Jigsaw(BoardDomain):
 
     def picture(self, task: Task, *arguments: Any, **more: Any) -> Picture:
         """Return what is drawn of a puzzle, or of an answer to it, with the regions' borders."""
-        drawn = super().picture(task, *arguments, **more)
-        if drawn.shape != self.shape:
-            return drawn
-        regions = self.regions_of(task).reshape(self.shape)
-        return dataclasses.replace(drawn, borders=(*frame(self.shape), *edges(regions)))
+        return self.for_puzzle(task).picture(task, *arguments, **more)
 
     # --- for training: what is made by numba, which solving does without ------------------------
 
@@ -275,8 +271,8 @@ class _RegionSymmetry(Rearrangement):
     def apply_metadata(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
         if REGIONS not in metadata:
             return metadata
-        regions = jigsaw_text.numbered(metadata[REGIONS], self.shape[0]).reshape(self.shape)
-        moved = jigsaw_text.numbered(self.move(regions), self.shape[0])
+        regions = texts.numbered(metadata[REGIONS], self.shape[0]).reshape(self.shape)
+        moved = texts.numbered(self.move(regions), self.shape[0])
         return {**metadata, REGIONS: Grid(moved.reshape(self.shape) + 1)}
 
     def inverse(self) -> _RegionSymmetry:
@@ -295,6 +291,16 @@ def of_size(rows: int, columns: int) -> Jigsaw:
     if rows != columns:
         raise InvalidInputError(f"a jigsaw must be square; got {times((rows, columns))}")
     return Jigsaw(rows)
+
+
+@lru_cache(maxsize=256)
+def _rules_of(jigsaw: Jigsaw, regions: bytes) -> BoardDomain:
+    """The rules of a puzzle with these regions, intp numbers from 0."""
+    rules = BoardDomain()
+    rules.name, rules.shape, rules.vocabulary = jigsaw.name, jigsaw.shape, jigsaw.vocabulary
+    sets = _members(np.frombuffer(regions, np.intp))
+    rules.distinct = (*jigsaw.distinct, groups("region", sets, weights=BOX_WEIGHTS))
+    return rules
 
 
 def _first_regions(size: int) -> npt.NDArray[np.intp]:

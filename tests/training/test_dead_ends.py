@@ -1,0 +1,148 @@
+"""Dead ends: puzzles with a wrong value filled in, and the head that learns to tell them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.data.dead_ends import with_dead_ends
+from training.data.mixture import Mixture
+from training.objective import Carry
+from training.recipe import load_recipe
+from training.run import Run
+from training.settings import Generated, Objective
+from training.step import train_step
+from trm_sdk.domains import get_domain
+from trm_sdk.domains.data import HELD_OUT_SEED
+from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.errors import ConfigError
+from trm_sdk.model.recursion import TRM, State
+from trm_sdk.model.supervision import Puzzles, Supervision, SupervisionSettings
+
+FOUR = Sudoku(2, 2)
+NINE = get_domain("sudoku")
+
+
+def _config(recipe: str = "sudoku-4x4"):
+    return load_recipe(recipe, ("objective.dead_ends=0.5",)).spec().model
+
+
+def _filled(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return (before != after).sum(1)
+
+
+def test_no_puzzle_is_changed_where_none_is_chosen():
+    examples = FOUR.examples(40, HELD_OUT_SEED)
+    made, dead = with_dead_ends(examples, _config(), 0.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(made.tokens, examples.tokens)
+    assert not dead.any()
+
+
+def test_half_of_the_chosen_puzzles_are_dead_ends_of_one_wrong_value():
+    examples = NINE.examples(400, HELD_OUT_SEED)
+    before = examples.tokens.copy()
+    made, dead = with_dead_ends(examples, _config("sudoku"), 1.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(examples.tokens, before)  # not changed in place
+    assert 0.4 < dead.mean() < 0.6
+    changed = made.tokens != examples.tokens
+    assert (examples.tokens[changed] == NINE.vocabulary.first).all()
+    wrong = changed & (made.tokens != examples.answers)
+    np.testing.assert_array_equal(wrong.sum(1), dead)
+    right = (changed & ~wrong).sum(1)
+    assert right.min() == 0
+    assert 1.5 < right.mean() < 3.5
+    assert right[dead].mean() == pytest.approx(right[~dead].mean(), abs=0.6)
+
+
+def test_a_wrong_value_stands_nowhere_else_in_its_groups():
+    examples = NINE.examples(200, HELD_OUT_SEED)
+    made, dead = with_dead_ends(examples, _config("sudoku"), 1.0, np.random.default_rng(1))
+    groups = np.concatenate(list(NINE.structure.memberships().values())).astype(bool)
+    for tokens, before in zip(made.tokens[dead], examples.tokens[dead], strict=True):
+        for group in groups:
+            values = tokens[group]
+            values = values[values != NINE.vocabulary.first]
+            assert len(set(values.tolist())) == len(values)
+        assert _filled(before[None], tokens[None])[0] >= 1
+
+
+def test_dead_ends_of_jigsaws_heed_each_puzzles_own_regions():
+    jigsaw = get_domain("jigsaw")
+    examples = jigsaw.examples(60, HELD_OUT_SEED)
+    config = load_recipe("sudoku-variants").spec(jigsaw).model
+    made, dead = with_dead_ends(examples, config, 1.0, np.random.default_rng(0))
+    assert dead.any()
+    for row in np.flatnonzero(dead):
+        for key in jigsaw.own_groups:
+            for group in made.groups[key][row].astype(bool):
+                values = made.tokens[row, group]
+                values = values[values != jigsaw.vocabulary.first]
+                assert len(set(values.tolist())) == len(values)
+
+
+def test_a_dead_end_is_asked_for_no_answer_and_never_counts_as_solved():
+    torch.manual_seed(0)
+    model = TRM(_config())
+    examples = FOUR.examples(4, HELD_OUT_SEED)
+    dead = np.array([True, False, True, False])
+    supervision = Supervision(model, SupervisionSettings(halting_weight=0, dead_end_weight=0))
+    shape = (4, *model.config.state_shape)
+    state, fresh = State(torch.zeros(shape), torch.zeros(shape)), torch.ones(4, dtype=torch.bool)
+
+    def outcome(marked: np.ndarray | None, answers: np.ndarray):
+        some = examples._replace(answers=answers)
+        return supervision(Puzzles.of(some, model.config, dead=marked), state, fresh)
+
+    other = examples.answers.copy()
+    other[dead] = np.roll(other[dead], 1, axis=1)
+    torch.testing.assert_close(
+        outcome(dead, examples.answers).loss, outcome(dead, other).loss, rtol=0, atol=0
+    )
+    assert (
+        outcome(np.zeros(4, bool), other).loss != outcome(np.zeros(4, bool), examples.answers).loss
+    )
+    # Everything is given, so that every cell is right.
+    full = examples._replace(tokens=examples.answers)
+    solved = supervision(Puzzles.of(full, model.config, dead=dead), state, fresh).solved
+    assert solved.tolist() == [False, True, False, True]
+
+
+def test_the_head_learns_to_tell_dead_ends_of_four_by_four():
+    recipe = load_recipe(
+        "sudoku-4x4",
+        ("objective.dead_ends=0.8", "steps=400", "batch_size=32", "micro_batch=32"),
+    )
+    torch.set_num_threads(1)
+    run = Run.start(recipe, torch.device("cpu"))
+    assert run.model.config.dead_end_head
+    for _ in range(300):
+        train_step(run)
+    run.carry.forget_finished()
+    for _ in range(100):
+        train_step(run)
+    # Of the puzzles, 60% are none; all are judged.
+    assert run.carry.judged > 100
+    assert run.carry.judged_share > 0.8
+
+
+def test_slots_with_dead_ends_are_saved_and_go_on():
+    objective = Objective(dead_ends=1.0, min_steps=2, max_steps=4)
+    model = TRM(_config())
+
+    def carry() -> Carry:
+        return Carry(model, objective, Mixture((Generated(),), FOUR, 1, ()), 8, seed=3)
+
+    one = carry()
+    one.begin(0.0)
+    assert one.puzzles.dead.any()
+    other = carry()
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other.puzzles.dead, one.puzzles.dead)
+    assert torch.equal(other.puzzles.tokens, one.puzzles.tokens)
+
+
+def test_dead_ends_need_answers_that_keep_givens():
+    recipe = load_recipe("sudoku-4x4", ("objective.dead_ends=0.5", "objective.cells=all"))
+    with pytest.raises(ConfigError, match="given_tokens is empty"):
+        recipe.spec()

@@ -42,6 +42,8 @@ SEED, LOOKED_AT = 20261125, 60
 SHARES = (0.125, 0.25, 0.5, 1.0)
 #: Upper ends of the classes of size: nodes (cells times colours) of all demonstrations.
 SIZES = (500, 1000, 2000, 4000, 8000)
+#: How often what a network sees in a view has changed: a line of before is measured anew.
+REVISIONS = {"zoom": 2}
 
 
 def in_order(tasks: list[Task]) -> list[Task]:
@@ -82,6 +84,7 @@ def measure(task: Task, options: AdaptOptions) -> dict[str, Any]:
     return facts | {
         "kind": coding.rule.kind,
         "view": coding.view.kind,
+        "revision": REVISIONS.get(coding.view.kind, 1),
         "expressible": True,
         "nodes": nodes,
         "colours": len(coding.palette),
@@ -194,6 +197,11 @@ def _size_class(one: dict[str, Any]) -> str:
         if one["nodes"] <= end:
             return f"up to {end:>4}"
     return f"over {SIZES[-1]}"
+
+
+def is_current(one: dict[str, Any]) -> bool:
+    """Return whether a line says what would be measured today."""
+    return bool(one.get("revision", 1) == REVISIONS.get(one.get("view", "none"), 1))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -313,7 +321,7 @@ def main(
     about = {"split": split, "options": options.model_dump(mode="json")}
     names = {task.name for task in tasks}
     done = [one for one in read_lines(lines) if one.get("about") == about]
-    done = [one for one in done if one["task"] in names]
+    done = [one for one in done if one["task"] in names and is_current(one)]
     left = [task for task in tasks if task.name not in {one["task"] for one in done}]
     until = float("inf") if stop_after is None else perf_counter() + 60 * stop_after
     with lines.open("a", encoding="utf-8") as file:

@@ -10,7 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("numba")
-from benchmarks.arc import in_order, is_like, is_solved, main, read_lines, summary
+from benchmarks.arc import (
+    REVISIONS,
+    in_order,
+    is_current,
+    is_like,
+    is_solved,
+    main,
+    read_lines,
+    summary,
+)
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.arc import read_tasks
 from trm_sdk.task import Task
@@ -92,6 +101,14 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
             ]
             assert len(right) == 2 * len(one["votes"])
             assert any(right) == one["ever"]
+
+
+def test_lines_of_before_a_view_changed_are_not_taken() -> None:
+    assert is_current({"view": "same"})
+    assert is_current({"view": "same", "revision": 1})
+    assert not is_current({"view": "zoom"})
+    assert is_current({"view": "zoom", "revision": REVISIONS["zoom"]})
+    assert is_current({"kind": "none"})  # without a size rule
 
 
 def test_tasks_of_one_view_and_size_can_be_asked_for() -> None:

@@ -55,6 +55,14 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Let many threads share a solver for two minutes; an hour: python -m benchmarks.soak."""
+    session.install(*PINNED, "-e", ".[test]")
+    environment = {"TRM_SOAK_SECONDS": "120"}
+    session.run("python", "-m", "pytest", "-m", "soak", *session.posargs, env=environment)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- solve --puzzles 50`` runs ``python -m benchmarks.solve``."""
     session.install(*PINNED, "-e", ".[test]")

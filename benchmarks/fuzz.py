@@ -4,10 +4,11 @@ Each border is what takes something from outside: text, files, arrays, options, 
 recipes, graphs, weights. It is given what it takes, changed at random: bytes and pieces of them are
 flipped, cut, repeated and mixed; values in mappings and lists are replaced by such as people and
 programs send by mistake. A border must give a result or one of the package's own errors, in a
-sentence, within five seconds and a gigabyte. What does otherwise is written to a folder, with the
-input that does it, and ends the command with exit code 1.
+sentence, within five seconds of the processor and a gigabyte. What does otherwise is written to a
+folder, with the input that does it, and ends the command with exit code 1.
 
-An input depends on the seed, the border and its number alone, so a finding can be repeated.
+An input depends on the seed, the border and its number alone, so a finding can be repeated. Counts
+are added to a file as they come: stopped at any time, the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -23,25 +24,26 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import numpy as np
 import pydantic
 
 from benchmarks.accuracy import RESULTS
+from benchmarks.fuzz_borders import Border, borders
 from benchmarks.machine import describe
-from trm_sdk import SolveOptions, Task, get_domain
+from trm_sdk.atomic import write_whole
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains.base import Domain
 from trm_sdk.errors import TRMError
 
-#: Seconds and bytes that one input may take.
+#: Seconds of the processor, and bytes, that one input may take.
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
-#: Domains whose text and files are read.
-DOMAINS = ("sudoku", "sudoku-16x16", "maze", "arc")
+#: Seconds after which an input is given up: other programs may have the processor meanwhile.
+GIVEN_UP = 60.0
 #: What stands in broken files and requests.
 SCRAPS = (
     b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\t", b",", b";", b'"', b"'",
@@ -60,26 +62,6 @@ STRANGERS: tuple[Any, ...] = (
     [None], [1, [2]], "true", "1e9",
     "sudoku", "../../etc", b"",
 )  # fmt: skip
-
-
-class Border(NamedTuple):
-    """Where inputs come in.
-
-    Attributes
-    ----------
-    name : str
-    samples : sequence
-        Of bytes, or of values as JSON has them: what is changed.
-    accept : callable
-        Takes a changed sample.
-    share : float
-        Of all inputs, relative to the others.
-    """
-
-    name: str
-    samples: Sequence[Any]
-    accept: Callable[[Any], object]
-    share: float = 1.0
 
 
 # --- changing -------------------------------------------------------------------------------------
@@ -158,155 +140,6 @@ def _changed_value(value: Any, rng: np.random.Generator) -> Any:
     return value
 
 
-# --- borders --------------------------------------------------------------------------------------
-
-
-def borders(folder: Path) -> list[Border]:
-    """Return all borders; `folder` is for what must be a file."""
-    found = []
-    for name in DOMAINS:
-        domain = get_domain(name)
-        texts = [text.encode() for _, text in domain.showcase] + list(_TEXTS.get(name, ()))
-        found.append(Border(f"text of {name}", texts, _Reading(domain), 3))
-        found.append(Border(f"files of {name}", [*texts, *_FILES], _File(domain, folder), 1))
-        grid = [[0, 1, 2, 0], [3, 0, "4", None], [".", "x", 1.0, 2], [1, 2, 3, 4]]
-        found.append(Border(f"arrays of {name}", [grid, [0] * 81, [grid, grid]], domain.parse, 2))
-    task = {"train": [{"input": [[0, 1]], "output": [[1, 0]]}], "test": [{"input": [[2, 2]]}]}
-    found.append(Border("tasks of arc", [task, {"a": task, "b": task}], _arc, 2))
-    options = SolveOptions(max_steps=16, attempts=4, explore="guess").model_dump()
-    found.append(Border("options", [options], SolveOptions.model_validate, 3))
-    found += [*_descriptions(folder), *_recipes(), *_models(folder)]
-    return found
-
-
-_TEXTS = {
-    "maze": (
-        b"#####\n#S  #\n# # #\n#  G#\n#####",
-        b"+-+-+\n|S  |\n+ + +\n|  G|\n+-+-+",
-        b"[[0,1],[0,0]]",
-    ),
-    "sudoku": (
-        b"1..|..2\n---+---\n" * 3,
-        b"[Puzzle]\n" + b"1........\n" * 9,
-        b"<opensudoku><game data='" + b"0" * 81 + b"'/></opensudoku>",
-        b":0000:x:" + b"." * 81 + b":::",
-        b"{" + b"123456789 " * 81 + b"}",
-    ),
-    "sudoku-16x16": (b"." * 250 + b"123ABG", b"1 2 . 16 " * 64),
-    "arc": (b'{"train": [], "test": [{"input": [[1, 2], [3, 4]]}]}', b"12\n34"),
-}
-_FILES = (
-    b"question,answer,rating\n" + b"." * 81 + b"," + b"1" * 81 + b",3\n",
-    b'{"puzzle": "' + b"." * 81 + b'", "name": "one"}\n' * 3,
-    b"import numpy\npuzzles = [[0, 1], [2, 3]]\n",
-    b"# comment\n" + (b"53..7....6..195....98....6." * 3 + b" 1.2\n") * 2,
-)
-
-
-class _Reading:
-    def __init__(self, domain: Domain) -> None:
-        self.domain = domain
-
-    def __call__(self, data: bytes) -> object:
-        return self.domain.parse(data.decode(errors="surrogateescape"))
-
-
-class _File:
-    def __init__(self, domain: Domain, folder: Path) -> None:
-        self.domain, self.folder = domain, folder
-        self.suffixes = (".txt", ".csv", ".json", ".sdk", ".gz", ".zip", "")
-
-    def __call__(self, data: bytes) -> object:
-        from trm_sdk.files import read_file
-
-        path = self.folder / f"puzzles{self.suffixes[len(data) % len(self.suffixes)]}"
-        path.write_bytes(data)
-        return sum(isinstance(one, Task) for one in read_file(path, self.domain))
-
-
-def _arc(value: Any) -> object:
-    from trm_sdk.domains.arc.tasks import tasks_in
-
-    return tasks_in(value, "tasks.json")
-
-
-def _descriptions(folder: Path) -> list[Border]:
-    from trm_sdk.persistence.checkpoint import read_spec
-    from trm_sdk.persistence.hub import resolve
-    from trm_sdk.persistence.spec import ModelSpec
-    from trm_sdk.structure import Structure
-
-    folders = [Path(resolve(name)) for name in ("sudoku-4x4", "maze")]
-    specs = [json.loads(read_spec(one).to_json()) for one in folders]
-    structures = [one["model"]["structure"] for one in specs]
-
-    def spec(value: Any) -> object:
-        return ModelSpec.from_json(json.dumps(value, default=repr), folder / "config.json")
-
-    def structure(value: Any) -> object:
-        return Structure.model_validate(value)
-
-    return [
-        Border("model descriptions", specs, spec, 2),
-        Border("structures", structures, structure, 2),
-    ]
-
-
-def _recipes() -> list[Border]:
-    from training.recipe import parse_recipe, recipe_files
-    from trm_sdk.persistence.yaml import load_yaml
-
-    texts = [path.read_bytes() for path in recipe_files()]
-    values = [load_yaml(text.decode()) for text in texts]
-
-    def from_text(data: bytes) -> object:
-        return load_yaml(data.decode(errors="surrogateescape"))
-
-    def from_value(value: Any) -> object:
-        return parse_recipe(value, "fuzzed.yaml")
-
-    return [
-        Border("recipes as text", texts, from_text, 1),
-        Border("recipes", values, from_value, 2),
-    ]
-
-
-def _models(folder: Path) -> list[Border]:
-    import torch
-
-    from trm_sdk.persistence.checkpoint import load_model
-    from trm_sdk.persistence.hub import resolve
-    from trm_sdk.runtimes.onnx import OnnxRuntime
-
-    source = Path(resolve("sudoku-4x4"))
-    weights, graph = source / "model.safetensors", source / "model.onnx"
-    model = folder / "model"
-    model.mkdir(exist_ok=True)
-    (model / "config.json").write_bytes((source / "config.json").read_bytes())
-    torch_file = folder / "sample.pt"
-    torch.save({"model": {"a": torch.zeros(3)}}, torch_file)
-
-    def load_weights(data: bytes) -> object:
-        (model / "model.safetensors").write_bytes(data)
-        return load_model(model)
-
-    def load_torch(data: bytes) -> object:
-        path = folder / "weights.pt"
-        path.write_bytes(data)
-        return load_model(path)
-
-    def load_graph(data: bytes) -> object:
-        path = folder / "fuzzed.onnx"
-        path.write_bytes(data)
-        return OnnxRuntime(path, threads=1)
-
-    return [
-        Border("weights", [weights.read_bytes()], load_weights, 0.2),
-        Border("torch files", [torch_file.read_bytes()], load_torch, 0.2),
-        Border("graphs", [graph.read_bytes()], load_graph, 0.03),
-    ]
-
-
 # --- running --------------------------------------------------------------------------------------
 
 
@@ -325,22 +158,22 @@ _OWN = (TRMError, pydantic.ValidationError)
 def tried(border: Border, value: Any) -> str | None:
     """Give a border a value; return what is wrong with what it does, if anything."""
     before = _peak()
-    begun = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, 2 * MOST_SECONDS)
+    begun = time.process_time()
+    signal.setitimer(signal.ITIMER_REAL, GIVEN_UP)
     try:
         border.accept(value)
     except _OWN as error:
         if isinstance(error, TRMError) and (not str(error).strip() or len(str(error)) > 4000):
             return f"an error of {len(str(error))} characters"
     except TooLong:
-        return f"more than {2 * MOST_SECONDS:g} s: {traceback.format_exc(limit=-6)}"
+        return f"more than {GIVEN_UP:g} s: {traceback.format_exc(limit=-6)}"
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         return "".join(traceback.format_exception(error, limit=-8))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    if (spent := time.monotonic() - begun) > MOST_SECONDS:
+    if (spent := time.process_time() - begun) > MOST_SECONDS:
         return f"{spent:.1f} s"
     if (grown := _peak() - before) > MOST_BYTES:
         return f"{grown / 2**20:.0f} MB"
@@ -352,30 +185,40 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def fuzz(inputs: int, seed: int, part: int, parts: int, kept: Path) -> dict[str, dict[str, float]]:
-    """Try this part of the inputs; return counts by border. Findings are written to `kept`."""
+def fuzz(
+    every: Sequence[Border], seed: int, first: int, last: int, kept: Path
+) -> dict[str, dict[str, Any]]:
+    """Try the inputs from `first` to before `last`; return counts by border.
+
+    Inputs are dealt to the borders by their shares, so that ranges side by side add up. Findings
+    are written to `kept`.
+    """
     signal.signal(signal.SIGALRM, _stop)
-    counts: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        all_borders = borders(Path(folder))
-        total = sum(border.share for border in all_borders)
-        for place, border in enumerate(all_borders):
-            count = dict.fromkeys(("inputs", "findings", "seconds", "slowest"), 0.0)
-            counts[border.name] = count
-            for number in range(part, math.ceil(inputs * border.share / total), parts):
-                rng = np.random.default_rng((seed, place, number))
-                sample = border.samples[int(rng.integers(len(border.samples)))]
-                value = changed(sample, border.samples, rng)
-                begun = time.monotonic()
-                wrong = tried(border, value)
-                spent = time.monotonic() - begun
-                count["inputs"] += 1
-                count["seconds"] += spent
-                count["slowest"] = max(count["slowest"], spent)
-                if wrong:
-                    count["findings"] += 1
-                    _keep(kept, border, number, value, wrong)
+    counts: dict[str, dict[str, Any]] = {}
+    total = sum(border.share for border in every)
+    for place, border in enumerate(every):
+        count: dict[str, Any] = {"inputs": 0, "seconds": 0.0, "slowest": 0.0, "findings": []}
+        counts[border.name] = count
+        start, end = (math.ceil(bound * border.share / total) for bound in (first, last))
+        for number in range(start, end):
+            value = nth(border, place, seed, number)
+            begun = time.process_time()
+            wrong = tried(border, value)
+            spent = time.process_time() - begun
+            count["inputs"] += 1
+            count["seconds"] += spent
+            count["slowest"] = max(count["slowest"], spent)
+            if wrong:
+                count["findings"].append(number)
+                _keep(kept, border, number, value, wrong)
     return counts
+
+
+def nth(border: Border, place: int, seed: int, number: int) -> Any:
+    """Return an input of a border, which is the one at `place` among all."""
+    rng = np.random.default_rng((seed, place, number))
+    sample = border.samples[int(rng.integers(len(border.samples)))]
+    return changed(sample, border.samples, rng)
 
 
 def _keep(kept: Path, border: Border, number: int, value: Any, wrong: str) -> None:
@@ -386,45 +229,141 @@ def _keep(kept: Path, border: Border, number: int, value: Any, wrong: str) -> No
         stem.with_suffix(".bin").write_bytes(value)
 
 
-def _part(arguments: tuple[int, int, int, int, Path]) -> dict[str, dict[str, float]]:
-    return fuzz(*arguments)
+# --- adding up ------------------------------------------------------------------------------------
+
+#: Inputs that a process is given at once; what is found is written after each.
+CHUNK = 5_000
+
+
+class Tally:
+    """What was found so far, in a file, so that several shorter runs add up to a long one.
+
+    Attributes
+    ----------
+    done : int
+        Inputs tried, from the first on.
+    minutes : float
+    borders : dict
+        Counts by border. `findings` has the numbers of inputs that did what they should not;
+        `mended` those of them that do as they should by now.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.seed = path, seed
+        self.done, self.minutes = 0, 0.0
+        self.borders: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            before = json.loads(path.read_text("utf-8"))
+            if before["seed"] != seed:
+                raise click.UsageError(
+                    f"{path} holds inputs of seed {before['seed']}; name another file with --out"
+                )
+            self.done, self.minutes = before["inputs"], before["minutes"]
+            self.borders = before["borders"]
+
+    @property
+    def findings(self) -> int:
+        """Findings that are not mended."""
+        return sum(len(row["findings"]) for row in self.borders.values())
+
+    def add(self, last: int, counts: dict[str, dict[str, Any]], minutes: float) -> None:
+        """Add what was found up to before input `last`, and write everything."""
+        for name, count in counts.items():
+            empty = {"inputs": 0, "seconds": 0.0, "slowest": 0.0, "findings": [], "mended": []}
+            row = self.borders.setdefault(name, empty)
+            row["inputs"] += count["inputs"]
+            row["seconds"] = round(row["seconds"] + count["seconds"], 3)
+            row["slowest"] = round(max(row["slowest"], count["slowest"]), 3)
+            row["findings"] += count["findings"]
+        self.done, self.minutes = last, round(self.minutes + minutes, 2)
+        self.write()
+
+    def again(self, kept: Path) -> None:
+        """Try what was found before once more: it may be mended."""
+        signal.signal(signal.SIGALRM, _stop)
+        with tempfile.TemporaryDirectory() as folder:
+            for place, border in enumerate(borders(Path(folder))):
+                row = self.borders.get(border.name, {"findings": [], "mended": []})
+                for number in tuple(row["findings"]):
+                    value = nth(border, place, self.seed, number)
+                    if wrong := tried(border, value):
+                        _keep(kept, border, number, value, wrong)
+                    else:
+                        row["findings"].remove(number)
+                        row["mended"].append(number)
+        self.write()
+
+    def write(self) -> None:
+        """Write the file."""
+        facts = {
+            "machine": describe(), "seed": self.seed, "inputs": self.done, "minutes": self.minutes,
+            "findings": self.findings, "borders": self.borders,
+        }  # fmt: skip
+        write_whole(self.path, json.dumps(facts, indent=1).encode() + b"\n")
+
+    def table(self) -> Iterator[str]:
+        """Give a line for each border."""
+        for name, row in self.borders.items():
+            milliseconds = 1e3 * row["seconds"] / max(row["inputs"], 1)
+            yield (
+                f"{name:24} {row['inputs']:9,} inputs  {milliseconds:8.3f} ms each  "
+                f"slowest {row['slowest']:6.3f} s  {len(row['findings'])} findings, "
+                f"{len(row['mended'])} mended"
+            )
+
+
+#: Of a process of the pool: its folder and its borders.
+_own: list[Any] = []
+
+
+def _part(arguments: tuple[int, int, int, Path]) -> dict[str, dict[str, Any]]:
+    if not _own:
+        folder = tempfile.TemporaryDirectory()
+        _own[:] = folder, borders(Path(folder.name))
+    return fuzz(_own[1], *arguments)
+
+
+def _ranges(done: int, inputs: int) -> Iterator[tuple[int, int]]:
+    while done < inputs:
+        yield done, (done := min(inputs, (done // CHUNK + 1) * CHUNK))
 
 
 @click.command(cls=ErrorHandlingCommand, help=__doc__)
-@click.option("--inputs", default=20_000, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--inputs", default=20_000, show_default=True, type=click.IntRange(1),
+    help="In all, with those of earlier runs.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--out", default=RESULTS / "fuzz.json", show_default=True, type=click.Path(path_type=Path),
+    help="Counts so far. Where it exists, the inputs after those that it counts are tried, and "
+    "its findings once more.",
+)  # fmt: skip
 @click.option(
     "--findings", "kept", default="runs/fuzz", show_default=True, type=click.Path(path_type=Path),
     help="Folder for inputs that did what they should not.",
 )  # fmt: skip
-def main(inputs: int, seed: int, processes: int, kept: Path) -> None:
+def main(inputs: int, seed: int, processes: int, out: Path, kept: Path) -> None:
+    tally = Tally(out, seed)
+    if tally.findings:
+        tally.again(kept)
+    jobs = [(seed, first, last, kept) for first, last in _ranges(tally.done, inputs)]
+    context = multiprocessing.get_context("spawn")
     begun = time.monotonic()
-    jobs = [(inputs, seed, part, processes, kept) for part in range(processes)]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        parts = pool.map(_part, jobs)
-    rows = {}
-    for name in parts[0]:
-        seconds = sum(part[name]["seconds"] for part in parts)
-        rows[name] = {
-            "inputs": sum(int(part[name]["inputs"]) for part in parts),
-            "findings": sum(int(part[name]["findings"]) for part in parts),
-            "milliseconds": round(1e3 * seconds / max(sum(p[name]["inputs"] for p in parts), 1), 3),
-            "slowest_seconds": round(max(part[name]["slowest"] for part in parts), 3),
-        }
-        one = rows[name]
-        click.echo(
-            f"{name:24} {one['inputs']:9,} inputs  {one['milliseconds']:8.3f} ms each  "
-            f"slowest {one['slowest_seconds']:6.3f} s  {one['findings']} findings"
-        )
-    findings = sum(row["findings"] for row in rows.values())
-    total = sum(row["inputs"] for row in rows.values())
-    minutes = (time.monotonic() - begun) / 60
-    click.echo(f"{total:,} inputs in {minutes:.1f} minutes, {findings} findings")
-    result = {"machine": describe(), "seed": seed, "minutes": round(minutes, 1), "borders": rows}
-    if total >= 1_000_000:
-        (RESULTS / "fuzz.json").write_text(json.dumps(result, indent=1) + "\n")
-    if findings:
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        # In their order, so that the file always counts all inputs up to one.
+        for job, counts in zip(jobs, pool.map(_part, jobs), strict=True):
+            now = time.monotonic()
+            tally.add(job[2], counts, (now - begun) / 60)
+            begun = now
+            click.echo(
+                f"{tally.done:,} of {inputs:,} inputs in {tally.minutes:.1f} minutes, "
+                f"{tally.findings} findings"
+            )
+    for line in tally.table():
+        click.echo(line)
+    if tally.findings:
         click.echo(f"inputs and tracebacks lie in {kept}", err=True)
         sys.exit(1)
 

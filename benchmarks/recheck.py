@@ -9,6 +9,8 @@ numpy arrays, and let a wave of bits run over the board.)
 Models are seldom wrong in a way that tempts a rule. So for each puzzle, candidates are judged both
 ways as well: its known answer, that with one to three cells changed, with two cells exchanged, with
 two rows exchanged, and another puzzle's answer. The two must agree on each.
+
+Counts are added to a file as they come: stopped at any time, the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import heapq
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ import numpy as np
 from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe
 from trm_sdk import Grid, SolveOptions, Solver
+from trm_sdk.atomic import write_whole
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.data import HELD_OUT_SEED, Examples, Tokens
@@ -149,22 +153,45 @@ OPTIONS = SolveOptions(max_steps=32, attempts=1)
 BATCH = 500
 
 
-def recheck(name: str, puzzles: int, seed: int) -> dict[str, Any]:
-    """Solve puzzles of a kind and check the verified answers again; return counts and findings."""
+def recheck(
+    name: str,
+    puzzles: int,
+    seed: int,
+    counts: dict[str, Any] | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda counts: None,
+) -> dict[str, Any]:
+    """Solve puzzles of a kind and check the verified answers again; return counts and findings.
+
+    Parameters
+    ----------
+    name : str
+        Of the kind.
+    puzzles : int
+        How many, with those that `counts` has already.
+    seed : int
+    counts : dict, optional
+        Of an earlier call with the same seed, to which those of the puzzles after it are added.
+    report : callable
+        Given the counts so far, after every batch.
+    """
     kind = KINDS[name]
-    counts: dict[str, Any] = dict.fromkeys(
-        ("puzzles", "verified", "false", "candidates", "right_candidates", "disagreements"), 0
-    )
-    counts["findings"] = []
-    rng = np.random.default_rng(seed)
+    keys = ("puzzles", "verified", "false", "candidates", "right_candidates", "disagreements")
+    if counts is None:
+        counts = {**dict.fromkeys(keys, 0), "batches": 0, "seconds": 0.0, "findings": []}
     with Solver.from_pretrained(kind.model) as solver:
-        for number, start in enumerate(range(0, puzzles, BATCH)):
-            size = min(BATCH, puzzles - start)
+        while counts["puzzles"] < puzzles:
+            begun = time.monotonic()
+            number = counts["batches"]
+            rng = np.random.default_rng((seed, number))
+            size = min(BATCH, puzzles - counts["puzzles"])
             first = HELD_OUT_SEED + 1_000_000 * (seed + 1) + number
             made = solver.domain.examples(size, first, kind.options)
             _check_solutions(solver, kind.check, made, counts)
             for answers in _candidates(made, rng):
                 _compare(solver.domain, kind.check, made, answers, counts)
+            counts["batches"] += 1
+            counts["seconds"] = round(counts["seconds"] + time.monotonic() - begun, 1)
+            report(counts)
     return counts
 
 
@@ -236,38 +263,51 @@ def shares(puzzles: int) -> dict[str, int]:
 
 
 @click.command(cls=ErrorHandlingCommand, help=__doc__)
-@click.option("--puzzles", default=10_000, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--puzzles", default=10_000, show_default=True, type=click.IntRange(1),
+    help="In all, with those of earlier runs.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 999))
 @click.option(
-    "--out", default=RESULTS / "recheck.json", show_default=True, type=click.Path(path_type=Path)
-)
+    "--out", default=RESULTS / "recheck.json", show_default=True, type=click.Path(path_type=Path),
+    help="Counts so far. Where it exists, the puzzles after those that it counts are added.",
+)  # fmt: skip
 def main(puzzles: int, seed: int, out: Path) -> None:
-    begun = time.monotonic()
     rows: dict[str, dict[str, Any]] = {}
+    if out.exists():
+        before = json.loads(out.read_text("utf-8"))
+        if before["seed"] != seed:
+            raise click.UsageError(f"{out} holds puzzles of seed {before['seed']}; set --out")
+        rows = before["kinds"]
+    total: dict[str, int] = {}
+
+    def report(name: str, counts: dict[str, Any]) -> None:
+        rows[name] = counts
+        total.update(summed(rows))
+        minutes = round(sum(row["seconds"] for row in rows.values()) / 60, 1)
+        result = {"machine": describe(), "seed": seed, "minutes": minutes, **total, "kinds": rows}
+        write_whole(out, json.dumps(result, indent=1).encode() + b"\n")
+
     for name, count in shares(puzzles).items():
-        if not count:
-            continue
-        started = time.monotonic()
-        rows[name] = row = recheck(name, count, seed)
-        row["seconds"] = round(time.monotonic() - started, 1)
+        row = recheck(name, count, seed, rows.get(name), partial(report, name))
+        report(name, row)
         click.echo(
             f"{name:12} {row['puzzles']:9,} puzzles, {row['verified']:9,} verified, "
             f"{row['false']} of them false; {row['candidates']:,} candidates, "
             f"{row['disagreements']} disagreements; {row['seconds']:.0f} s"
         )
-    total = {
-        key: sum(row[key] for row in rows.values())
-        for key in ("puzzles", "verified", "false", "candidates", "disagreements")
-    }
-    minutes = (time.monotonic() - begun) / 60
     click.echo(
         f"{total['verified']:,} verified answers checked again, {total['false']} false; "
         f"{total['candidates']:,} candidates, {total['disagreements']} disagreements"
     )
-    result = {"machine": describe(), "seed": seed, "minutes": round(minutes, 1), **total}
-    out.write_text(json.dumps(result | {"kinds": rows}, indent=1) + "\n", encoding="utf-8")
     if total["false"] or total["disagreements"]:
         sys.exit(1)
+
+
+def summed(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return the counts of all kinds together."""
+    keys = ("puzzles", "verified", "false", "candidates", "disagreements")
+    return {key: sum(row[key] for row in rows.values()) for key in keys}
 
 
 if __name__ == "__main__":

@@ -411,11 +411,29 @@ def bundle(checkpoint: str, folder: str, groups: Any, **solve: Any) -> None:
     metavar="DIR|URL",
     help="onnxruntime-web's dist: a folder to copy from, or where to load it [./node_modules/...].",
 )
-def web(model: str, output: str, runtime: str | None) -> None:
+@click.option(
+    "--integrity",
+    metavar="DIR|FILE=HASH",
+    multiple=True,
+    help="With a URL: a folder of the same files, or FILE=sha384-... for each of them. The page "
+    "then refuses others.",
+)
+def web(model: str, output: str, runtime: str | None, integrity: tuple[str, ...]) -> None:
     """Write a folder that runs a model in the browser: graph, ES module, and a page."""
     from .web import export_web
 
-    report = export_web(model, output, runtime=runtime)
+    pinned: str | dict[str, str] | None = None
+    if len(integrity) == 1 and not re.search("=sha[0-9]+-", integrity[0]):
+        pinned = integrity[0]
+    elif integrity:
+        pinned = {name: value for name, _, value in (one.partition("=") for one in integrity)}
+    report = export_web(model, output, runtime=runtime, integrity=pinned)
+    if report.unpinned:
+        click.echo(
+            f"warning: the page runs whatever {report.runtime} sends; --integrity DIR, a folder of "
+            "the same files, pins them",
+            err=True,
+        )
     for name, size in report.files.items():
         click.echo(f"{report.path / name}: {size:,} bytes")
     click.echo(report.next_steps)

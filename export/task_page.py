@@ -13,7 +13,7 @@ from trm_sdk.errors import CheckpointError
 from trm_sdk.runtimes.graph_file import read_graph
 
 from .errors import ExportError
-from .page_folder import WebReport, make_folder, report, write_assets, writing
+from .page_folder import Runtime, WebReport, make_folder, report, write_assets, writing
 
 #: What `AdaptedSolver.save_pretrained` writes.
 _SAVED = "adapted.json"
@@ -53,16 +53,20 @@ def adapted_graph(source: str | os.PathLike[str] | AdaptedSolver) -> AdaptedSolv
         return None
 
 
-def write_task_page(
-    source: AdaptedSolver | Path, folder: Path, address: str, own_runtime: Path | None
-) -> WebReport:
+def write_task_page(source: AdaptedSolver | Path, folder: Path, runtime: Runtime) -> WebReport:
     """Write a folder that shows a task and runs its network; see `export_web`.
 
     Raises
     ------
     ExportError
-        If the folder can't be written, or a graph is of an older version.
+        If the folder can't be written, a graph is of an older version, or onnxruntime-web's files
+        are to be checked.
     """
+    if runtime.hashes:
+        raise ExportError(
+            "the page of an adapted solver can't check the files that a server sends: give "
+            "onnxruntime-web as a folder (runtime), which is copied, in place of integrity"
+        )
     make_folder(folder)
     if isinstance(source, AdaptedSolver):
         from .adapted import export_adapted
@@ -82,8 +86,8 @@ def write_task_page(
         with writing(folder):
             write_whole(folder / "model.onnx", graph.data)
     with writing(folder):
-        written = write_assets(folder, _FILES, address, own_runtime)
-    return report(folder, domain, address, ["model.onnx", *written])
+        written = write_assets(folder, _FILES, runtime)
+    return report(folder, domain, runtime, ["model.onnx", *written])
 
 
 __all__ = ["adapted_graph", "write_task_page"]

@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from trm_sdk.persistence.variants import model_for
 from .errors import ExportError
 from .exporter import export_onnx, load_source, output_path
 from .graph_file import fixed_batch, load_graph, metadata
-from .page_folder import WebReport, make_folder, report, runtime_address, write_assets, writing
+from .page_folder import WebReport, find_runtime, make_folder, report, write_assets, writing
 from .task_page import adapted_graph, write_task_page
 
 #: Version of ``model.json``.
@@ -47,6 +47,7 @@ def export_web(
     output: str | os.PathLike[str],
     *,
     runtime: str | os.PathLike[str] | None = None,
+    integrity: str | os.PathLike[str] | Mapping[str, str] | None = None,
 ) -> WebReport:
     """Write a static folder that runs a model in the browser.
 
@@ -62,21 +63,27 @@ def export_web(
     runtime : path or URL, optional
         A folder that holds onnxruntime-web's ``dist`` files, which are copied, or a URL to load
         them from. Default: ``./node_modules``, to be filled by ``npm install`` in the folder.
+    integrity : path or mapping, optional
+        For a URL: what its files must contain, or the page refuses them (subresource integrity).
+        A folder that holds the same ``dist`` files, or a mapping from each of `RUNTIME_FILES` to
+        ``sha384-…`` (or 256, 512), in Base64. The runtime then uses one thread: a browser can't
+        check the scripts of workers.
 
     Raises
     ------
     ExportError
-        If the folder can't be written, `runtime` lacks a file or is not a plain URL, the graph
-        is of another mode or has a fixed batch, or puzzles bring groups of cells that the graph
-        does not take or that the domain has no JavaScript to read.
+        If the folder can't be written, `runtime` lacks a file or is not a plain URL, `integrity`
+        lacks a file or has something that is not a hash, the graph is of another mode or has a
+        fixed batch, or puzzles bring groups of cells that the graph does not take or that the
+        domain has no JavaScript to read.
     ModelNotFoundError, CheckpointError
         If there is no such model, or it can't be read.
     """
     folder = output_path(output)
-    address, own_runtime = runtime_address(runtime)
+    place = find_runtime(runtime, integrity)
     adapted = adapted_graph(source)
     if adapted is not None:
-        return write_task_page(adapted, folder, address, own_runtime)
+        return write_task_page(adapted, folder, place)
     assert not isinstance(source, AdaptedSolver)  # it is one of those
     name, variant = model_for(source)
     ready = None if variant is not None else _ready_graph(resolve(name))
@@ -93,14 +100,16 @@ def export_web(
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
     if rules is not None:
         description["rules"] = WEB_RULES
+    if place.hashes:
+        description["runtime"] = {"integrity": place.hashes}
     text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
     with writing(folder):
         (folder / "model.json").write_text(text, encoding="utf-8")
-        written = write_assets(folder, _FILES, address, own_runtime)
+        written = write_assets(folder, _FILES, place)
         if rules is not None:
             shutil.copyfile(rules, folder / WEB_RULES)
             written.append(WEB_RULES)
-    return report(folder, spec.domain, address, ["model.onnx", "model.json", *written])
+    return report(folder, spec.domain, place, ["model.onnx", "model.json", *written])
 
 
 def describe(

@@ -8,7 +8,7 @@ import numbers
 import os
 import queue
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any, Literal
@@ -44,12 +44,12 @@ class _Call:
 
     def finish(self, solution: Solution | None, error: BaseException | None) -> None:
         """Give the waiting coroutine its result, from any thread."""
+        _finish([(self, solution, error)])
+
+    def tell(self, solution: Solution | None, error: BaseException | None) -> None:
+        """The same in the thread of its loop."""
         if isinstance(error, StopIteration):  # which no future takes
             error = RuntimeError(f"a domain or runtime raised {error!r}")
-        with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(self._tell, solution, error)
-
-    def _tell(self, solution: Solution | None, error: BaseException | None) -> None:
         if self.future.done():
             return
         if error is not None:
@@ -57,6 +57,27 @@ class _Call:
         else:
             assert solution is not None
             self.future.set_result(solution)
+
+
+_Finished = tuple[_Call, Solution | None, BaseException | None]
+
+
+def _finish(finished: Sequence[_Finished]) -> None:
+    """Give waiting coroutines their results, from any thread.
+
+    An event loop is woken once for all of them: it is a system call, and takes the interpreter from
+    the thread that runs the model.
+    """
+    loops = {call.loop for call, _, _ in finished}
+    for loop in loops:
+        ended = [one for one in finished if one[0].loop is loop] if len(loops) > 1 else finished
+        with contextlib.suppress(RuntimeError):  # it is closed: nobody waits any more
+            loop.call_soon_threadsafe(_tell, ended)
+
+
+def _tell(finished: Sequence[_Finished]) -> None:
+    for call, solution, error in finished:
+        call.tell(solution, error)
 
 
 class AsyncSolver:
@@ -284,8 +305,8 @@ class AsyncSolver:
             closing |= self._drain(waiting)
             try:
                 self._join(search, waiting, running)
-                for submission in search.step():
-                    running.pop(submission).finish(submission.solution, submission.error)
+                ended = search.step()
+                _finish([(running.pop(one), one.solution, one.error) for one in ended])
             except Exception as error:
                 # The runtime broke: everyone in the batch must hear of it, and none wait for ever.
                 for call in running.values():

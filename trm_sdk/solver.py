@@ -53,8 +53,8 @@ class Solver:
 
     Notes
     -----
-    A solver keeps working in a forked process, unless its model has more than 2 MB and runs on
-    several threads; see `OnnxRuntime`. It can't be pickled: every new process loads its own.
+    A solver on the CPU keeps working in a forked process; see `OnnxRuntime`. It can't be pickled:
+    every new process loads its own.
 
     Examples
     --------

@@ -68,3 +68,17 @@ def require_extra(extra: str, what: str, *modules: str) -> None:
         raise MissingDependencyError(
             f"{what} needs {' and '.join(missing)}: pip install 'trm-sdk[{extra}]'"
         )
+
+
+#: What files under Git LFS hold where only their pointers were fetched.
+LFS_POINTER = b"version https://git-lfs"
+LFS_HINT = "is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Return whether a file is what Git LFS leaves in the place of one that was not fetched."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        return False

@@ -25,8 +25,9 @@ export async function readModel(source) {
   }
   const description = descriptionIn(described);
   const rules = described.rules ? await importRules(source, described.rules) : null;
-  const { spec, groups = {} } = described;
-  return { bytes: await readBytes(beside(source, described.model)), spec, groups, description, rules };
+  const { spec, groups = {}, runtime } = described;
+  const graph = await readBytes(beside(source, described.model));
+  return { bytes: graph, spec, groups, description, rules, integrity: runtime?.integrity };
 }
 
 function withSpec(bytes, name) {
@@ -178,11 +179,34 @@ export async function chooseBackend(backend, size) {
   return size > LARGE_MODEL && (await there()) ? "webgpu" : "wasm";
 }
 
-export async function importRuntime(backend) {
+/** What each backend's module fetches, relative to itself. */
+const WASM = {
+  wasm: "ort-wasm-simd-threaded.wasm",
+  webgpu: "ort-wasm-simd-threaded.asyncify.wasm",
+};
+
+/**
+ * Import onnxruntime.
+ *
+ * @param {"cpu" | "wasm" | "webgpu"} backend
+ * @param {Record<string, string>} [integrity] hashes of onnxruntime-web's files. Modules are checked
+ *   by the page's import map; the WebAssembly is fetched and checked here. Threads are workers, whose
+ *   scripts nobody checks, so there is one.
+ */
+export async function importRuntime(backend, integrity) {
   try {
     if (backend === "cpu") return await import("onnxruntime-node");
-    if (backend === "webgpu") return await import("onnxruntime-web/webgpu");
-    return await import("onnxruntime-web");
+    const webgpu = backend === "webgpu";
+    const ort = webgpu ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web");
+    if (integrity) {
+      const module = import.meta.resolve(webgpu ? "onnxruntime-web/webgpu" : "onnxruntime-web");
+      const options = { integrity: integrity[WASM[backend]] };
+      const reply = await fetch(new URL(WASM[backend], module), options);
+      if (!reply.ok) throw new Error(`${WASM[backend]}: HTTP ${reply.status}`);
+      ort.env.wasm.wasmBinary = await reply.arrayBuffer();
+      ort.env.wasm.numThreads = 1;
+    }
+    return ort;
   } catch (error) {
     throw new ModelError(
       `onnxruntime-${backend === "cpu" ? "node" : "web"} can't be loaded (npm install puts it ` +

@@ -90,7 +90,8 @@ export class Solver {
    * @param {object} [options]
    * @param {"auto" | "wasm" | "webgpu"} [options.backend] in a browser; auto: WebGPU for a large
    *   model where the browser has it, WebAssembly otherwise
-   * @param {number} [options.threads] of WebAssembly (needs a cross-origin isolated page) or the CPU
+   * @param {number} [options.threads] of WebAssembly (needs a cross-origin isolated page) or the CPU;
+   *   one where `model.json` has hashes of onnxruntime-web
    * @param {object} [options.ort] an onnxruntime module, if not the one found by name
    * @param {import("./puzzle.js").Rules} [options.rules] of the domain, where they are more than
    *   that values differ; over those that `model.json` names
@@ -98,8 +99,9 @@ export class Solver {
   static async load(source, { backend = "auto", threads, ort, rules } = {}) {
     const model = await readModel(source);
     const chosen = await chooseBackend(backend, model.bytes.length);
-    ort ??= await importRuntime(chosen);
-    if (threads !== undefined && ort.env?.wasm) ort.env.wasm.numThreads = threads;
+    const pinned = ort === undefined && model.integrity !== undefined;
+    ort ??= await importRuntime(chosen, model.integrity);
+    if (threads !== undefined && ort.env?.wasm && !pinned) ort.env.wasm.numThreads = threads;
     const options = { executionProviders: [chosen], logSeverityLevel: 3 };
     if (chosen === "cpu" && threads !== undefined) options.intraOpNumThreads = threads;
     let session;

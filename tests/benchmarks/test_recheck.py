@@ -21,6 +21,17 @@ def test_what_is_called_verified_is_right_by_other_rules_as_well(name: str) -> N
     assert 40 <= found["right_candidates"] < 120
 
 
+def test_shorter_runs_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.recheck.BATCH", 10)
+    reports: list[int] = []
+    whole = recheck("sudoku-4x4", 30, 5)
+    part = recheck("sudoku-4x4", 20, 5)
+    added = recheck("sudoku-4x4", 30, 5, part, lambda counts: reports.append(counts["puzzles"]))
+    assert added["puzzles"] == added["verified"] == 30
+    assert reports == [30]
+    assert {**added, "seconds": 0} == {**whole, "seconds": 0}
+
+
 def test_a_rule_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 

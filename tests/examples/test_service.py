@@ -51,6 +51,16 @@ def test_many_at_once_are_answered_as_the_solver_does(client: Any, solver: Solve
         assert (facts["verified"], facts["stopped_by"]) == (True, "verified")
 
 
+def test_replies_are_what_the_interface_promises(app: ModuleType, client: Any) -> None:
+    for options in ({}, {"max_steps": 1, "attempts": 1}, {"seconds": 1e-9}):
+        reply = client.post("/solve", json={"puzzle": PUZZLES[0], "options": options})
+        assert reply.headers["content-type"] == "application/json"
+        app.SolutionReply.model_validate_json(reply.content, strict=True)
+    schema = client.get("/openapi.json").json()
+    promised = schema["paths"]["/solve"]["post"]["responses"]["200"]["content"]
+    assert promised["application/json"]["schema"] == {"$ref": "#/components/schemas/SolutionReply"}
+
+
 def test_rows_of_numbers_are_puzzles_too(client: Any, solver: Solver) -> None:
     rows = solver.parse(PUZZLES[0]).grid.tolist()
     reply = client.post("/solve", json={"puzzle": rows, "options": {"max_steps": 8}})

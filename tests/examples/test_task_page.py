@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from export.adapted import export_adapted
 from export.cli import main
 from export.errors import ExportError
+from export.page_folder import RUNTIME_FILES
 from export.web import export_web
 from trm_sdk import AdaptedSolver, Grid, Solver, Task
 from trm_sdk.adapt.graph import AdaptedGraph
@@ -156,6 +157,16 @@ def test_a_graph_of_before_pages_is_refused(
     onnx.save(graph, path)
     with pytest.raises(ExportError, match="export it again"):
         export_web(path, tmp_path / "page")
+
+
+def test_what_the_page_can_not_check_is_refused(
+    solvers: dict[str, AdaptedSolver], tmp_path: Path
+) -> None:
+    hashes = dict.fromkeys(RUNTIME_FILES, "sha256-" + "A" * 43 + "=")
+    address = "https://example.org/dist"
+    with pytest.raises(ExportError, match="can't check the files that a server sends"):
+        export_web(solvers["same"], tmp_path / "page", runtime=address, integrity=hashes)
+    assert not (tmp_path / "page").exists()
 
 
 # --- in a browser -----------------------------------------------------------------------------

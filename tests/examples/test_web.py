@@ -55,10 +55,12 @@ def site(model: Path, node: str, tmp_path_factory: pytest.TempPathFactory) -> It
     server.server_close()
 
 
-def serve(folder: Path) -> tuple[str, ThreadingHTTPServer]:
+def serve(
+    folder: Path, handler: type[SimpleHTTPRequestHandler] = _Quiet
+) -> tuple[str, ThreadingHTTPServer]:
     """Serve a folder, and return its address."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    serving = functools.partial(handler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), serving)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}/", server
 
@@ -315,6 +317,118 @@ def test_onnxruntime_may_come_from_a_server(model: Path, tmp_path: Path) -> None
     page = (tmp_path / "index.html").read_text()
     assert f'"onnxruntime-web": "{address}/ort.wasm.bundle.min.mjs"' in page
     assert DEFAULT_RUNTIME not in page
+
+
+def _dist(folder: Path) -> Path:
+    """Something that looks like onnxruntime-web's files."""
+    folder.mkdir()
+    for name in RUNTIME_FILES:
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def _sha384(data: bytes) -> str:
+    return f"sha384-{base64.b64encode(hashlib.sha384(data).digest()).decode()}"
+
+
+def test_what_a_server_sends_is_pinned_by_a_copy_or_by_hashes(model: Path, tmp_path: Path) -> None:
+    address = "https://example.org/onnxruntime-web@1/dist"
+    hashes = {name: _sha384(name.encode()) for name in RUNTIME_FILES}
+    for number, given in enumerate((_dist(tmp_path / "dist"), hashes)):
+        folder = tmp_path / f"page-{number}"
+        report = export_web(model, folder, runtime=address, integrity=given)
+        assert (report.pinned, report.unpinned) == (True, False)
+        page = (folder / "index.html").read_text()
+        (script,) = re.findall(r'<script type="importmap">(.*?)</script>', page, re.DOTALL)
+        imports = json.loads(script)
+        assert imports["imports"]["onnxruntime-web"] == f"{address}/{RUNTIME_FILES[0]}"
+        assert imports["integrity"] == {
+            f"{address}/{name}": value for name, value in hashes.items() if name.endswith(".mjs")
+        }
+        link = re.search(r'<link rel="modulepreload"[^>]*>', page)
+        assert link is not None
+        # An import map must come before what loads modules.
+        assert link.start() > page.index('type="importmap"')
+        assert 'crossorigin="anonymous"' in link[0]
+        assert f'integrity="{hashes[RUNTIME_FILES[0]]}"' in link[0]
+        assert f'href="{address}/{RUNTIME_FILES[0]}"' in link[0]
+        # The policy allows the script as it now stands.
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in page
+        described = json.loads((folder / "model.json").read_text())
+        assert described["runtime"] == {"integrity": hashes}
+
+
+def test_hashes_that_are_none_or_too_few_are_refused(model: Path, tmp_path: Path) -> None:
+    address = "https://example.org/dist"
+    good = {name: _sha384(b"") for name in RUNTIME_FILES}
+    first, *others = RUNTIME_FILES
+    for integrity, message in (
+        ({first: good[first]}, f"integrity lacks {', '.join(others)}"),
+        (good | {"ort.js": good[first]}, "integrity names 'ort.js'"),
+        (good | {first: "sha384-AAAA"}, f"integrity of {first} must be sha256-"),
+        (good | {first: 'sha384-"><script>'}, f"integrity of {first} must be sha256-"),
+        (good | {first: "md5-AAAA"}, f"integrity of {first} must be sha256-"),
+        (tmp_path, f"it lacks {first}"),
+    ):
+        with pytest.raises(ExportError, match=re.escape(message)):
+            export_web(model, tmp_path / "page", runtime=address, integrity=integrity)
+    for runtime in (None, _dist(tmp_path / "dist")):
+        with pytest.raises(ExportError, match="integrity is for a runtime that a server sends"):
+            export_web(model, tmp_path / "page", runtime=runtime, integrity=good)
+    assert not (tmp_path / "page").exists()
+
+
+def test_the_command_pins_and_says_where_nothing_is_pinned(model: Path, tmp_path: Path) -> None:
+    runtime = ("--runtime", "https://example.org/dist")
+    command = [sys.executable, "-m", "export.cli", "web", "sudoku", *runtime]
+    done = run(*command, "-o", tmp_path / "loose")
+    assert done.returncode == 0, done.stderr
+    assert "warning: the page runs whatever https://example.org/dist sends" in done.stderr
+    assert "integrity" not in (tmp_path / "loose" / "index.html").read_text()
+    hashes = [f"--integrity={name}={_sha384(b'')}" for name in RUNTIME_FILES]
+    done = run(*command, "-o", tmp_path / "pinned", *hashes)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert _sha384(b"") in (tmp_path / "pinned" / "index.html").read_text()
+    done = run(*command, "-o", tmp_path / "folder", "--integrity", _dist(tmp_path / "dist=1"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+class _FromElsewhere(_Quiet):
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+
+def test_a_browser_runs_what_is_pinned_and_nothing_else(
+    model: Path, node: str, browser: str, tmp_path: Path
+) -> None:
+    dist = PACKAGES / "onnxruntime-web" / "dist"
+    address, elsewhere = serve(dist, _FromElsewhere)
+    true = {name: _sha384((dist / name).read_bytes()) for name in RUNTIME_FILES}
+    given = {
+        "pinned": true,
+        "other-module": true | {RUNTIME_FILES[0]: _sha384(b"another")},
+        "other-wasm": true | {RUNTIME_FILES[1]: _sha384(b"another")},
+    }
+    sites, servers = {}, [elsewhere]
+    try:
+        for name, integrity in given.items():
+            export_web(model, tmp_path / name, runtime=address, integrity=integrity)
+            sites[name], server = serve(tmp_path / name)
+            servers.append(server)
+        script = Path(__file__).with_name("pinned_pages.mjs")
+        result = run(node, script, browser, json.dumps(sites), timeout=600)
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+    assert result.returncode == 0, result.stderr
+    seen = json.loads(result.stdout)
+    assert seen["pinned"] == {"ready": True, "problem": ""}
+    for name in ("other-module", "other-wasm"):
+        assert seen[name]["ready"] is False
+        assert "onnxruntime-web can't be loaded" in seen[name]["problem"]
 
 
 def test_the_command_says_what_it_wrote_and_what_is_next(model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.cells import data_in
 from trm_sdk.domains.data import Tokens
 from trm_sdk.domains.deduction import Deduction
+from trm_sdk.domains.plain import from_source, plain, without_labels
 from trm_sdk.domains.rows import boards_in, cells_of_line
 from trm_sdk.domains.text import BLANKS, read_numbers
 from trm_sdk.errors import InvalidInputError
@@ -58,8 +59,9 @@ class BoardDomain(Domain):
         """Read a board in any of the usual forms.
 
         Those of `trm_sdk.domains.text.read_numbers`, or one symbol a cell where values have symbols
-        of their own (`Domain.read`); a list as source code has it; else rows in which empty cells
-        are dashes, ``x`` or spaces (`trm_sdk.domains.rows`).
+        of their own (`Domain.read`); a list as source code has it; rows in which empty cells are
+        dashes, ``x`` or spaces (`trm_sdk.domains.rows`); any of these with labels, in markup or in
+        other scripts' digits (`trm_sdk.domains.plain`).
 
         Raises
         ------
@@ -68,6 +70,33 @@ class BoardDomain(Domain):
             another character stand for an empty cell on a board of ten values or more, whose first
             may be meant by ``0``.
         """
+        try:
+            return self._read(text)
+        except InvalidInputError:
+            found = self._read_plainly(text)
+            if found is None:
+                raise
+            return found
+
+    def _read_plainly(self, text: str) -> Grid | None:
+        """A board in a text that has other things around it; None where it is not found."""
+        if self.any_size or not isinstance(text, str):
+            return None
+        simpler = plain(text)
+        numbers = self.vocabulary.is_numbers
+        for other in (
+            simpler,
+            without_labels(simpler, self.shape) if numbers else None,
+            from_source(simpler, self.shape) if numbers else None,
+        ):
+            if other is not None and other != text:
+                try:
+                    return self._read(other)
+                except InvalidInputError:
+                    continue
+        return None
+
+    def _read(self, text: str) -> Grid:
         try:
             grid = self._cells_of(text)
         except InvalidInputError as error:

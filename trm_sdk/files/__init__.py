@@ -27,6 +27,8 @@ from trm_sdk.task import Task
 #: Lines in which one is looked for that holds a puzzle; what comes after such lines is streamed.
 _LOOKED_AT = 1000
 _DATA = re.compile(r"\s*(?:[{\[<]|(?:import|from|package|using|#include|#!|//)\b)")
+#: What Excel takes for the first line of a CSV that says how fields are parted.
+_SEPARATOR = re.compile(r"\"?sep=[,;|\t]?\"?", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 _Lines = list[tuple[int, str]]
@@ -69,6 +71,8 @@ def read_tasks(
         for task in _recognised(lines, Puzzles(domain, name), path):
             yield task
             begun = True
+        if not begun:  # a header, and nothing below it
+            raise InvalidInputError(f"{name} holds no puzzle")
     except (OSError, UnicodeDecodeError) as error:
         failure = InvalidInputError(f"{name} can't be read as text: {error}")
         if not begun:
@@ -100,6 +104,8 @@ def _recognised(
     first = ""
     for number, line in numbered:
         line = line.removeprefix("\ufeff") if number == 1 else line
+        if number == 1 and _SEPARATOR.fullmatch(line.strip()):
+            continue  # the header shows it
         head.append((number, line))
         if domain.cells_in(line) and not puzzles.is_comment(line):
             first = line

@@ -13,6 +13,7 @@ from typing import IO, cast
 
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.messages import first_line, shown
+from trm_sdk.validation import LFS_HINT, LFS_POINTER
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 #: UTF-32 before UTF-16, whose mark it begins with.
@@ -23,6 +24,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: Versions of pickle's protocol, and what comes next: a frame, or in old ones a container.
+_PICKLES = ((2, 0x5D), (2, 0x7D), (3, 0x5D), (3, 0x7D), (4, 0x95), (5, 0x95))
 #: What is not text, by its first bytes.
 _BINARY = (
     (b"%PDF", "a PDF document"),
@@ -37,8 +40,14 @@ _BINARY = (
     (b"Rar!", "a RAR archive"),
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    *((bytes((0x80, version, marker)), "a Python pickle") for version, marker in _PICKLES),
 )
-_PEEKED = 64
+#: Where a tar archive says what it is.
+_TAR, _TAR_AT = b"ustar", 257
+_PEEKED = 512
+#: Of them, what tells UTF-16 without a mark.
+_TOLD = 64
 
 
 def open_lines(path: Path) -> Iterator[str]:
@@ -84,10 +93,8 @@ def _unpacked(file: IO[bytes], name: str, depth: int) -> Iterator[str]:
         with zipfile.ZipFile(seekable) as archive, archive.open(_only_file(archive, name)) as inner:
             yield from _unpacked(inner, name, 1)
     else:
-        for magic, kind in _BINARY:
-            if head.startswith(magic):
-                raise InvalidInputError(f"{name} is {kind}, not text; export the puzzles as CSV")
-        encoding = _encoding(head)
+        _refuse_binary(head, name, depth)
+        encoding = _encoding(head[:_TOLD])
         errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
         text = io.TextIOWrapper(raw, encoding=encoding, errors=errors)
         try:
@@ -98,6 +105,19 @@ def _unpacked(file: IO[bytes], name: str, depth: int) -> Iterator[str]:
                 yield line
         finally:
             text.detach()  # whoever opened the file closes it
+
+
+def _refuse_binary(head: bytes, name: str, depth: int) -> None:
+    """Refuse what begins like something that is not text."""
+    if head[_TAR_AT:].startswith(_TAR):
+        raise InvalidInputError(f"{name} is a tar archive, not text; unpack it first")
+    if head.startswith((_GZIP, _ZIP)) and depth:
+        raise InvalidInputError(f"{name} is an archive in an archive; unpack it first")
+    if head.startswith(LFS_POINTER):
+        raise InvalidInputError(f"{name} {LFS_HINT}")
+    for magic, kind in _BINARY:
+        if head.startswith(magic):
+            raise InvalidInputError(f"{name} is {kind}, not text; export the puzzles as CSV")
 
 
 def _only_file(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

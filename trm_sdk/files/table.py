@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,11 +16,23 @@ QUESTIONS = (
     *("question", "puzzle", "quizzes", "puzzles", "quiz", "questions", "sudoku", "board", "grid"),
     *("problem", "givens", "clues", "unsolved", "initial", "input", "maze"),
 )
-ANSWERS = ("answer", "solution", "solutions", "answers", "solved", "solved_puzzle", "output")
+ANSWERS = (
+    "answer",
+    "solution",
+    "solutions",
+    "answers",
+    "solved",
+    "solved_puzzle",
+    "output",
+    "target",
+)
 #: Those that errors name.
 NAMED = "question, puzzle or quizzes"
 #: Lines that a record of a CSV may take.
 _LONGEST_RECORD = 1000
+
+#: ``'0053``, and ``="0053"``.
+_GUARDED = re.compile(r"'([0-9.]+)|=\"([0-9.]+)\"")
 
 Numbered = Iterator[tuple[int, str]]
 
@@ -35,7 +48,7 @@ class Header(NamedTuple):
 
 def header_of(line: str) -> Header | None:
     """Return the header that a line is by the names in it; None where it is not one."""
-    for delimiter in DELIMITERS:
+    for delimiter in f"{DELIMITERS}|":
         header = _names(line, delimiter)
         question = first_of(QUESTIONS, header)
         if question is not None:
@@ -100,6 +113,8 @@ def _rows(
             yield InvalidInputError(f"{name}: not a line of CSV: {fields}")
             continue
         fits = len(fields) == len(columns)
+        if delimiter == "|" and set("".join(fields).strip()) <= set("-: "):
+            continue  # the rule below the header of a table in Markdown
         if not any(map(str.strip, fields)) or (
             # A row whose first field merely begins like a comment has all of its columns.
             puzzles.is_comment(fields[0]) and (not fits or len(columns) == 1)
@@ -110,7 +125,14 @@ def _rows(
             continue
         row = dict(zip(columns, fields, strict=True))
         known = row.pop(answer) if answer else None
-        yield puzzles.task(row.pop(question), known or None, name, row)
+        known = _as_text(known.strip()) if known and known.strip() else None
+        yield puzzles.task(_as_text(row.pop(question)), known, name, row)
+
+
+def _as_text(field: str) -> str:
+    """A field without what keeps a spreadsheet from taking its digits for a number."""
+    found = _GUARDED.fullmatch(field)
+    return field if found is None else found[1] or found[2]
 
 
 def _records(

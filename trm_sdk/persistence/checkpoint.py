@@ -28,7 +28,7 @@ from trm_sdk.persistence.reference import (
 )
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.persistence.torch_file import check_weights, load_torch_file
-from trm_sdk.validation import as_path
+from trm_sdk.validation import LFS_HINT, as_path, is_lfs_pointer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ def read_spec(folder: Path) -> ModelSpec:
     try:
         if path.stat().st_size > _LARGEST_SPEC:
             raise CheckpointError(f"{path} is not a model description: over {_LARGEST_SPEC} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise CheckpointError(
             f"{folder} is no model folder: {SPEC_FILE} can't be read ({error.strerror})"
@@ -67,6 +67,8 @@ def read_spec(folder: Path) -> ModelSpec:
         ) from None
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is no UTF-8 text: {error}") from None
+    if is_lfs_pointer(path):
+        raise CheckpointError(f"{path} {LFS_HINT}")
     spec = ModelSpec.from_json(text, path)
     names = read_identifiers(folder)
     return _named(spec, names, folder / IDENTIFIERS_FILE) if names else spec
@@ -260,6 +262,8 @@ def _read_safetensors(
     safe_open, _ = _safetensors()
     if not path.is_file():
         raise CheckpointError(f"no weights at {path}")
+    if is_lfs_pointer(path):
+        raise CheckpointError(f"{path} {LFS_HINT}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from trm_sdk.errors import CheckpointError, MissingDependencyError
 from trm_sdk.messages import clipped, first_line, shown
+from trm_sdk.validation import LFS_HINT, is_lfs_pointer
 
 
 def check_archive(path: Path) -> None:
@@ -72,6 +73,8 @@ def load_torch_file(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is not a readable PyTorch checkpoint: {error.strerror}"
         ) from None
+    if is_lfs_pointer(path):
+        raise CheckpointError(f"{path} {LFS_HINT}")
     if first == b"\x08":  # a graph's first field; no file of torch.save begins so
         raise CheckpointError(
             f"{path} is not a readable PyTorch checkpoint; if it is an ONNX graph, its name "

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trm_sdk.errors import CheckpointError
 from trm_sdk.messages import shown
+from trm_sdk.validation import LFS_HINT, is_lfs_pointer
 
 #: Version of the graph contract that the Solver drives; see `export.graph`.
 GRAPH_FORMAT = 1
@@ -157,6 +158,8 @@ def read_graph(path: str | os.PathLike[str]) -> GraphFile:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no graph at {path}")
+    if is_lfs_pointer(path):
+        raise CheckpointError(f"{path} {LFS_HINT}")
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise CheckpointError(f"{path} is larger than an ONNX file can be (2 GB)")

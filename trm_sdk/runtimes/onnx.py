@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from trm_sdk.runtimes.base import (
     Tokens,
     best_batch_size,
 )
+from trm_sdk.runtimes.forks import abandon, tell_after_fork
 from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, group_input, open_step_graph
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.runtimes.ort import import_onnxruntime
@@ -88,9 +90,9 @@ class OnnxRuntime:
 
     Notes
     -----
-    A forked process (``gunicorn --preload``, `multiprocessing`) can keep using a small graph, of up
-    to 2 MB. onnxruntime's own threads, which a larger graph uses, do not survive a fork: use
-    ``threads=1`` there, or load the model in every process. A forked process ends normally, by
+    A forked process (``gunicorn --preload``, `multiprocessing`) can keep using a graph on the CPU.
+    Where onnxruntime's own threads run it (above 2 MB, unless ``threads=1``), which do not survive
+    a fork, the file is opened anew at the first step there. A forked process ends normally, by
     `sys.exit` too, as long as onnxruntime's telemetry is off; see `import_onnxruntime`.
     """
 
@@ -117,6 +119,8 @@ class OnnxRuntime:
         self._threads = threads
         self._crew: tuple[int, ThreadPoolExecutor] | None = None  # of a process: its threads
         opened = open_step_graph(ort, path, providers, 1 if self._by_rows else threads)
+        self._source = path.resolve()
+        self._reopening: threading.Lock | None = None  # set in a forked process that must
         self._session, self.spec, self.heads, self.checksum = opened[:4]
         self.takes_groups = opened.groups is not None
         self._needs_groups = opened.groups == "required"
@@ -128,6 +132,8 @@ class OnnxRuntime:
         self.batch_size = best_batch_size(self.spec.model, self.device)
         self._noise = GaussianTables()
         self._identified = self.spec.model.num_puzzle_identifiers > 1
+        if self.device != "cpu" or (threads > 1 and not self._by_rows):
+            tell_after_fork(self)
 
     def start(
         self,
@@ -180,6 +186,8 @@ class OnnxRuntime:
 
         An interrupted step ends between two operators of the graph.
         """
+        if self._reopening is not None:
+            self._open_again(self._reopening)
         try:
             if deadline is None:
                 return self._step(state, None)
@@ -326,9 +334,39 @@ class OnnxRuntime:
             state.z[row] += scale[row] * self._noise.of(state.z.shape[1:]).draw(rngs[row])
         return state
 
+    def forked(self) -> None:
+        """Leave the session to the parent process: its threads are there."""
+        if self._session is not None:
+            abandon(self._session)
+            self._session = None
+            self._reopening = threading.Lock()
+
+    def _open_again(self, lock: threading.Lock) -> None:
+        """Open the graph for this process.
+
+        Raises
+        ------
+        TRMError
+            If it runs on a GPU, which a forked process can't use.
+        CheckpointError
+            If the file is gone, or holds another model by now.
+        """
+        if self.device != "cpu":
+            raise TRMError("a forked process can't use its parent's GPU: load the model in it")
+        with lock:
+            if self._reopening is None:
+                return  # another thread was here first
+            opened = open_step_graph(self._ort, self._source, _PROVIDERS["cpu"], self._threads)
+            if (opened.checksum, opened.spec) != (self.checksum, self.spec):
+                raise CheckpointError(
+                    f"{self._source} holds another model than before this process was forked"
+                )
+            self._session = opened.session
+            self._reopening = None
+
     def close(self) -> None:
         """Release the graph and its threads; only `close` may be called afterwards."""
-        self._session = None
+        self._session = self._reopening = None
         if self._crew is not None and self._crew[0] == os.getpid():
             self._crew[1].shutdown()
 

@@ -9,6 +9,8 @@ later, never thrown away, since the head may err.
 from __future__ import annotations
 
 import heapq
+import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,17 +28,34 @@ WIDTH = 8
 #: A child is worth its parent's promise and the logarithm of its probability. One that is this
 #: much less promising than the best waits for a later wave.
 _MARGIN = 3.0
-#: What a guess that holds so far is worth, in units of the dead-end logit: of two attempts that are
-#: equally likely to be right, the one with more filled in is nearer to an answer.
-_DEEPER = 1.0
+#: Every second wave so many attempts begin by the probabilities of their paths alone. A head that
+#: is sure of a dead end where there is none would hide the answer's branch behind all others.
+_UNGUIDED = 2
+
+
+class _Open(NamedTuple):
+    """A path that no attempt has taken yet.
+
+    Attributes
+    ----------
+    path : tuple of (cell, token)
+    cost : float
+        The parent's dead-end logit, minus the logarithm of the last guess's probability.
+    unlikely : float
+        Minus the logarithm of the probability of all its guesses.
+    """
+
+    path: Path
+    cost: float
+    unlikely: float
 
 
 class Tree:
     """The guesses of one request, which have been made and which are still open.
 
     Attempts are known by their numbers; 0 is the root, whose path is empty. What comes next depends
-    on the attempts that have failed alone, and not on when they did: a wave begins when all of the
-    one before it have.
+    on the attempts that have failed, and not on when they did or in which order: a wave begins when
+    all of the one before it have.
 
     Parameters
     ----------
@@ -50,21 +69,27 @@ class Tree:
         self._given = given
         self._columns, self._tokens = answer_columns(domain, model)
         self._paths: list[Path] = [()]
+        self._unlikely = [0.0]  # minus the logarithm of the probability of each
         self._running = {0}
-        self._open: list[tuple[float, int, Path]] = []  # a heap: cost, order, path
+        # Heaps of open paths: by cost, and by the path's probability alone. Each path is in both.
+        self._guided: list[tuple[float, int]] = []
+        self._unguided: list[tuple[float, int]] = []
+        self._open: dict[int, _Open] = {}
+        self._grown: dict[int, list[_Open]] = {}  # by the parent's number, to be opened
         self._made = 0
+        self._waves = 0
 
     @property
     def is_exhausted(self) -> bool:
         """Whether every guess has been made."""
-        return not (self._running or self._open)
+        return not (self._running or self._grown or self._open)
 
     def path(self, number: int) -> Path:
         """Return what the attempt of this number fills in."""
         return self._paths[number]
 
     def grow(self, number: int, logits: npt.NDArray[np.float32], dead_end_logit: float) -> None:
-        """Take note that an attempt has failed, and open its children. Once an attempt.
+        """Take note that an attempt has failed: its children are open from the next wave on.
 
         Parameters
         ----------
@@ -85,26 +110,57 @@ class Tree:
             return
         log_p = log_probabilities(logits[cells], self._columns)
         at = branching_cell(np.exp(log_p))
-        # At the root there is nothing yet that could be wrong, but the puzzle itself.
-        cost = dead_end_logit - _DEEPER * len(path) if path else 0.0
-        for token, chance in zip(self._tokens, log_p[at].tolist(), strict=True):
-            child = (*path, (int(cells[at]), token))
-            heapq.heappush(self._open, (cost - chance, self._made, child))
-            self._made += 1
+        self._grown[number] = [
+            _Open(
+                (*path, (int(cells[at]), token)),
+                cost=dead_end_logit - chance,
+                unlikely=self._unlikely[number] - chance,
+            )
+            for token, chance in zip(self._tokens, log_p[at].tolist(), strict=True)
+        ]
 
     def next_wave(self, width: int) -> range:
         """Return the numbers of the attempts that now may begin: none while a wave is running."""
         first = len(self._paths)
-        if self._running or not self._open:
+        if self._running or width < 1 or self.is_exhausted:
             return range(first, first)
-        least = self._open[0][0]
-        while self._open and len(self._paths) - first < width:
-            if self._open[0][0] > least + _MARGIN:
-                break
-            self._paths.append(heapq.heappop(self._open)[2])
+        self._open_grown()
+        self._waves += 1
+        if self._waves % 2 == 0:
+            for _ in range(min(_UNGUIDED, width, len(self._open))):
+                self._begin_best(self._unguided)
+        least = self._best(self._guided)
+        while (
+            len(self._paths) - first < width
+            and self._open
+            and self._best(self._guided) <= least + _MARGIN
+        ):
+            self._begin_best(self._guided)
         wave = range(first, len(self._paths))
         self._running.update(wave)
         return wave
+
+    def _open_grown(self) -> None:
+        """Open the children of the last wave's attempts, in the order of their numbers."""
+        for number in sorted(self._grown):
+            for child in self._grown[number]:
+                self._open[self._made] = child
+                heapq.heappush(self._guided, (child.cost, self._made))
+                heapq.heappush(self._unguided, (child.unlikely, self._made))
+                self._made += 1
+        self._grown.clear()
+
+    def _best(self, heap: list[tuple[float, int]]) -> float:
+        """The least cost of a heap, infinite where nothing is open."""
+        while heap and heap[0][1] not in self._open:  # begun by way of the other heap
+            heapq.heappop(heap)
+        return heap[0][0] if heap else math.inf
+
+    def _begin_best(self, heap: list[tuple[float, int]]) -> None:
+        self._best(heap)
+        begun = self._open.pop(heapq.heappop(heap)[1])
+        self._paths.append(begun.path)
+        self._unlikely.append(begun.unlikely)
 
 
 def branching_cell(p: npt.NDArray[np.float64]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import pickle
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -98,6 +100,34 @@ def test_what_is_not_text_is_named(tmp_path: Path, data: bytes, named: str) -> N
     path = tmp_path / "p.txt"
     path.write_bytes(data)
     assert refusal(path) == f"p.txt is {named}, not text; export the puzzles as CSV"
+
+
+def test_archives_that_are_told_further_in_and_pointers_are_named(tmp_path: Path) -> None:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        entry = tarfile.TarInfo("puzzles.txt")
+        entry.size = 81
+        archive.addfile(entry, io.BytesIO(b"." * 81))
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as packed:
+        packed.writestr("puzzles.txt", "." * 81)
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w") as packed:
+        packed.writestr("puzzles.zip", inner.getvalue())
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 9\n" % (b"a" * 64)
+    for data, named in (
+        (tar.getvalue(), "is a tar archive, not text; unpack it first"),
+        (gzip.compress(tar.getvalue()), "is a tar archive, not text; unpack it first"),
+        (gzip.compress(gzip.compress(b"." * 81)), "is an archive in an archive"),
+        (outer.getvalue(), "is an archive in an archive"),
+        (pickle.dumps([1, 2]), "is a Python pickle"),
+        (pickle.dumps({"a": 1}, protocol=2), "is a Python pickle"),
+        (pointer, "is a pointer of Git LFS, not the file itself; fetch that with git lfs pull"),
+    ):
+        path = tmp_path / "puzzles"
+        path.write_bytes(data)
+        with pytest.raises(InvalidInputError, match=named):
+            list(read_file(path, get_domain("sudoku")))
 
 
 def test_damage_is_one_sentence(tmp_path: Path) -> None:

@@ -228,3 +228,40 @@ def test_a_row_of_letters_that_are_cells_is_not_a_title() -> None:
     titled, _ = read(f"Maze 1: small\n{text}", "maze-4x4")
     assert isinstance(titled, Task)
     assert titled.grid == first.grid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\npuzzle;solution\n{p};{a}\n",
+        '"sep=,"\npuzzle,solution\n{p},{a}\n',
+        "puzzle|solution\n{p}|{a}\n",
+        "| puzzle | solution |\n|---|:-:|\n| {p} | {a} |\n",
+        "puzzle,solution\n'{p},'{a}\n",
+        'puzzle,solution\n"=""{p}""","=""{a}"""\n',
+        "input,target\n{p},{a}\n",
+    ],
+)
+def test_tables_as_spreadsheets_and_pages_write_them(text: str) -> None:
+    puzzle = "1.34341..14343.1".replace(".", "0")
+    (task,) = read_tasks(
+        io.StringIO(text.format(p=puzzle, a=ANSWER)), get_domain("sudoku-4x4"), "table"
+    )
+    assert isinstance(task, Task)
+    assert line_of(task.grid) == puzzle.replace("0", ".")
+    assert task.answer is not None
+    assert line_of(task.answer) == ANSWER
+
+
+@pytest.mark.parametrize("text", ["puzzle,solution\n", "puzzle|solution\n|---|\n", "sep=;\n"])
+def test_a_table_without_rows_holds_no_puzzle(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="table holds no puzzle"):
+        list(read_tasks(io.StringIO(text), get_domain("sudoku-4x4"), "table"))
+
+
+def test_digits_of_other_scripts_in_a_file() -> None:
+    puzzle = "1.34341..14343.1"
+    text = "\n".join([puzzle, puzzle.translate({ord(str(i)): 0x660 + i for i in range(10)})])
+    for lines in (text, "\n".join(reversed(text.splitlines()))):
+        tasks = list(read_tasks(io.StringIO(lines), get_domain("sudoku-4x4"), "lines"))
+        assert [line_of(one.grid) for one in tasks if isinstance(one, Task)] == [puzzle] * 2

@@ -93,6 +93,11 @@ def _from_link(text: str, domain: Sudoku) -> Grid | None:
             "a link with a compressed puzzle (S9...) can't be read; export its "
             f"{domain.seq_len} characters"
         )
+    if re.fullmatch(r"https?://\S+", text.strip(), re.IGNORECASE):
+        raise InvalidInputError(
+            f"the link holds no puzzle of {domain.name} in plain digits; open it, and copy the "
+            f"{domain.seq_len} cells"
+        )
     return None
 
 

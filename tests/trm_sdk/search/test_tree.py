@@ -1,0 +1,229 @@
+"""The tree of guesses: its order, and what becomes of it on real models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from search_doubles import Watching, run, solve_all
+
+from export.errors import ExportError
+from export.exporter import export_onnx
+from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.domains.text import line_of
+from trm_sdk.errors import ConfigError
+from trm_sdk.model.recursion import TRM
+from trm_sdk.options import SolveOptions
+from trm_sdk.persistence.checkpoint import load_model
+from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.runtimes.onnx import OnnxRuntime
+from trm_sdk.runtimes.torch import TorchRuntime
+from trm_sdk.search.tasks import Search
+from trm_sdk.search.tree import Tree, branching_cell
+from trm_sdk.solver import Solver
+
+FOUR = Sudoku(2, 2)
+Puzzles = tuple[list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def model(model_folder: Path) -> tuple[ModelSpec, TRM]:
+    """The trained 4x4 model, with a dead-end head that has learned nothing."""
+    spec, trained = load_model(model_folder)
+    config = spec.model.model_copy(update={"dead_end_head": True})
+    model = TRM(config)
+    missing = model.load_state_dict(trained.state_dict(), strict=False).missing_keys
+    assert missing == ["network.dead_end_head.weight", "network.dead_end_head.bias"]
+    return spec.model_copy(update={"model": config}), model.eval()
+
+
+@pytest.fixture(scope="module")
+def guided(model: tuple[ModelSpec, TRM]) -> Solver:
+    spec, network = model
+    return Solver(TorchRuntime(network, spec, device="cpu", threads=1))
+
+
+def _tree(given: int = 0) -> Tree:
+    spec = ModelSpec.for_domain(FOUR, _config(), SolveOptions())
+    return Tree(FOUR, spec.model, np.arange(16) < given)
+
+
+def _config():
+    from training.recipe import load_recipe
+
+    return load_recipe("sudoku-4x4", ("objective.dead_ends=0.5",)).spec().model
+
+
+def _logits(**sure: list[float]) -> np.ndarray:
+    """Logits of 16 cells that are sure of the first value, but for some (``c5=[...]``)."""
+    p = np.tile([0.97, 0.01, 0.01, 0.01], (16, 1))
+    for name, values in sure.items():
+        p[int(name[1:])] = values
+    return np.log(p + 1e-9).astype(np.float32)
+
+
+def test_the_cell_to_branch_on_is_torn_between_two_values():
+    p = np.array([[0.9, 0.1, 0, 0], [0.4, 0.3, 0.3, 0], [0.55, 0.44, 0.01, 0], [0.25] * 4])
+    assert branching_cell(p) == 2
+    assert branching_cell(p[[0, 3]]) == 0  # not the one of which nothing is known
+    assert branching_cell(np.array([[0.9, 0.1], [0.6, 0.4]])) == 1  # of two values
+
+
+def test_the_first_wave_are_the_likely_values_of_one_cell():
+    tree = _tree()
+    assert tree.next_wave(8) == range(1, 1)  # the root is under way
+    tree.grow(0, _logits(c5=[0.1, 0.5, 0.399, 0.001]), 3.0)
+    assert tree.next_wave(8) == range(1, 4)
+    assert [tree.path(n) for n in (0, 1, 2, 3)] == [(), ((5, 3),), ((5, 4),), ((5, 2),)]
+    assert tree.next_wave(8) == range(4, 4)  # until all of them have failed
+
+
+def test_children_of_the_less_suspect_attempt_come_first():
+    tree = _tree()
+    tree.grow(0, _logits(c5=[0.01, 0.5, 0.48, 0.01]), 0.0)
+    assert tree.next_wave(2) == range(1, 3)
+    tree.grow(1, _logits(c7=[0.5, 0.48, 0.01, 0.01]), 4.0)
+    assert not tree.next_wave(8)
+    tree.grow(2, _logits(c9=[0.5, 0.48, 0.01, 0.01]), -4.0)
+    wave = [tree.path(n) for n in tree.next_wave(4)]
+    assert ((5, 4), (9, 2)) in wave
+    assert ((5, 4), (9, 3)) in wave
+    # And two by their probability alone: of those, one is of the suspect attempt.
+    assert wave[:2] == [((5, 3), (7, 2)), ((5, 3), (7, 3))]
+
+
+def test_the_order_in_which_a_wave_fails_does_not_matter():
+    def paths(order: tuple[int, ...]) -> list[object]:
+        tree = _tree()
+        tree.grow(0, _logits(c5=[0.05, 0.45, 0.45, 0.05]), 0.0)
+        assert tree.next_wave(4) == range(1, 5)
+        for number in order:
+            tree.grow(number, _logits(c7=[0.5, 0.5, 0, 0]), 0.0)
+        return [tree.path(n) for n in tree.next_wave(16)]
+
+    assert paths((1, 2, 3, 4)) == paths((4, 2, 1, 3))
+
+
+def test_givens_and_guesses_are_never_guessed_and_a_tree_ends():
+    tree = _tree(given=15)
+    for number in range(5):
+        tree.grow(number, _logits(c0=[0.5, 0.5, 0, 0]), 0.0)
+        if number == 0:
+            assert tree.next_wave(9) == range(1, 5) or not tree.is_exhausted
+    while wave := tree.next_wave(9):
+        for number in wave:
+            assert [cell for cell, _ in tree.path(number)] == [15]
+            tree.grow(number, _logits(), 0.0)
+    assert tree.is_exhausted
+    assert sorted(tree.path(n)[0][1] for n in range(1, 5)) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 64])
+def test_guesses_on_guesses_solve_what_the_plain_attempt_does_not(
+    guided: Solver, puzzles: Puzzles, capacity: int
+) -> None:
+    plain, _ = solve_all(guided, puzzles[0], SolveOptions(max_steps=1), 64)
+    options = SolveOptions(max_steps=1, attempts=40, explore="tree")
+    tried, _ = solve_all(guided, puzzles[0], options, capacity)
+    failed = [i for i, solution in enumerate(plain) if not solution.verified]
+    assert len(failed) >= 10
+    assert sum(tried[i].verified is True for i in failed) >= 0.9 * len(failed)
+    for solution, before, answer in zip(tried, plain, puzzles[1], strict=True):
+        assert solution.verified == (line_of(solution.grid) == answer)
+        assert (solution.attempts > 1) == (before.verified is False)
+        assert solution.attempts <= 40
+
+
+def test_a_puzzles_tree_is_the_same_in_whatever_batch(guided: Solver, puzzles: Puzzles) -> None:
+    options = SolveOptions(max_steps=1, attempts=40, explore="tree")
+    alone = [guided.solve(puzzle, options) for puzzle in puzzles[0]]
+    for capacity in (2, 1024):
+        together, _ = solve_all(guided, puzzles[0], options, capacity)
+        for one, other in zip(alone, together, strict=True):
+            assert (one.verified, one.grid) == (other.verified, other.grid)
+            if capacity == 1024:  # else the rest of a wave may still have waited for a slot
+                assert (one.attempts, one.steps) == (other.attempts, other.steps)
+
+
+def test_an_attempt_fills_in_its_parents_guesses_and_one_more(guided: Solver) -> None:
+    watching = Watching(guided.runtime)
+    options = SolveOptions(max_steps=1, attempts=60, explore="tree", verify=True)
+    search = Search(Lawful(2, 2), watching, 64)
+    search.add(FOUR.parse("." * 16), options)
+    run(search)
+    first, *others = watching.seen
+    made = [frozenset((i, t) for i, t in enumerate(row) if t != first[i]) for row in others]
+    assert len(made) == len(set(made)) == 59
+    assert all(len(one) == 1 or any(one > parent for parent in made) for one in made)
+    assert max(map(len, made)) > 1
+
+
+class Lawful(Sudoku):
+    """4x4 Sudoku of which no answer is ever right."""
+
+    def verify_tokens(self, tokens, answers, shape=None):
+        return np.zeros(len(tokens), bool)
+
+    def rules_out(self, answer):
+        return True
+
+    def count_solutions(self, task, index=0, limit=2):
+        return None
+
+
+def test_the_graph_gives_what_pytorch_does(
+    model: tuple[ModelSpec, TRM], guided: Solver, puzzles: Puzzles, tmp_path: Path
+) -> None:
+    spec, network = model
+    with torch.no_grad():
+        torch.nn.init.normal_(network.network.dead_end_head.weight)
+    path = export_onnx((spec, network), tmp_path / "model.onnx", mode="step").path
+    runtime = OnnxRuntime(path, threads=1)
+    assert runtime.heads == guided.runtime.heads == ("dead_end",)
+    tokens = FOUR.examples(6, 3).tokens
+    state, other = runtime.start(tokens), guided.runtime.start(tokens)
+    for _ in range(3):
+        one, two = runtime.step(state), guided.runtime.step(other)
+        state, other = one.state, two.state
+        assert one.heads["dead_end"].shape == (6,)
+        np.testing.assert_allclose(one.heads["dead_end"], two.heads["dead_end"], atol=1e-4)
+    options = SolveOptions(max_steps=1, attempts=40, explore="tree")
+    for puzzle in puzzles[0][:40]:
+        one, two = Solver(runtime).solve(puzzle, options), guided.solve(puzzle, options)
+        assert (one.grid, one.attempts, one.steps) == (two.grid, two.attempts, two.steps)
+
+
+def test_in_a_loop_graph_the_head_is_given_only_if_asked_for(
+    model: tuple[ModelSpec, TRM], tmp_path: Path
+) -> None:
+    import onnx
+
+    def outputs(**options: object) -> set[str]:
+        path = export_onnx(model, tmp_path / "m.onnx", mode="loop", **options).path
+        return {value.name for value in onnx.load(path).graph.output}
+
+    assert "dead_end" not in outputs()
+    assert "dead_end" in outputs(heads="dead_end")
+
+
+def test_models_and_graphs_without_the_head_refuse_it(
+    solver: Solver, model_folder: Path, model: tuple[ModelSpec, TRM], tmp_path: Path
+) -> None:
+    tree = SolveOptions(attempts=3, explore="tree")
+    with pytest.raises(ConfigError, match="dead_end_head"):
+        solver.solve("." * 16, tree)
+    path = export_onnx(model, tmp_path / "m.onnx", mode="step", heads=()).path
+    with pytest.raises(ConfigError, match="its graph leaves it out"):
+        Solver(OnnxRuntime(path)).solve("." * 16, tree)
+    with pytest.raises(ExportError, match="no head named 'dead_end'"):
+        export_onnx(model_folder, tmp_path / "n.onnx", mode="step", heads="dead_end")
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"), [({"patience": 0}, "patience=0"), ({"choose": "majority"}, "majority")]
+)
+def test_trees_that_can_not_grow_are_refused(guided: Solver, fields, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        guided.solve("." * 16, SolveOptions(attempts=3, explore="tree", **fields))

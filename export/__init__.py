@@ -13,8 +13,9 @@ from .errors import ExportError
 from .exporter import ExportReport, export_onnx
 from .graph import build_graph
 from .options import ExportOptions
+from .page_folder import WebReport
 from .verify import Verification, verify_graph
-from .web import WebReport, export_web
+from .web import export_web
 
 __all__ = [
     "ExportError",

@@ -30,7 +30,9 @@ OPSET = 18
 _INNER = 2
 
 
-def export_adapted(solver: AdaptedSolver, path: str | os.PathLike[str], snapshot: int = 0) -> Path:
+def export_adapted(
+    solver: AdaptedSolver, path: str | os.PathLike[str], snapshot: int | None = None
+) -> Path:
     """Write one network of an adapted solver as a graph that `AdaptedGraph` runs.
 
     Parameters
@@ -38,8 +40,9 @@ def export_adapted(solver: AdaptedSolver, path: str | os.PathLike[str], snapshot
     solver : AdaptedSolver
     path : path
         Of the ``.onnx`` file.
-    snapshot : int
-        Which of `AdaptedSolver.snapshots`; they are ranked. Default 0, the best.
+    snapshot : int, optional
+        Which of `AdaptedSolver.snapshots`. Default: the one that answers what all of them vote for,
+        `AdaptedSolver.speaker`.
 
     Returns
     -------
@@ -51,12 +54,17 @@ def export_adapted(solver: AdaptedSolver, path: str | os.PathLike[str], snapshot
         If there is no such snapshot, or the file can't be written.
     """
     place = as_path(path)
-    if not 0 <= snapshot < len(solver.snapshots):
+    if snapshot is None:
+        snapshot, steps = solver.speaker()
+    elif 0 <= snapshot < len(solver.snapshots):
+        accuracy = solver.snapshots[snapshot].accuracy
+        steps = solver.options.depths[max(range(len(accuracy)), key=accuracy.__getitem__)]
+    else:
         raise ExportError(
             f"snapshot must be from 0 to {len(solver.snapshots) - 1}; got {snapshot!r}"
         )
     chosen = solver.snapshots[snapshot]
-    model = _build(chosen.weights).model(_metadata(solver, chosen))
+    model = _build(chosen.weights).model(_metadata(solver, chosen, steps))
     try:
         write_whole(place, model.SerializeToString(deterministic=True))
     except OSError as error:
@@ -64,14 +72,19 @@ def export_adapted(solver: AdaptedSolver, path: str | os.PathLike[str], snapshot
     return place
 
 
-def _metadata(solver: AdaptedSolver, snapshot: Snapshot) -> dict[str, str]:
-    accuracy = snapshot.accuracy
-    best = max(range(len(accuracy)), key=accuracy.__getitem__)
+def _metadata(solver: AdaptedSolver, snapshot: Snapshot, steps: int) -> dict[str, str]:
+    vocabulary = solver.domain.vocabulary
     spec = {
         "domain": solver.domain.name,
         "task": task_json(solver.task),
-        "steps": solver.options.depths[best],
-        "accuracy": accuracy[best],
+        "steps": steps,
+        "accuracy": snapshot.accuracy[solver.options.depths.index(steps)],
+        # For programs that can't import `Coding`, such as the page.
+        "coding": solver.coding.describe(),
+        "values": [
+            {"name": token.name, "symbol": token.symbol, "colour": token.colour}
+            for token in vocabulary.tokens[vocabulary.first :]
+        ],
     }
     return {"trm_format": str(GRAPH_FORMAT), "trm_mode": MODE, "trm_spec": json.dumps(spec)}
 

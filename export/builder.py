@@ -18,6 +18,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from trm_sdk.runtimes.graph_file import LARGEST_FILE
+
+from .errors import ExportError
+
 Array = npt.NDArray[Any]
 Dim = int | str | None
 
@@ -67,6 +71,7 @@ class GraphBuilder:
         self._scope: list[str] = list(parent._scope) if parent else []
         if parent is None:
             self._initializers: dict[str, onnx.TensorProto] = {}
+            self._sizes: dict[str, int] = {}
             self._by_content: dict[tuple[str, tuple[int, ...], bytes], str] = {}
             self._used: set[str] = set()
             self.domains: dict[str, int] = {"": opset}
@@ -114,12 +119,29 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(value, dtype, shape))
 
     def weight(self, name: str, array: Array) -> str:
-        """Store a weight once under its own name; later calls refer to the stored one."""
+        """Store a weight once under its own name; later calls refer to the stored one.
+
+        Raises
+        ------
+        ExportError
+            If the weights of the graph are more than an ONNX file can hold.
+        """
         root = self.root
         if name not in root._initializers:
+            root._sizes[name] = array.nbytes
+            if sum(root._sizes.values()) > LARGEST_FILE:
+                raise ExportError(root._too_large())
             root._used.add(name)
             root._initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name
+
+    def _too_large(self) -> str:
+        name, size = max(self._sizes.items(), key=lambda entry: entry[1])
+        return (
+            "an ONNX file holds at most 2 GiB, and the weights of this graph are more: "
+            f"{name!r} alone takes {size / 2**30:.2f} GiB. Stored as fp16 it takes half of what "
+            "it takes as fp32 (precision='fp16'); a model folder has no such limit"
+        )
 
     def constant(self, name: str, array: Array | np.generic) -> str:
         """Store a small constant; equal constants are stored once, under the first one's name."""

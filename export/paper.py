@@ -34,8 +34,7 @@ class PaperGraph:
                 )
                 zero = g.constant("zero", np.int32(0))
                 puzzle_identifiers = g.op("Mul", first, zero, name="identifiers")
-            vectors = self.weights.vector(g, "puzzle_emb")
-            prefix = g.op("Gather", vectors, puzzle_identifiers, name="puzzle", axis=0)
+            prefix = self.weights.rows(g, "puzzle_emb", puzzle_identifiers, "puzzle")
             missing = config.puzzle_emb_len * size - config.puzzle_emb_ndim
             if missing:
                 pads = g.ints("puzzle_pads", 0, 0, 0, missing)

@@ -209,6 +209,8 @@ def rounded_weights(weights: Mapping[str, Array], precision: Precision) -> dict[
 
 
 def _rounded(name: str, array: Array, precision: Precision) -> Array:
+    if name.removeprefix("network.") == "puzzle_emb" and precision != "fp32":
+        return to_half(name, array).astype(np.float32)
     if not name.endswith(".weight") or array.ndim != 2:
         return array
     form = form_of(name, array.shape[1], precision)

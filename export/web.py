@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import inspect
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from html import escape as html_escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 
+from trm_sdk.adapt.solver import AdaptedSolver
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.vocabulary import line_of
 from trm_sdk.errors import InvalidInputError, TRMError
@@ -31,34 +26,16 @@ from trm_sdk.persistence.variants import model_for
 from .errors import ExportError
 from .exporter import export_onnx, load_source, output_path
 from .graph_file import fixed_batch, load_graph, metadata
+from .page_folder import WebReport, find_runtime, make_folder, report, write_assets, writing
+from .task_page import adapted_graph, write_task_page
 
 #: Version of ``model.json``.
 WEB_FORMAT = 1
-#: Where the page looks for onnxruntime-web unless told otherwise.
-DEFAULT_RUNTIME = "./node_modules/onnxruntime-web/dist"
-#: What the two bundles of onnxruntime-web that `trm.js` imports consist of.
-RUNTIME_FILES = (
-    "ort.wasm.bundle.min.mjs",
-    "ort-wasm-simd-threaded.wasm",
-    "ort.webgpu.bundle.min.mjs",
-    "ort-wasm-simd-threaded.asyncify.mjs",
-    "ort-wasm-simd-threaded.asyncify.wasm",
+_FILES = (
+    *("trm.js", "puzzle.js", "deduction.js", "tree.js", "loading.js"),
+    *("package.json", "README.md"),
+    *("index.html", "style.css", "app.js", "board.js", "board.css"),
 )
-#: Addresses that may stand in a page's script, and have a file's name added to them.
-_ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
-#: What a page is told of a file's content, as HTML's `integrity` has it.
-_INTEGRITY = re.compile(r"sha(256|384|512)-[A-Za-z0-9+/]+={0,2}", re.ASCII)
-_DIGEST_BYTES = {"256": 32, "384": 48, "512": 64}
-_SOLVER_FILES = (
-    "trm.js",
-    "puzzle.js",
-    "deduction.js",
-    "tree.js",
-    "loading.js",
-    "package.json",
-    "README.md",
-)
-_PAGE_FILES = ("index.html", "style.css", "app.js", "board.js", "board.css")
 #: What a domain's own rules are called in its folder, and in the exported one.
 DOMAIN_RULES, WEB_RULES = "web.js", "domain.js"
 #: Puzzles that are generated to choose from, where the domain shows none of its own.
@@ -66,43 +43,8 @@ _EXAMPLES = 3
 _EXAMPLES_SEED = 0xEA5E1
 
 
-@dataclass(frozen=True)
-class WebReport:
-    """What was written.
-
-    Attributes
-    ----------
-    path : Path
-        The folder.
-    domain : str
-    runtime : str
-        Where the page loads onnxruntime-web from.
-    files : dict of str to int
-        Files relative to the folder, and their bytes.
-    pinned : bool
-        Whether the page checks what it loads from there.
-    """
-
-    path: Path
-    domain: str
-    runtime: str
-    files: dict[str, int]
-    pinned: bool = False
-
-    @property
-    def unpinned(self) -> bool:
-        """Whether the page runs whatever a server sends."""
-        return self.runtime.startswith("http") and not self.pinned
-
-    @property
-    def next_steps(self) -> str:
-        """What a person does with the folder now."""
-        install = "" if self.runtime != DEFAULT_RUNTIME else "npm install && "
-        return f"Open it: cd {self.path} && {install}python3 -m http.server 8000"
-
-
 def export_web(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | AdaptedSolver,
     output: str | os.PathLike[str],
     *,
     runtime: str | os.PathLike[str] | None = None,
@@ -112,10 +54,11 @@ def export_web(
 
     Parameters
     ----------
-    source : name or path
+    source : name, path or AdaptedSolver
         A bundled name, the name of a domain that a bundled model solves, a model folder, a ``step``
         graph, or a checkpoint (needs PyTorch). A graph that is there already is taken as it is, in
         whatever precision, unless puzzles bring groups of cells that it does not ask for.
+        An adapted solver, the folder it was saved in, or its graph becomes a page of its task.
     output : path
         The folder; made if need be. Its files of the same names are replaced, others left alone.
     runtime : path or URL, optional
@@ -138,33 +81,14 @@ def export_web(
         If there is no such model, or it can't be read.
     """
     folder = output_path(output)
-    address = DEFAULT_RUNTIME
-    own_runtime: Path | None = None
-    if runtime is not None:
-        if re.match(r"https?://", str(runtime)):
-            address = str(runtime).rstrip("/")
-            if not _ADDRESS.fullmatch(address):
-                raise ExportError(
-                    f"runtime must be a folder or a plain URL; got {address!r} (it is put into the "
-                    "page as it is: no quotes, blanks, or queries)"
-                )
-        else:
-            own_runtime, address = Path(runtime), "./ort"
-            _check_runtime(own_runtime)
-    hashes: dict[str, str] = {}
-    if integrity is not None:
-        if not address.startswith("http"):
-            raise ExportError(
-                f"integrity is for a runtime that a server sends; got runtime={runtime!r} (name "
-                "its URL, or leave integrity out)"
-            )
-        hashes = _hashes(integrity)
+    place = find_runtime(runtime, integrity)
+    adapted = adapted_graph(source)
+    if adapted is not None:
+        return write_task_page(adapted, folder, place)
+    assert not isinstance(source, AdaptedSolver)  # it is one of those
     name, variant = model_for(source)
     ready = None if variant is not None else _ready_graph(resolve(name))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"{folder} can't be made: {error.strerror}") from None
+    make_folder(folder)
     graph = _write_graph(source, ready, folder / "model.onnx")
     spec = ModelSpec.from_json(metadata(graph)["trm_spec"], folder / "model.onnx")
     domain = _domain_of(spec)
@@ -177,37 +101,16 @@ def export_web(
     description = describe(graph, spec, (folder / "model.onnx").stat().st_size, domain)
     if rules is not None:
         description["rules"] = WEB_RULES
-    if hashes:
-        description["runtime"] = {"integrity": hashes}
-    names = [*_SOLVER_FILES, *_PAGE_FILES]
-    try:
-        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    if place.hashes:
+        description["runtime"] = {"integrity": place.hashes}
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    with writing(folder):
         (folder / "model.json").write_text(text, encoding="utf-8")
-        for name in names:
-            content = (files(__package__) / "web_assets" / name).read_text(encoding="utf-8")
-            if name == "index.html":
-                content = _page(content, address, hashes)
-            (folder / name).write_text(content, encoding="utf-8")
+        written = write_assets(folder, _FILES, place)
         if rules is not None:
             shutil.copyfile(rules, folder / WEB_RULES)
-            names.append(WEB_RULES)
-        if own_runtime is not None:
-            (folder / "ort").mkdir(exist_ok=True)
-            for name in RUNTIME_FILES:
-                shutil.copyfile(own_runtime / name, folder / "ort" / name)
-    except OSError as error:
-        raise ExportError(
-            f"{error.filename or folder} can't be written: {error.strerror}"
-        ) from None
-    written = ["model.onnx", "model.json", *names]
-    written += [f"ort/{name}" for name in RUNTIME_FILES] if own_runtime else []
-    return WebReport(
-        path=folder,
-        domain=spec.domain,
-        runtime=address,
-        files={name: (folder / name).stat().st_size for name in written},
-        pinned=bool(hashes),
-    )
+            written.append(WEB_RULES)
+    return report(folder, spec.domain, place, ["model.onnx", "model.json", *written])
 
 
 def describe(
@@ -281,109 +184,6 @@ def _generated(domain: Domain) -> list[str]:
         else "\n".join(line_of(domain.vocabulary.symbols, row) for row in board)
         for board in boards
     ]
-
-
-def _page(html: str, address: str, integrity: Mapping[str, str]) -> str:
-    """The page, with onnxruntime-web's address, its hashes, and a policy of what may run in it."""
-    html = html.replace(DEFAULT_RUNTIME, address)
-    if integrity:
-        html = _pinned(html, address, integrity)
-    origin = re.match(r"https?://[^/]+", address)
-    also = f" {origin[0]}" if origin else ""
-    hashes = [
-        "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
-        for script in re.findall(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", html, re.DOTALL)
-    ]
-    policy = {
-        "default-src": "'none'",
-        "script-src": f"'self' 'wasm-unsafe-eval' {' '.join(hashes)}{also}",
-        "worker-src": "'self' blob:",
-        "connect-src": f"'self'{also}",
-        "style-src": "'self'",
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    return html.replace("@policy@", "; ".join(f"{name} {value}" for name, value in policy.items()))
-
-
-def _pinned(html: str, address: str, integrity: Mapping[str, str]) -> str:
-    """Add the hashes of onnxruntime-web's modules to the page.
-
-    To its import map, which holds for every way to import them; and, for browsers that don't know
-    that (Chromium before 127, Safari before 18, Firefox before 138), to a `modulepreload` of the
-    bundle that most models use. The WebAssembly files are checked by `loading.js`.
-    """
-    modules = {
-        f"{address}/{name}": value for name, value in integrity.items() if name.endswith(".mjs")
-    }
-
-    def with_integrity(found: re.Match[str]) -> str:
-        imports = json.loads(found[2]) | {"integrity": modules}
-        text = json.dumps(imports, indent=2).replace("\n", "\n      ")
-        bundle = RUNTIME_FILES[0]
-        return (
-            f"{found[1]}\n      {text}\n    {found[3]}\n"
-            f'    <link rel="modulepreload" href="{html_escape(f"{address}/{bundle}")}" '
-            f'crossorigin="anonymous" integrity="{integrity[bundle]}" />'
-        )
-
-    return re.sub(r'(<script type="importmap">)(.*?)(</script>)', with_integrity, html, flags=re.S)
-
-
-def _hashes(integrity: str | os.PathLike[str] | Mapping[str, str]) -> dict[str, str]:
-    """What each of onnxruntime-web's files must contain, as `export_web` takes it.
-
-    Raises
-    ------
-    ExportError
-        If a file or its hash is missing, or something else is there.
-    """
-    if not isinstance(integrity, Mapping):
-        folder = Path(integrity)
-        _check_runtime(folder)
-        try:
-            return {
-                name: "sha384-"
-                + base64.b64encode(hashlib.sha384((folder / name).read_bytes()).digest()).decode()
-                for name in RUNTIME_FILES
-            }
-        except OSError as error:
-            raise ExportError(f"{error.filename} can't be read: {error.strerror}") from None
-    for name, value in integrity.items():
-        if name not in RUNTIME_FILES:
-            raise ExportError(f"integrity names {name!r}; it must name {', '.join(RUNTIME_FILES)}")
-        if not _is_hash(value):
-            raise ExportError(
-                f"integrity of {name} must be sha256-, sha384- or sha512- and the digest in "
-                f"Base64; got {value!r}"
-            )
-    if missing := [name for name in RUNTIME_FILES if name not in integrity]:
-        raise ExportError(
-            f"integrity lacks {', '.join(missing)}: a page that checks some of the files that it "
-            "runs is not protected"
-        )
-    return {name: integrity[name] for name in RUNTIME_FILES}
-
-
-def _is_hash(value: object) -> bool:
-    found = _INTEGRITY.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        return False
-    try:
-        digest = base64.b64decode(found[0].partition("-")[2], validate=True)
-    except ValueError:
-        return False
-    return len(digest) == _DIGEST_BYTES[found[1]]
-
-
-def _check_runtime(folder: Path) -> None:
-    missing = [name for name in RUNTIME_FILES if not (folder / name).is_file()]
-    if missing:
-        raise ExportError(
-            f"{folder} is not onnxruntime-web's dist folder: it lacks {missing[0]} (npm install "
-            "onnxruntime-web puts it into node_modules/onnxruntime-web/dist)"
-        )
 
 
 def _ready_graph(found: Path) -> Path | None:

@@ -85,6 +85,18 @@ class Weights:
         """A weight as it is: an embedding table, a bias, an initial state."""
         return g.weight(name, self[name])
 
+    def rows(self, g: GraphBuilder, name: str, indices: str, label: str) -> str:
+        """Rows of a table, float32; in reduced precisions it is stored in half.
+
+        A puzzle embedding is by far the largest weight of a model that has one.
+        """
+        table = self[name]
+        if self.precision == "fp32":
+            return g.op("Gather", g.weight(name, table), indices, name=label, axis=0)
+        stored = g.weight(name, to_half(name, table))
+        half = g.op("Gather", stored, indices, name=f"{label}_half", axis=0)
+        return g.op("Cast", half, name=label, to=FLOAT)
+
     def kernel(self, g: GraphBuilder, name: str, relation: Offsets, repeats: int) -> str:
         """Return a depthwise kernel of shape (repeats * channels, 1, rows, columns).
 

@@ -67,7 +67,7 @@ export function givenTokens({ vocabulary, model }) {
   return from === null ? [] : [...vocabulary.keys()].slice(from);
 }
 
-function parseJson(text, name) {
+export function parseJson(text, name) {
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -105,7 +105,7 @@ function inNode() {
   return typeof process !== "undefined" && Boolean(process.versions?.node);
 }
 
-async function readBytes(source) {
+export async function readBytes(source) {
   if (!isUrl(source)) {
     const { readFile } = await import("node:fs/promises");
     try {
@@ -128,7 +128,7 @@ async function readBytes(source) {
  * The metadata of an ONNX file. onnxruntime's JavaScript API has no way to ask for it; in the file
  * it is field 14 of a Protocol Buffers message, pairs of a key (field 1) and a value (field 2).
  */
-function readMetadata(bytes, name) {
+export function readMetadata(bytes, name) {
   const text = new TextDecoder();
   const metadata = {};
   try {

@@ -10,8 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("numba")
-from benchmarks.arc import in_order, is_solved, main, read_lines, summary
+from benchmarks.arc import (
+    REVISIONS,
+    in_order,
+    is_current,
+    is_like,
+    is_solved,
+    main,
+    read_lines,
+    summary,
+)
+from trm_sdk.domains import get_domain
 from trm_sdk.domains.arc import read_tasks
+from trm_sdk.task import Task
 
 PAIRS = [
     {"input": [[1, 0], [0, 1]], "output": [[2, 0], [0, 2]]},
@@ -83,3 +94,31 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     order = [task.name for task in in_order(read)]
     assert {json.loads(one)["task"] for one in kept} == set(order[:2])
     assert sorted(one["task"] for one in read_lines(lines)) == sorted(TASKS)
+    for one in read_lines(lines):
+        if one["expressible"]:
+            right = [
+                number == 0 for *_, given in one["votes"] for depth in given for number in depth
+            ]
+            assert len(right) == 2 * len(one["votes"])
+            assert any(right) == one["ever"]
+
+
+def test_lines_of_before_a_view_changed_are_not_taken() -> None:
+    assert is_current({"view": "same"})
+    assert is_current({"view": "same", "revision": 1})
+    assert not is_current({"view": "zoom"})
+    assert is_current({"view": "zoom", "revision": REVISIONS["zoom"]})
+    assert is_current({"kind": "none"})  # without a size rule
+
+
+def test_tasks_of_one_view_and_size_can_be_asked_for() -> None:
+    def task(pairs: list[dict[str, Any]]) -> Task:
+        return get_domain("arc").parse({"train": pairs, "test": [{"input": [[1, 1]]}]})
+
+    same = task(PAIRS)  # twice four cells of three colours
+    assert is_like(same, "same", 24)
+    assert is_like(same, None, 24)
+    assert not is_like(same, "same", 23)
+    assert not is_like(same, "zoom", None)
+    assert is_like(task([{"input": [[1]], "output": [[1, 1]]}]), "zoom", None)
+    assert not is_like(task(UNEVEN), None, 10_000)

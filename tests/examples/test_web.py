@@ -28,7 +28,8 @@ from programs import PACKAGES, PUZZLES, run
 from export import web
 from export.errors import ExportError
 from export.exporter import export_onnx
-from export.web import DEFAULT_RUNTIME, RUNTIME_FILES, export_web
+from export.page_folder import DEFAULT_RUNTIME, RUNTIME_FILES
+from export.web import export_web
 from trm_sdk import SolveOptions, Solver
 from trm_sdk.domains import get_domain, registry
 from trm_sdk.domains.text import line_of

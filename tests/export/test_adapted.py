@@ -36,7 +36,7 @@ def solver(request: pytest.FixtureRequest) -> AdaptedSolver:
 def test_the_graph_gives_the_logits_of_the_network_on_any_size(
     solver: AdaptedSolver, shape: tuple[int, int], tmp_path: Path
 ) -> None:
-    graph = AdaptedGraph(export_adapted(solver, tmp_path / "task.onnx"))
+    graph = AdaptedGraph(export_adapted(solver, tmp_path / "task.onnx", snapshot=0))
     grid = Grid(np.random.default_rng(1).integers(0, 4, shape))
     batch = solver.coding.batch([grid])
     network = Network(solver.snapshots[0].weights)
@@ -51,9 +51,11 @@ def test_it_answers_as_the_network_does_and_knows_its_task(
 ) -> None:
     graph = AdaptedGraph(export_adapted(solver, tmp_path / "task.onnx"))
     assert graph.task.demonstrations == solver.task.demonstrations
+    place, steps = solver.speaker()
+    assert graph.steps == steps
     batch = solver.coding.batch([solver.task.inputs[0]])
-    network = Network(solver.snapshots[0].weights)
-    (logits,) = network.run(batch, Workspace(batch, network.inner + 1), (graph.steps,))
+    network = Network(solver.snapshots[place].weights)
+    (logits,) = network.run(batch, Workspace(batch, network.inner + 1), (steps,))
     assert graph.solve(solver.task.inputs[0]) == solver.coding.grids(batch, logits)[0]
     with pytest.raises(InvalidInputError, match="the value 9"):
         graph.solve(Grid([[9, 9]]))

@@ -156,6 +156,38 @@ def test_half_precision_that_overflows_is_refused() -> None:
         rounded_weights(weights, "fp16")
 
 
+def test_a_puzzle_embedding_is_stored_in_half_where_weights_are_rounded() -> None:
+    spec, model = model_of("attention-rope")
+    name = "network.puzzle_emb"
+    weights = state_arrays(model)
+    stored = {}
+    for precision in ("fp32", "fp16", "int8w"):
+        graph = build_graph(spec, weights, precision=precision)
+        (tensor,) = (one for one in graph.graph.initializer if one.name == "puzzle_emb")
+        stored[precision] = onnx.numpy_helper.to_array(tensor)
+    assert stored["fp32"].dtype == np.float32
+    for precision in ("fp16", "int8w"):
+        assert stored[precision].dtype == np.float16
+        rounded = rounded_weights(weights, precision)[name]
+        np.testing.assert_array_equal(stored[precision].astype(np.float32), rounded)
+
+
+def test_weights_beyond_what_an_onnx_file_holds_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spec, model = model_of("attention-rope")
+    table = state_arrays(model)["network.puzzle_emb"]
+    config = spec.model.model_copy(update={"num_puzzle_identifiers": 50_000})
+    spec = spec.model_copy(update={"model": config})
+    large = TRM(config)
+    monkeypatch.setattr("export.builder.LARGEST_FILE", 50_000 * table.shape[1] * 4)
+    with pytest.raises(ExportError, match=r"'puzzle_emb' alone takes .* GiB.*fp16"):
+        export_onnx((spec, large), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+    report = export_onnx((spec, large), tmp_path / "model.onnx", precision="fp16")
+    assert report.bytes < 50_000 * table.shape[1] * 4
+
+
 @pytest.mark.parametrize("mode", ["step", "loop", "unroll"])
 def test_file_sizes(mode: str) -> None:
     """The bars of the paper's model, on one with a quarter of its layers' size."""

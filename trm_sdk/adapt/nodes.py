@@ -24,6 +24,8 @@ Float32 = npt.NDArray[np.float32]
 
 #: Blocks that an input is cut into at most.
 _MOST_BLOCKS = 4
+#: Steps along rows and columns in which an input is repeated where the output is a multiple of it.
+_MIRRORED = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class View:
     ----------
     kind : {"same", "blocks", "zoom", "corner"}
         Cell by cell; the input's blocks upon each other (as where halves are compared); the input
-        enlarged, and repeated beside it; both from the top left corner.
+        enlarged, and repeated beside it, as it is and mirrored (up-down, left-right, both); both
+        from the top left corner.
     blocks : (rows, columns)
         Of blocks; 1x1 for other kinds.
     gaps : (rows, columns)
@@ -48,7 +51,9 @@ class View:
     @property
     def count(self) -> int:
         """Views of the input that a cell has."""
-        return {"zoom": 2, "blocks": self.blocks[0] * self.blocks[1]}.get(self.kind, 1)
+        return {"zoom": 1 + len(_MIRRORED), "blocks": self.blocks[0] * self.blocks[1]}.get(
+            self.kind, 1
+        )
 
     def fits(self, before: Shape, after: Shape) -> bool:
         """Whether an input and output of these shapes can be seen so."""
@@ -90,7 +95,8 @@ class View:
         if self.kind == "zoom":
             down, right = rows // cells.shape[0], columns // cells.shape[1]
             zoomed = cells.repeat(down, 0).repeat(right, 1)
-            return np.stack([zoomed, np.tile(cells, (down, right))])
+            tiles = [np.tile(cells[::a, ::b], (down, right)) for a, b in _MIRRORED]
+            return np.stack([zoomed, *tiles])
         if self.kind == "blocks":
             return np.stack(
                 [
@@ -141,7 +147,8 @@ class Batch:
     features : float32 array of shape (nodes, features)
         Of a node: for each view, whether its cell has its colour, and whether that is black; then
         whether the colour is black, whether it is in the input, whether the cell is in the output,
-        whether it is in the input, and 1.
+        whether it is in the input, and 1; where the input is repeated, also whether the cell is in
+        an odd repetition, counted down and counted right.
     views : float32 array of shape (nodes, views)
         Whether the cell has the colour, in each view.
     sources : int64 array of shape (cells,)
@@ -268,12 +275,35 @@ class Coding:
     @property
     def features(self) -> int:
         """Number of features of a node."""
-        return 2 * self.view.count + 5
+        return 2 * self.view.count + 5 + 2 * (self.view.kind == "zoom")
+
+    def describe(self) -> dict[str, Any]:
+        """Return as plain data what a program in another language needs to build batches.
+
+        Returns
+        -------
+        dict
+            ``blank``, ``palette``, ``brought`` (values that every example has nodes for), ``rule``
+            (``kind``, ``shape``, ``ratio`` as two fractions [numerator, denominator]) and ``view``
+            (``kind``, ``blocks``, ``gaps``).
+        """
+        rule, view = self.rule, self.view
+        ratio = rule.ratio and [[one.numerator, one.denominator] for one in rule.ratio]
+        return {
+            "blank": self.blank,
+            "palette": list(self.palette),
+            "brought": sorted(self._brought),
+            "rule": {"kind": rule.kind, "shape": rule.shape and list(rule.shape), "ratio": ratio},
+            "view": {"kind": view.kind, "blocks": list(view.blocks), "gaps": list(view.gaps)},
+        }
 
     def copying(self) -> Float32:
         """Return how far each view of the input is copied before anything is learned."""
         whole = self.view.kind in ("same", "corner")
-        return np.full(self.view.count, 1.0 if whole else 0.5, np.float32)
+        copied = np.full(self.view.count, 1.0 if whole else 0.5, np.float32)
+        if self.view.kind == "zoom":
+            copied[2:] = 0  # mirrored
+        return copied
 
     def output_shape(self, grid: Grid) -> Shape:
         """Return the size of the answer to an input.
@@ -388,6 +418,10 @@ class Coding:
         made[..., rest + 2] = inside
         made[..., rest + 3] = seen[0] < len(self.palette)
         made[..., rest + 4] = 1
+        if self.view.kind == "zoom":
+            for axis, feature in enumerate((rest + 5, rest + 6)):
+                repeat = np.arange(seen.shape[1 + axis]) // cells.shape[axis]
+                made[..., feature] = np.expand_dims(repeat % 2, 1 - axis)
         return made.reshape(-1, self.features)
 
 

@@ -110,6 +110,28 @@ class AdaptedSolver:
         """Whether one of the networks reproduces all demonstrations."""
         return any(max(one.accuracy) == 1 for one in self.snapshots)
 
+    def speaker(self) -> tuple[int, int]:
+        """Return the network that alone answers what all of them vote for, and after which step.
+
+        Returns
+        -------
+        snapshot : int
+            Index of the first of `snapshots` that answers every input of the task as the votes do;
+            0 where none does.
+        steps : int
+            Steps after which it is read out.
+        """
+        from trm_sdk.adapt.votes import rank, read_out
+
+        depths = self.options.depths
+        answers = read_out(self.coding, self.snapshots, self.task.inputs, depths)
+        voted = [rank(self.snapshots, given)[0].grid for given in answers]
+        for place, one in enumerate(self.snapshots):
+            for number in _by_accuracy(one):
+                if [given[place][number] for given in answers] == voted:
+                    return place, depths[number]
+        return 0, depths[_by_accuracy(self.snapshots[0])[0]]
+
     def parse(self, puzzle: object) -> Task:
         """Read a task as `Domain.parse` does; a grid alone is an input of the task learned.
 
@@ -202,7 +224,7 @@ class AdaptedSolver:
                 yield Failure(index, error)
 
     def stream(self, puzzle: object, index: int = 0) -> Iterator[Step]:
-        """Yield every step of the network with the most weight, on one input.
+        """Yield every step of the network that speaks for all (see `speaker`), on one input.
 
         Parameters
         ----------
@@ -225,8 +247,9 @@ class AdaptedSolver:
                 f"task; got {shown(index)}"
             )
         batch = self.coding.batch([task.inputs[index]])
-        best = self.snapshots[0]
-        network, depths = Network(best.weights), tuple(range(1, max(self.options.depths) + 1))
+        place, steps = self.speaker()
+        best = self.snapshots[place]
+        network, depths = Network(best.weights), tuple(range(1, steps + 1))
         with one_thread():
             several = network.run(batch, Workspace(batch, network.inner + 1), depths)
         values = self.domain.vocabulary.answer_values
@@ -431,6 +454,11 @@ def task_from_json(data: dict[str, Any]) -> Task:
 
 def _name(task: Task) -> str:
     return "a task" if task.name is None else f"the task {task.name}"
+
+
+def _by_accuracy(one: Snapshot) -> list[int]:
+    """Return the places of the depths at which it reproduces most demonstrations first."""
+    return sorted(range(len(one.accuracy)), key=lambda number: -one.accuracy[number])
 
 
 def _kept(snapshots: list[Snapshot]) -> list[Snapshot]:

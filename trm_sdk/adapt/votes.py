@@ -69,25 +69,50 @@ def tally(
     InvalidInputError
         If an input has a colour that the task has not, or a size that the rule has no answer for.
     """
+    return [rank(snapshots, answers) for answers in read_out(coding, snapshots, inputs, depths)]
+
+
+def read_out(
+    coding: Coding, snapshots: Sequence[Snapshot], inputs: Sequence[Grid], depths: tuple[int, ...]
+) -> list[list[tuple[Grid, ...]]]:
+    """Return for each input what each snapshot answers after each of the depths; see `tally`."""
+    found: list[list[tuple[Grid, ...]]] = []
     batches = [coding.batch([grid]) for grid in inputs]
-    found: list[list[Tally]] = []
     with one_thread():
         for batch in batches:
             work = Workspace(batch, 3)
-            answers: dict[Grid, Tally] = {}
-            for snapshot in snapshots:
-                several = Network(snapshot.weights).run(batch, work, depths)
-                for logits, accuracy in zip(several, snapshot.accuracy, strict=True):
-                    (grid,) = coding.grids(batch, logits)
-                    entry = answers.setdefault(grid, Tally(grid))
-                    entry.votes += 1
-                    entry.weight += vote_weight(accuracy, snapshot.progress)
-                    entry.accuracy = max(entry.accuracy, accuracy)
-            total = sum(entry.weight for entry in answers.values())
-            for entry in answers.values():
-                entry.share = entry.weight / total
-            found.append(sorted(answers.values(), key=lambda one: -one.weight))
+            found.append(
+                [
+                    tuple(
+                        coding.grids(batch, logits)[0]
+                        for logits in Network(snapshot.weights).run(batch, work, depths)
+                    )
+                    for snapshot in snapshots
+                ]
+            )
     return found
 
 
-__all__ = ["Tally", "tally", "vote_weight"]
+def rank(snapshots: Sequence[Snapshot], answers: Sequence[tuple[Grid, ...]]) -> list[Tally]:
+    """Return the answers to one input by weight, the one with the most first.
+
+    Parameters
+    ----------
+    snapshots : sequence of Snapshot
+    answers : sequence of tuple of Grid
+        Of each snapshot, after each depth.
+    """
+    entries: dict[Grid, Tally] = {}
+    for snapshot, several in zip(snapshots, answers, strict=True):
+        for grid, accuracy in zip(several, snapshot.accuracy, strict=True):
+            entry = entries.setdefault(grid, Tally(grid))
+            entry.votes += 1
+            entry.weight += vote_weight(accuracy, snapshot.progress)
+            entry.accuracy = max(entry.accuracy, accuracy)
+    total = sum(entry.weight for entry in entries.values())
+    for entry in entries.values():
+        entry.share = entry.weight / total
+    return sorted(entries.values(), key=lambda one: -one.weight)
+
+
+__all__ = ["Tally", "rank", "read_out", "tally", "vote_weight"]

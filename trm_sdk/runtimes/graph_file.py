@@ -27,7 +27,8 @@ _STANDARD_DOMAINS = ("", "ai.onnx")
 _EXTRA_OPERATORS = {("com.microsoft", "MatMulNBits")}
 #: Operators that hold graphs of their own, which run as often as some number says.
 _CONTROL_FLOW = ("Loop", "If", "Scan", "SequenceMap")
-_LARGEST_FILE = 2**31 - 1  # protobuf's own limit
+#: Bytes of an ONNX file, at most: protobuf's own limit.
+LARGEST_FILE = 2**31 - 1
 _MOST_NODES = 1_000_000
 _DEEPEST = 32
 
@@ -160,7 +161,7 @@ def read_graph(path: str | os.PathLike[str]) -> GraphFile:
     if is_lfs_pointer(path):
         raise CheckpointError(f"{path} {LFS_HINT}")
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        if path.stat().st_size > LARGEST_FILE:
             raise CheckpointError(f"{path} is larger than an ONNX file can be (2 GB)")
         graph = GraphFile(path, path.read_bytes())
     except OSError as error:

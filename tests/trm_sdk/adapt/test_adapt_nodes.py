@@ -64,10 +64,35 @@ def test_views_show_what_they_say() -> None:
     cells = np.array([[1, 2, 0, 3, 4]])
     assert View("blocks", (1, 2), (0, 1)).look(cells, (1, 2), 9).tolist() == [[[1, 2]], [[3, 4]]]
     small = np.array([[1, 2]])
-    zoomed, tiled = View("zoom").look(small, (2, 4), 9)
+    zoomed, *repeated = View("zoom").look(small, (2, 4), 9)
     assert zoomed.tolist() == [[1, 1, 2, 2]] * 2
-    assert tiled.tolist() == [[1, 2, 1, 2]] * 2
+    one, upside_down, left_to_right, both = (tiled.tolist() for tiled in repeated)
+    assert one == upside_down == [[1, 2, 1, 2]] * 2
+    assert left_to_right == both == [[2, 1, 2, 1]] * 2
+    square = View("zoom").look(np.array([[1, 2], [3, 4]]), (2, 4), 9)
+    assert [tiled.tolist() for tiled in square[1:]] == [
+        [[1, 2, 1, 2], [3, 4, 3, 4]],
+        [[3, 4, 3, 4], [1, 2, 1, 2]],
+        [[2, 1, 2, 1], [4, 3, 4, 3]],
+        [[4, 3, 4, 3], [2, 1, 2, 1]],
+    ]
     assert View("corner").look(small, (2, 1), 9).tolist() == [[[1, 2], [9, 9]]]
+
+
+def test_cells_of_a_repeated_input_know_which_repetition_they_are_in() -> None:
+    coding = Coding(made(lambda cells: np.tile(cells, (2, 3)), ((2, 2), (1, 2), (2, 1))))
+    batch = coding.batch([Grid([[1, 2]])])
+    assert batch.features.shape[1] == coding.features
+    features = batch.features.reshape(-1, 2, 6, coding.features)
+    for colour in features:
+        assert colour[..., -2].tolist() == [[0] * 6, [1] * 6]
+        assert colour[..., -1].tolist() == [[0, 0, 1, 1, 0, 0]] * 2
+
+
+def test_an_untrained_network_copies_what_is_not_mirrored() -> None:
+    assert Coding(RECOLOUR).copying().tolist() == [1]
+    repeated = made(lambda cells: np.tile(cells, (1, 2)))
+    assert Coding(repeated).copying().tolist() == [0.5, 0.5, 0, 0, 0]
 
 
 def test_what_has_no_answer_is_refused_by_name() -> None:

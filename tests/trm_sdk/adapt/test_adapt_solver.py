@@ -98,11 +98,24 @@ def test_it_is_saved_and_loaded(solver: AdaptedSolver, tmp_path: Path) -> None:
 
 def test_every_step_can_be_watched(solver: AdaptedSolver) -> None:
     steps = list(solver.stream(RECOLOUR))
-    assert [step.index for step in steps] == list(range(1, 7))
-    assert steps[-1].grid.shape == RECOLOUR.inputs[0].shape
+    assert [step.index for step in steps] == list(range(1, solver.speaker()[1] + 1))
+    assert steps[-1].grid == solver.solve(RECOLOUR).grid
     np.testing.assert_allclose(steps[-1].probabilities.sum(-1), 1, atol=1e-5)
     best = steps[-1].probabilities.argmax(-1)
     np.testing.assert_array_equal(best, steps[-1].grid.cells)
+
+
+def test_the_network_that_speaks_for_all_answers_what_they_vote_for(
+    solver: AdaptedSolver,
+) -> None:
+    untrained = Solver.adapt(RECOLOUR, steps=1).snapshots[0]
+    alone = AdaptedSolver(RECOLOUR, solver.domain, solver.options, [untrained], 1, 1, 0.0)
+    assert alone.solve(RECOLOUR).correct is False
+    assert alone.speaker()[0] == 0
+    snapshots = [untrained, *solver.snapshots]
+    together = AdaptedSolver(RECOLOUR, solver.domain, solver.options, snapshots, 1, 1, 0.0)
+    assert together.speaker()[0] > 0
+    assert list(together.stream(RECOLOUR))[-1].grid == RECOLOUR.answers[0]
 
 
 def test_what_is_wrong_is_named() -> None:

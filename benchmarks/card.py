@@ -36,6 +36,7 @@ def tables(result: dict[str, Any], suite: Suite) -> str:
         "none": "",
         "noise": f" (noise {options['noise']:g})",
         "guess": " (a guess in each after the first)",
+        "tree": " (guesses on guesses, guided by the dead-end head)",
         "symmetry": " (each after the first turned or mirrored)",
     }[options["explore"]]
     larger = options.get("steps_per_cell")

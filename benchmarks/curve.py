@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trm_sdk import SolveOptions, Solver, Task
+from trm_sdk.model.config import DEAD_END
 
 
 class Way(NamedTuple):
@@ -38,6 +39,7 @@ WAYS = (
     Way("noise", "attempts with noise, 64 steps each", "s--", 64, (1, 2, 4, 8, 16, 32)),
     Way("symmetry", "attempts under symmetries, 64 steps each", "x:", 64, (1, 8)),
     Way("guess", "attempts with a guess, 16 steps each", "^-", 16, (1, 4, 8, 16, 32, 64, 128)),
+    Way("tree", "a tree of guesses, 16 steps each", "v-", 16, (1, 4, 8, 16, 32, 64, 128)),
 )
 
 
@@ -52,13 +54,15 @@ def curve(
     """
     points: list[dict[str, Any]] = []
     for way in ways:
+        if way.explore == "tree" and DEAD_END not in solver.runtime.heads:
+            continue
         plain = way.explore == "none"
         update: dict[str, Any] = {
             "explore": way.explore,
             "max_steps": way.steps,
             "attempts": 1 if plain else way.sizes[-1],
             "patience": None,
-            "width": 1,
+            "width": None if way.explore == "tree" else 1,  # a tree's attempts depend on it
         }
         options = SolveOptions(**solver.options.model_copy(update=update).model_dump())
         start = time.perf_counter()

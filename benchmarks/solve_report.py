@@ -163,6 +163,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for panel, (name, points) in zip(panels.flat, curves.items(), strict=False):
         for way in WAYS:
             line = [point for point in points if point["explore"] == way.explore]
+            if not line:
+                continue
             panel.plot(
                 [point["ms"] for point in line],
                 [100 * point["exact"] for point in line],

@@ -158,6 +158,7 @@ def _setting(point: dict[str, Any]) -> str:
         "noise": f", noise {point['noise']:g}",
         "symmetry": ", symmetries",
         "guess": ", guesses",
+        "tree": ", a tree of guesses",
     }
     return f"{point['attempts']} x {point['max_steps']}{how[point['explore']]}"
 

@@ -286,7 +286,7 @@ def test_models_are_described(trm: Trm, model_folder: Path) -> None:
 def test_the_name_of_a_variant_stands_for_the_model_that_solves_it(trm: Trm) -> None:
     listed = trm("models").stdout
     for name in ("jigsaw", "sudoku-x", "windoku"):
-        assert re.search(rf"^{name} +{name} +sudoku-variants +9x9 +11,378", listed, re.MULTILINE)
+        assert re.search(rf"^{name} +{name} +sudoku-variants +9x9 +11,427", listed, re.MULTILINE)
         facts = json.loads(trm("info", name, "--json").stdout)
         assert facts["domain"] == name
         assert facts["weights"] == "sudoku-variants, made for sudoku"

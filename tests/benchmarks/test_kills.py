@@ -35,7 +35,7 @@ def test_what_should_not_be_is_reported(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found.kills, found.before_training, found.parts) == (1, 1, 1)
     unreadable, ended, left, unreadable_still = found.problems
     assert unreadable.startswith("kill 0: ")
-    assert "no readable PyTorch checkpoint" in unreadable
+    assert "not a readable PyTorch checkpoint" in unreadable
     assert ended == "after the last kill the run ended with 3"
     assert left == ".latest.pt.1234 is left"
     assert unreadable_still.startswith("at the end: ")

@@ -170,8 +170,10 @@ class _Bad:
     class Accepts(Latin):
         """parse of the unknown value .* must raise InvalidInputError"""
 
-        def _check_grid(self, grid: Grid, roles: tuple[Any, ...], what: str) -> None:
-            return
+        def parse(self, puzzle: object) -> Task:
+            if isinstance(puzzle, np.ndarray):
+                return Task((Grid(puzzle),))
+            return super().parse(puzzle)
 
     class Wide(Latin):
         """encode.* must be a int32 array of shape"""

@@ -32,7 +32,7 @@ NAMED = "question, puzzle or quizzes"
 _LONGEST_RECORD = 1000
 
 #: ``'0053``, and ``="0053"``.
-_GUARDED = re.compile(r"'([0-9.]+)|=\"([0-9.]+)\"")
+_GUARDED = re.compile(r"\s*(?:'([0-9.]+)|=\"([0-9.]+)\")\s*")
 
 Numbered = Iterator[tuple[int, str]]
 
@@ -125,7 +125,7 @@ def _rows(
             continue
         row = dict(zip(columns, fields, strict=True))
         known = row.pop(answer) if answer else None
-        known = _as_text(known.strip()) if known and known.strip() else None
+        known = _as_text(known) if known and known.strip() else None
         yield puzzles.task(_as_text(row.pop(question)), known, name, row)
 
 

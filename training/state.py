@@ -72,7 +72,7 @@ def load(path: Path) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # torch.load raises whatever unpickling raises
-        raise CheckpointError(f"{path} is no readable checkpoint: {first_line(error)}") from None
+        raise CheckpointError(f"{path} is not a readable checkpoint: {first_line(error)}") from None
     if not isinstance(state, dict) or not set(state) >= _PARTS:
         raise CheckpointError(f"{path} is no checkpoint that a run can go on from")
     restored: dict[str, Any] = _to_arrays(state)

@@ -213,7 +213,7 @@ def test_the_message_block_takes_groups_alone() -> None:
     near = Structure(shape=(3, 4), relations=(boxes(3, 2), offsets(name="near")))
     with pytest.raises(ValueError, match="'near' is of kind 'offsets'"):
         small_config(seq_len=12, structure=near, answer_tokens=None, block="message")
-    with pytest.raises(ValueError, match="block are for mixer='structured'"):
+    with pytest.raises(ValueError, match="block and dead_end_head are for mixer='structured'"):
         small_config("attention", block="message")
 
 
@@ -336,8 +336,8 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
     folder.mkdir()
     for path, named in (
         (tmp_path / "none.pt", "no checkpoint at"),
-        (tmp_path / "noise.safetensors", "no readable .safetensors"),
-        (tmp_path / "noise.pt", "no readable PyTorch checkpoint"),
+        (tmp_path / "noise.safetensors", "not a readable .safetensors"),
+        (tmp_path / "noise.pt", "not a readable PyTorch checkpoint"),
         (tmp_path / "text.pt", "not what torch.save writes"),
         (tmp_path / "graph.onnx", "is a graph; here a checkpoint"),
         (tmp_path / "other.pt", "not a checkpoint of trm-fit"),
@@ -388,6 +388,6 @@ def test_a_checkpoint_can_not_run_code(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value]
 
     torch.save({"spec": "{}", "model": Payload()}, tmp_path / "evil.pt")
-    with pytest.raises(CheckpointError, match="no readable PyTorch checkpoint"):
+    with pytest.raises(CheckpointError, match="not a readable PyTorch checkpoint"):
         load_model(tmp_path / "evil.pt")
     assert not (tmp_path / "ran").exists()

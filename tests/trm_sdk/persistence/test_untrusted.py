@@ -125,7 +125,7 @@ def one_for_all(weights: dict[str, Any]) -> None:
         (other(lambda tensor: tensor.bool()), "got bool"),
         (
             other(lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8)),
-            "quantized|no readable PyTorch",
+            "quantized|not a readable PyTorch",
         ),
         (other(lambda tensor: torch.zeros(1).expand(10**11)), "refers to 4 bytes, and needs 4000"),
         (one_for_all, "the same numbers under many names"),

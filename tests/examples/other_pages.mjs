@@ -1,24 +1,11 @@
 // Looks at the pages of other domains, for test_web.py:
 // node other_pages.mjs CHROMIUM SITES(JSON: name to URL) SCREENSHOTS(folder)
-import { createRequire } from "node:module";
+import { launch } from "./chromium.mjs";
 
-const require = createRequire(new URL("../../examples/package.json", import.meta.url));
-const { chromium } = require("playwright-core");
 const [executablePath, sitesText, screenshots] = process.argv.slice(2);
 const sites = JSON.parse(sitesText);
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox", // tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 
 /** Open a page, let it think to the end, and note what there is to see. */
 async function look(name, url) {

@@ -1,26 +1,13 @@
 // Uses the page as a person would, in Chromium, and reports what was seen as JSON, for test_web.py:
 // node page.mjs CHROMIUM URL PUZZLES(JSON) SCREENSHOTS(folder)
-import { createRequire } from "node:module";
+import { launch } from "./chromium.mjs";
 
-const require = createRequire(new URL("../../examples/package.json", import.meta.url));
-const { chromium } = require("playwright-core");
 const [executablePath, url, puzzlesText, screenshots] = process.argv.slice(2);
 const puzzles = JSON.parse(puzzlesText);
 const empty = ".".repeat(81);
 const hard = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3..";
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox", // tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 
 /** Open the page, do something on it, and note all that it complained about. */
 async function visit(action, { options = {}, hash = "", ready = true, prepare } = {}) {

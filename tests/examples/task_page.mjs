@@ -1,23 +1,10 @@
 // Uses the page of a task as a person would, and reports what was seen as JSON, for
 // test_task_page.py: node task_page.mjs CHROMIUM URL
-import { createRequire } from "node:module";
+import { launch } from "./chromium.mjs";
 
-const require = createRequire(new URL("../../examples/package.json", import.meta.url));
-const { chromium } = require("playwright-core");
 const [executablePath, url] = process.argv.slice(2);
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox", // tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 const page = await browser.newPage({ viewport: { width: 1200, height: 860 } });
 page.setDefaultTimeout(90_000); // a loaded machine may need long to start the first page
 const complaints = [];

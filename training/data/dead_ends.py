@@ -42,6 +42,7 @@ def with_dead_ends(
     tokens, dead = examples.tokens.copy(), np.zeros(n, bool)
     values = np.array(config.output_tokens)
     empty = ~np.isin(tokens, config.given_tokens) & examples.mask
+    groups = _groups(examples, config)
     for row in np.flatnonzero(rng.random(n) < share).tolist():
         order = rng.permutation(np.flatnonzero(empty[row]))
         right = min(int(rng.geometric(_CHANCE)) - 1, len(order) - 1)
@@ -50,10 +51,10 @@ def with_dead_ends(
         tokens[row, order[:right]] = examples.answers[row, order[:right]]
         if rng.random() < 0.5 or len(values) < 2:
             continue
-        beside = _beside(examples, config, row)
+        own = groups[row % len(groups)]
         others = [values[values != examples.answers[row, cell]] for cell in order[right:]]
         unseen = (
-            (cell, wrong[~np.isin(wrong, tokens[row, beside[cell]])])
+            (cell, wrong[~np.isin(wrong, tokens[row, own[own[:, cell]].any(0)])])
             for cell, wrong in zip(order[right:], others, strict=True)
         )
         # Where plain sight rules everything out, or groups may hold a value twice: any wrong value.
@@ -62,17 +63,16 @@ def with_dead_ends(
     return examples._replace(tokens=tokens), dead
 
 
-def _beside(examples: Examples, config: ModelConfig, row: int) -> Bools:
-    """Which cells share a group, (N, N); none do where values are not interchangeable."""
-    structure, cells = config.structure, examples.tokens.shape[1]
+def _groups(examples: Examples, config: ModelConfig) -> Bools:
+    """Which cells are in which groups, (n, groups, N), or (1, groups, N) if in all puzzles alike.
+
+    There are none where values are not interchangeable.
+    """
+    structure = config.structure
     if structure is None or structure.any_size or not structure.interchangeable_values:
-        return np.zeros((cells, cells), bool)
-    groups = examples.groups
-    own = structure.memberships() if groups is None else {k: one[row] for k, one in groups.items()}
-    members = np.concatenate(list(own.values())).astype(np.int32)
-    together: Bools = (members.T @ members) > 0
-    np.fill_diagonal(together, False)
-    return together
+        return np.zeros((1, 0, examples.tokens.shape[1]), bool)
+    sets = examples.groups or {key: one[None] for key, one in structure.memberships().items()}
+    return np.concatenate(list(sets.values()), axis=1).astype(bool)
 
 
 __all__ = ["with_dead_ends"]

@@ -14,7 +14,7 @@ import onnx
 import pytest
 import torch
 from own_domains import Latin, Walls
-from programs import EXAMPLES, PUZZLES, ROOT, run
+from programs import EXAMPLES, PUZZLES, ROOT, UNSOLVABLE, run
 
 from export.exporter import export_onnx, load_source
 from export.web import export_web
@@ -37,8 +37,6 @@ from trm_sdk.task import Task
 
 #: Twenty-three givens, and nothing to go by at first: takes more than a step or two.
 HARD = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3.."
-#: No solution, which singles don't show.
-UNSOLVABLE = ".8.5.....1..3.2.943.....7..25..4......8....6....91.5.7...4..3....3..9..86.......1"
 
 
 def ask(node: str, question: str, *arguments: str | Path) -> Any:

@@ -79,8 +79,6 @@ def watch(
         from trm_sdk.render.image import save_gif
 
         save_gif(gif, domain, task, steps, milliseconds=max(10, round(1000 * delay)))
-    if steps[-1].refuted:
-        console.print("no solution: proven by the rules")
     correct = None if task.answer is None else steps[-1].grid == task.answer
     if correct is False:
         console.print("not the answer that came with the puzzle")

@@ -5,8 +5,8 @@
  * What a cell may hold is a BigInt with a bit for each value: there may be more than 32 of them.
  */
 
-/** Cells that a count of solutions tries values in before it is given up. */
-const MAX_GUESSES = 1000;
+/** When a count of solutions is given up: guesses times cells of the board. */
+const MAX_WORK = 400_000;
 
 /**
  * @typedef {{cell: number} | {group: number, value: number}} Contradiction the cell that no value is
@@ -63,7 +63,7 @@ export class Deduction {
     const weights = start.map(() => 1);
     const waiting = [start];
     let found = 0;
-    let guesses = 0;
+    let guesses = Math.floor(MAX_WORK / start.length);
     while (waiting.length) {
       const board = waiting.pop();
       let cell = -1;
@@ -78,8 +78,8 @@ export class Deduction {
         if (found === limit) return found;
         continue;
       }
-      guesses += 1;
-      if (guesses > MAX_GUESSES) return null;
+      guesses -= 1;
+      if (guesses < 0) return null;
       for (let rest = board[cell]; rest; rest &= rest - 1n) {
         const tried = board.slice();
         tried[cell] = rest & -rest;

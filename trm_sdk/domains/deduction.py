@@ -10,9 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#: Cells that a count of solutions tries values in before it is given up: a tenth of a second on a
-#: 9x9 board, which seldom needs a hundredth of that, and a third of one on 25x25, which may.
-MAX_GUESSES = 1000
+#: When a count of solutions is given up: guesses times cells of the board, so that it takes about
+#: 0.3 s whatever the size. 4,938 guesses on a 9x9 board, which seldom needs a hundredth of them; 640
+#: on 25x25, which may.
+MAX_WORK = 400_000
 
 
 class Contradiction(NamedTuple):
@@ -73,7 +74,7 @@ class Deduction:
         start = list(masks)
         if self._reduce(start, [i for i, mask in enumerate(start) if _is_one(mask)]) is not None:
             return 0
-        found, guesses, waiting = 0, 0, [start]
+        found, guesses, waiting = 0, MAX_WORK // len(start), [start]
         weights = [1] * len(start)
         while waiting:
             board = waiting.pop()
@@ -86,8 +87,8 @@ class Deduction:
                 if found == limit:
                     return found
                 continue
-            guesses += 1
-            if guesses > MAX_GUESSES:
+            guesses -= 1
+            if guesses < 0:
                 return None
             rest = board[cell]
             while rest:

@@ -124,7 +124,7 @@ def test_a_search_for_a_solution_that_exists_is_not_told_of_it(solver: Solver) -
 def test_a_proof_that_takes_too_long_leaves_the_search_as_it_is(
     solver: Solver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trm_sdk.domains.deduction.MAX_GUESSES", 0)
+    monkeypatch.setattr("trm_sdk.domains.deduction.MAX_WORK", 0)
     solution = solver.solve(unsolvable()[0], SolveOptions(attempts=3, max_steps=3))
     assert (solution.stopped_by, solution.attempts) == ("max_steps", 3)
 

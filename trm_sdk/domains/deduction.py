@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 #: When a count of solutions is given up: guesses times cells of the board, so that it takes about
-#: 0.3 s whatever the size. 4,938 guesses on a 9x9 board, which seldom needs a hundredth of them; 640
-#: on 25x25, which may.
+#: 0.3 s whatever the size. That is 4,938 guesses on a 9x9 board, which seldom needs a hundredth of
+#: them, and 640 on 25x25, which may need more.
 MAX_WORK = 400_000
 
 

@@ -45,11 +45,9 @@ HARD = {"hard": True, "first_rounds": 100}
 CASES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "sudoku": ("sudoku", "sudoku", {}),
     "sudoku, hard": ("sudoku", "sudoku", HARD),
-    "sudoku by sudoku-variants": ("sudoku-variants", "sudoku", {}),
-    "sudoku by sudoku-variants, hard": ("sudoku-variants", "sudoku", HARD),
-    "sudoku-x": ("sudoku-variants", "sudoku-x", {}),
-    "windoku": ("sudoku-variants", "windoku", {}),
-    "jigsaw": ("sudoku-variants", "jigsaw", {}),
+    "sudoku-x": ("sudoku", "sudoku-x", {}),
+    "windoku": ("sudoku", "windoku", {}),
+    "jigsaw": ("sudoku", "jigsaw", {}),
 }
 #: One step, and no second attempt.
 ONE_STEP = SolveOptions(max_steps=1, attempts=1)

@@ -79,7 +79,7 @@ def test_what_has_no_solution_ends_when_the_first_attempt_has_failed(
 
 
 def test_a_tree_of_guesses_is_not_begun_where_there_is_no_solution() -> None:
-    with Solver.from_pretrained("sudoku-variants", threads=1) as solver:
+    with Solver.from_pretrained("sudoku", threads=1) as solver:
         assert solver.options.explore == "tree"
         solution = solver.solve(unsolvable()[0])
     assert (solution.stopped_by, solution.attempts) == ("refuted", 1)

@@ -4,10 +4,10 @@
 
 Starts the service on a free port of the loopback interface, sends it generated puzzles over so many
 connections, each of which asks again as soon as it has its answer, and solves the same puzzles with
-`Solver.solve_many` in between. Prints the round with the median ratio, and the processor time that a
-puzzle takes of the Solver alone, of the service, and of the client, which is this process. The model
-has as many threads in the service as alone; what else the service does may use another core. Needs
-the extras `service` and, for the generator of Sudoku, `train`.
+`Solver.solve_many` in between. Prints the round with the median ratio, and the processor time that
+a puzzle takes of the Solver alone, of the service, and of the client, which is this process. The
+model has as many threads in the service as alone; what else the service does may use another core.
+Needs the extras `service` and, for the generator of Sudoku, `train`.
 """
 
 from __future__ import annotations

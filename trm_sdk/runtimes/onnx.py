@@ -34,10 +34,10 @@ from trm_sdk.validation import checked_threads
 
 #: Bytes of a graph up to which its batch, not its operators, is split between threads.
 SMALL_GRAPH = 2 << 20
-#: What the widest value between two operators may take there, in bytes, for the rows that one thread
-#: runs at once: with more, values leave the core's cache (1 MB) before the next operator reads them;
-#: with fewer, a call costs more than it computes, and takes Python's lock more often. Of 1 to 64 rows
-#: the best within 3% for Sudoku, 4x4 Sudoku, and mazes of 9x9 to 30x30: `benchmarks.rows_a_call`.
+#: Size there of the widest value between two operators, in bytes, for the rows that one thread runs
+#: at once. With more rows, values leave the core's cache before the next operator reads them; with
+#: fewer, a call costs more beside what it computes, and takes Python's lock more often. For the
+#: bundled models within 3% of the best number of rows: `python -m benchmarks.rows_a_call`.
 _BYTES_A_CALL = 1_100_000
 _MOST_ROWS_A_CALL = 16
 

@@ -118,7 +118,7 @@ def pack(saved: dict[str, Any]) -> dict[str, Any]:
     Adam's moments, the first in 8 bits with a scale every 256 numbers, and the second, whose
     smallest values matter since steps are divided by them, in bfloat16. The slots are left out, a
     run that goes on starts them with new puzzles; data, schedule and random state are kept. So is
-    the recipe, but for `evaluation.files`, which lie on this machine.
+    the recipe, but for `evaluation.files` and `start_from`, which lie on this machine.
 
     Raises
     ------
@@ -143,6 +143,7 @@ def pack(saved: dict[str, Any]) -> dict[str, Any]:
     ]
     recipe = json.loads(saved["recipe"])
     recipe["evaluation"]["files"] = {}
+    recipe["start_from"] = None
     packed["recipe"] = json.dumps(recipe)
     packed["packed"] = 1
     return packed

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from programs import EXAMPLES, PUZZLES, ROOT, load_example, run
+from programs import EXAMPLES, PUZZLES, ROOT, UNSOLVABLE, load_example, run
 
 from trm_sdk import SolveOptions, Solver
 
@@ -68,6 +68,13 @@ def test_the_event_loop_gives_up_the_interpreter_sooner_than_by_default(
     with TestClient(app.create_app(app.Settings(model=str(model), threads=1))):
         assert sys.getswitchinterval() == pytest.approx(1e-4)
         assert sys.getswitchinterval() < switch_interval / 10
+
+
+def test_a_puzzle_without_solution_is_said_to_have_none(app: ModuleType, client: Any) -> None:
+    reply = client.post("/solve", json={"puzzle": UNSOLVABLE})
+    assert reply.status_code == 200
+    facts = app.SolutionReply.model_validate_json(reply.content, strict=True)
+    assert (facts.stopped_by, facts.verified, facts.attempts) == ("refuted", False, 1)
 
 
 def test_replies_are_what_the_interface_promises(app: ModuleType, client: Any) -> None:

@@ -338,6 +338,30 @@ def test_without_their_extra_the_other_scripts_say_so_in_one_sentence(
     ), done.stderr
 
 
+def test_a_puzzle_without_solution_is_said_to_have_none(tmp_path: Path) -> None:
+    none = ".8.5.....1..3.2.943.....7..25..4......8....6....91.5.7...4..3....3..9..86.......1"
+
+    def trm(command: str, *arguments: str) -> Result:
+        return CliRunner().invoke(main, [command, *arguments, "-m", "sudoku", "--steps", "2"])
+
+    drawn = trm("solve", none)
+    assert drawn.exit_code == 1
+    assert "no solution, proven by the rules: 2 steps, 1 attempt, " in drawn.stdout
+    facts = json.loads(trm("solve", none, "--json").stdout)
+    assert (facts["stopped_by"], facts["verified"]) == ("refuted", False)
+    file = tmp_path / "some.txt"
+    easy = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+    file.write_text(f"{none}\n{easy}\n", encoding="utf-8")
+    table = trm("solve", str(file))
+    assert table.exit_code == 1
+    assert re.search(r"^1 +\d{81} +no solution +2 +1 ", table.stdout, re.MULTILINE)
+    assert re.search(r"^2 +\d{81} +yes ", table.stdout, re.MULTILINE)
+    assert "1 of 2 solved, 1 without a solution, " in table.stdout
+    watched = trm("watch", none, "--delay", "0")
+    assert watched.exit_code == 1
+    assert "no solution: proven by the rules" in watched.stdout
+
+
 def test_puzzles_with_several_solutions_are_said_to_have_them(trm: Trm, tmp_path: Path) -> None:
     two = "..343412..434321"
     search = ("--attempts", "9", "--explore", "guess")

@@ -20,9 +20,10 @@ from trm_sdk.domains.base import Domain
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.messages import first_line, shown
+from trm_sdk.options import check_on_error
 from trm_sdk.solution import Candidate, Failure, Solution, Step
 from trm_sdk.task import Task
-from trm_sdk.validation import as_path
+from trm_sdk.validation import as_path, is_int
 
 if TYPE_CHECKING:
     from trm_sdk.adapt.training import Snapshot
@@ -212,9 +213,16 @@ class AdaptedSolver:
         puzzles : iterable
         on_error : {"raise", "yield"}
             What to do about a puzzle that can't be read. Default "raise".
+
+        Raises
+        ------
+        InvalidInputError
+            At once, if `on_error` is neither; and for a puzzle.
         """
-        if on_error not in ("raise", "yield"):
-            raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
+        check_on_error(on_error)
+        return self._results(puzzles, on_error)
+
+    def _results(self, puzzles: Iterable[object], on_error: str) -> Iterator[Solution | Failure]:
         for index, puzzle in enumerate(puzzles):
             try:
                 yield self.solve(puzzle)
@@ -241,7 +249,7 @@ class AdaptedSolver:
         from trm_sdk.adapt.threads import one_thread
 
         task = self.parse(puzzle)
-        if not 0 <= index < len(task.inputs):
+        if not is_int(index) or not 0 <= index < len(task.inputs):
             raise InvalidInputError(
                 f"index must be a whole number from 0 to {len(task.inputs) - 1}, an input of the "
                 f"task; got {shown(index)}"
@@ -322,9 +330,9 @@ class AdaptedSolver:
             ]
             if not snapshots:
                 raise ValueError("it has no snapshots")
-            options = AdaptOptions(**about["options"])
+            options = AdaptOptions.checked(**about["options"])
             spent = int(about["steps"]), int(about["runs"]), float(about["seconds"])
-        except (OSError, ValueError, KeyError, TypeError, TRMError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, TRMError) as error:
             raise CheckpointError(
                 f"{folder} is not a saved AdaptedSolver: {first_line(error)}"
             ) from None

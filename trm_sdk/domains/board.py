@@ -211,6 +211,14 @@ class BoardDomain(Domain):
         bits[tokens] = 1 << np.arange(len(tokens))
         return bits
 
+    @cached_property
+    def _given_bits(self) -> npt.NDArray[np.int64]:
+        """One bit a value that may be given, none for any other."""
+        given = self.vocabulary.having("given")
+        bits = np.zeros(len(self.vocabulary), np.int64)
+        bits[list(given)] = 1 << np.arange(len(given))
+        return bits[self.vocabulary.first :]
+
     def check(self, task: Task) -> None:
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`, or from which naked
         and hidden singles lead to a contradiction."""
@@ -232,10 +240,7 @@ class BoardDomain(Domain):
 
     def _repeats_nothing(self, cells: npt.NDArray[np.int8]) -> bool:
         """Whether no given value of cells of shape (N,) stands twice in a group."""
-        given = self.vocabulary.having("given")
-        bits = np.zeros(len(self.vocabulary), np.int64)
-        bits[list(given)] = 1 << np.arange(len(given))
-        of_cell = bits[self.vocabulary.first :].take(cells)
+        of_cell = self._given_bits.take(cells)
         return all(
             (np.add.reduce(inside) == np.bitwise_or.reduce(inside)).all()
             for inside in map(of_cell.take, self._members)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from trm_sdk import AdaptedSolver, Solver, solve_task
 from trm_sdk.adapt.solver import Progress
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
+from trm_sdk.solution import Failure
 from trm_sdk.task import Task
 
 STEPS: dict[str, Any] = {"steps": 300, "snapshot_steps": 30, "settled": 3}
@@ -94,6 +96,50 @@ def test_it_is_saved_and_loaded(solver: AdaptedSolver, tmp_path: Path) -> None:
     (tmp_path / "made" / "weights.npy").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="not a saved AdaptedSolver"):
         AdaptedSolver.load(tmp_path / "made")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda about: about | {"format": 99}, "format 99; this version reads"),
+        (lambda about: about | {"snapshots": []}, "shorter|longer|no snapshots"),
+        (lambda about: about | {"domain": "chess"}, "chess"),
+        (lambda about: about | {"options": {"steps": -1}}, "steps"),
+        (lambda about: {key: about[key] for key in about if key != "task"}, "task"),
+        (lambda about: [], "list"),
+    ],
+)
+def test_what_is_not_a_saved_solver_says_why(
+    solver: AdaptedSolver, tmp_path: Path, change: Callable[[Any], Any], named: str
+) -> None:
+    file = solver.save_pretrained(tmp_path / "made") / "adapted.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(CheckpointError, match=f"is not a saved AdaptedSolver: .*({named})"):
+        AdaptedSolver.load(file.parent)
+    file.write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="is not a saved AdaptedSolver"):
+        AdaptedSolver.load(file.parent)
+
+
+def test_arguments_of_an_adapted_solver_are_checked(solver: AdaptedSolver) -> None:
+    with pytest.raises(InvalidInputError, match="on_error must be 'raise' or 'yield'; got 'skip'"):
+        solver.solve_many([RECOLOUR], "skip")  # at once, not at the first puzzle
+    for index in (1, -1, "0", True):
+        with pytest.raises(InvalidInputError, match="index must be a whole number from 0 to 0"):
+            next(solver.stream(RECOLOUR, index))  # type: ignore[arg-type]
+    for domain in (3, None):
+        with pytest.raises(InvalidInputError, match="must be a Domain or its name; got"):
+            Solver.adapt(RECOLOUR, domain, steps=1)  # type: ignore[arg-type]
+
+
+def test_a_puzzle_that_fails_is_one_of_many(solver: AdaptedSolver) -> None:
+    first, second = solver.solve_many(["no task", RECOLOUR], "yield")
+    assert isinstance(first, Failure)
+    assert isinstance(first.error, InvalidInputError)
+    assert first.index == 0
+    assert second.grid == solver.solve(RECOLOUR).grid
+    with pytest.raises(InvalidInputError):
+        list(solver.solve_many(["no task", RECOLOUR]))
 
 
 def test_every_step_can_be_watched(solver: AdaptedSolver) -> None:

@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import trm_sdk
 from trm_sdk.errors import CheckpointError, TRMError
+from trm_sdk.runtimes import graph_file
 from trm_sdk.runtimes.graph_file import read_graph
 from trm_sdk.runtimes.graph_session import TRIAL_MEMORY
 from trm_sdk.runtimes.onnx import OnnxRuntime
@@ -170,6 +171,35 @@ def test_a_graph_in_ort_format_is_refused_under_any_name(tmp_path: Path) -> None
     path.write_bytes(b"\x18\x00\x00\x00ORTM" + bytes(100))
     with pytest.raises(CheckpointError, match="ORT format"):
         OnnxRuntime(path, threads=1)
+
+
+def test_a_file_larger_than_an_onnx_file_can_be_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    with path.open("wb") as file:
+        file.truncate(3 << 30)  # takes no room on the disk
+    with pytest.raises(CheckpointError, match="larger than an ONNX file can be"):
+        OnnxRuntime(path, threads=1)
+
+
+def test_graphs_within_graphs_are_walked_to_a_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nested = body()
+    for _ in range(4):
+        nested = body(nodes=(helper.make_node("If", ["c"], ["i"], then_branch=nested),))
+    path = altered(tmp_path / "a.onnx", node("If", ["c"], ["i"], then_branch=nested))
+    assert read_graph(path).metadata["trm_mode"] == "step"
+    monkeypatch.setattr(graph_file, "_DEEPEST", 8)
+    with pytest.raises(CheckpointError, match="nested too deep"):
+        OnnxRuntime(path, threads=1)
+
+
+def test_more_nodes_than_any_model_has_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_file, "_MOST_NODES", 100)
+    with pytest.raises(CheckpointError, match="more than 100 nodes"):
+        OnnxRuntime(BUNDLED, threads=1)
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,7 +16,8 @@ import numpy as np
 from trm_sdk.adapt.graph import MODE
 from trm_sdk.adapt.kernels import HIDDEN, WIDTH
 from trm_sdk.adapt.network import COPY, Weights
-from trm_sdk.adapt.solver import AdaptedSolver, task_json
+from trm_sdk.adapt.solver import AdaptedSolver
+from trm_sdk.adapt.tasks import task_json
 from trm_sdk.adapt.training import Snapshot
 from trm_sdk.atomic import write_whole
 from trm_sdk.validation import as_path

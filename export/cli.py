@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from trm_sdk.choices import Explore
 from trm_sdk.cli.arguments import ModelName
 from trm_sdk.cli.console import ErrorHandlingGroup
 from trm_sdk.limits import MAX_THREADS
 
-from .options import BATCHES, STEPS
+from .options import BATCHES, STEPS, Functions, Groups, Mode
+from .quantize import PRECISIONS
 
 MAX_PUZZLES = 1_000_000
 THREADS = click.IntRange(1, MAX_THREADS)
@@ -51,7 +53,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 SIZE = _Size()
 GROUPS = click.option(
     "--groups",
-    type=click.Choice(["auto", "fixed", "optional", "required"]),
+    type=click.Choice(get_args(Groups)),
     default="auto",
     show_default=True,
     help="Of models of block 'message': the groups of cells built in, or as inputs (with the "
@@ -70,7 +72,7 @@ CALIBRATION = click.option(
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
 @click.option(
     "--mode",
-    type=click.Choice(["step", "loop", "unroll"]),
+    type=click.Choice(get_args(Mode)),
     default="step",
     show_default=True,
     help="One supervision step, a loop that halts, or a chain of steps without control flow.",
@@ -87,7 +89,7 @@ CALIBRATION = click.option(
 @click.option("--opset", type=int, default=17, show_default=True, help="Of the standard operators.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"]),
+    type=click.Choice(PRECISIONS),
     default="fp32",
     show_default=True,
     help="Of the stored weights. int8 and int8s also multiply in integers: by each call's own "
@@ -96,7 +98,7 @@ CALIBRATION = click.option(
 )
 @click.option(
     "--functions",
-    type=click.Choice(["auto", "on", "off"]),
+    type=click.Choice(get_args(Functions)),
     default="auto",
     show_default=True,
     help="In 'unroll', store the step once as a function of the model: auto where it saves much.",
@@ -380,7 +382,7 @@ def info(file: str) -> None:
 @click.option("--attempts", type=int, help="Attempts a puzzle may take.")
 @click.option(
     "--explore",
-    type=click.Choice(["none", "noise", "symmetry", "guess", "tree"]),
+    type=click.Choice(get_args(Explore)),
     help="How attempts differ from the first.",
 )
 @click.option("--noise", type=float, help="Deviation of the noise that attempts add.")

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import click
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from trm_sdk.atomic import write_whole
+from trm_sdk.choices import Precision
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
@@ -219,7 +220,7 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [all].")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
+    type=click.Choice(get_args(Precision)),
     default="float32",
     show_default=True,
     help="Of the recursion; the reference evaluates in bfloat16.",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trm_sdk.adapt.nodes import Coding
-from trm_sdk.adapt.solver import blank_value, task_from_json
+from trm_sdk.adapt.tasks import blank_value, task_from_json
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError, TRMError
 from trm_sdk.grid import Grid

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from trm_sdk.adapt.options import AdaptOptions
-from trm_sdk.adapt.solver import adapt, require_numba, task_from_json, task_json
+from trm_sdk.adapt.solver import adapt, require_numba
+from trm_sdk.adapt.tasks import checked_domain, task_from_json, task_json
 from trm_sdk.atomic import write_whole
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
-from trm_sdk.messages import shown
 from trm_sdk.solution import Candidate, Failure, Solution
 from trm_sdk.task import Task
 from trm_sdk.validation import as_path, checked_count
@@ -68,11 +68,9 @@ def solve_tasks(
         At once, without numba.
     """
     require_numba()
-    chosen = AdaptOptions.checked(**options)
+    chosen = AdaptOptions(**options)
     processes = checked_count("processes", processes, _MOST_PROCESSES)
-    domain = get_domain(domain) if isinstance(domain, str) else domain
-    if not isinstance(domain, Domain):
-        raise InvalidInputError(f"domain must be a Domain or its name; got {shown(domain)}")
+    domain = checked_domain(domain)
     folder = None if cache is None else as_path(cache)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
+from trm_sdk.choices import Explore, RuntimeName
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
 
@@ -83,7 +84,7 @@ def model_options(command: _F) -> _F:
         ),
         click.option(
             "--runtime",
-            type=click.Choice(["auto", "onnx", "torch"]),
+            type=click.Choice(get_args(RuntimeName)),
             default="auto",
             show_default=True,
             help="What runs the model.",
@@ -103,7 +104,7 @@ def search_options(command: _F) -> _F:
         click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
         click.option(
             "--explore",
-            type=click.Choice(["none", "noise", "symmetry", "guess", "tree"]),
+            type=click.Choice(get_args(Explore)),
             help="How later attempts differ from the first.",
         ),
         click.option("--attempts", type=int, help="Attempts per puzzle, at most."),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from fresh_process import ROOT, probe
 from small_models import random_model
 
-import trm_sdk
 from training import state as training_state
 from trm_sdk.errors import CheckpointError, ModelNotFoundError
 from trm_sdk.model.config import ModelConfig
@@ -25,7 +22,6 @@ from trm_sdk.persistence.reference import convert_reference
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.persistence.torch_file import check_archive
 
-ROOT = Path(trm_sdk.__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "trust" / "checkpoint"
 ARCH = {
     "L_layers": 1,
@@ -320,12 +316,4 @@ assert peak() - before < 300 * 1024, peak()
     ids=lambda path: str(path)[-20:],
 )
 def test_checkpoints_of_the_audit_are_refused_in_one_sentence(path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", PROBE, str(path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,  # the end of one that hangs
-    )
-    assert result.returncode == 0, result.stderr
+    probe(PROBE, path)

@@ -254,7 +254,7 @@ def ranges_for(
     """
     if precision != "int8s":
         if puzzles is not None:
-            raise ExportError(f"calibration is for precision 'int8s' alone; got {precision!r}")
+            raise ExportError(f"calibration applies only to precision 'int8s'; got {precision!r}")
         return None
     if puzzles is None:
         return calibrate(spec, weights, generated(spec, _CALIBRATE))

@@ -58,7 +58,7 @@ def session(
     try:
         made = ort.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ExportError(f"onnxruntime refuses the graph: {first_line(error)}") from None
+        raise ExportError(f"onnxruntime can't load the graph: {first_line(error)}") from None
     check_providers(device, providers, made.get_providers())
     return made
 

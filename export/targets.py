@@ -111,7 +111,7 @@ def to_openvino(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -
         found = np.asarray(result["logits"])
     except RuntimeError as error:
         lines = str(error).strip().splitlines()
-        raise ExportError(f"OpenVINO refuses {source}: {lines[-1]}") from None
+        raise ExportError(f"OpenVINO can't convert {source}: {lines[-1]}") from None
     difference = _checked(float(np.abs(found - expected).max()), source)
     path = folder / f"{source.stem}.xml"
     try:

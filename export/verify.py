@@ -336,7 +336,7 @@ def _verify_loop(run: Runner, model: TRM, reference: Trajectory) -> _Outcome:
 def _verify_unroll(run: Runner, model: TRM, reference: Trajectory) -> _Outcome:
     out = run()
     if not _same_answer(run, model, out):
-        raise ExportError("the unroll graph's answer is not that of its logits")
+        raise ExportError("the unroll graph's answer does not match its logits")
     final = _difference(out, reference, -1)
     return (final if len(reference.read) == 1 else None), final, out["logits"], None
 

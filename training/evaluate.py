@@ -202,7 +202,7 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set takes KEY=VALUE (augmentations=100); got {setting!r}")
+            raise ConfigError(f"--set must be KEY=VALUE (augmentations=100); got {setting!r}")
         options[key] = load_yaml(text)
     return options
 

@@ -192,7 +192,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not value > 0:
-        raise ConfigError(f"a time is a number with s, m or h (9m); got {text!r}")
+        raise ConfigError(f"a time must be a number followed by s, m or h (9m); got {text!r}")
     return value
 
 
@@ -240,7 +240,7 @@ def main(
     """
     if fresh and (new_data or resume):
         option = "--new-data" if new_data else "--resume"
-        raise ConfigError(f"--fresh starts over, {option} goes on: give one of them")
+        raise ConfigError(f"--fresh starts over and {option} resumes: give only one of them")
     recipe = load_recipe(recipe_name, overrides)
     budget = None if time_budget is None else seconds(time_budget)
     if dry_run:

@@ -52,7 +52,7 @@ def transfer(
             continue
         if relation.name not in keys:
             raise ConfigError(
-                f"the model knows the relations {sorted(keys)}; {domain.name!r} has "
+                f"the model has weights for the relations {sorted(keys)}; {domain.name!r} has "
                 f"{relation.name!r}"
             )
         wanted[relation.weights_key] = keys[relation.name]

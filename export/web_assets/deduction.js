@@ -1,5 +1,5 @@
 /**
- * What plain deduction shows about a puzzle in which no value stands twice in any group of cells:
+ * What plain deduction shows about a puzzle in which no value appears twice in any group of cells:
  * naked and hidden singles, as in trm_sdk/domains/deduction.py.
  *
  * What a cell may hold is a BigInt with a bit for each value: there may be more than 32 of them.

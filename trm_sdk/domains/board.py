@@ -32,7 +32,7 @@ _Members = npt.NDArray[np.intp]
 class BoardDomain(Domain):
     """A board whose cells hold numbers; 0 is an empty cell, and the value v is token v + 1.
 
-    Where the rules are that no value stands twice in any of some groups of cells (Sudoku, Latin
+    Where the rules are that no value appears twice in any of some groups of cells (Sudoku, Latin
     squares, X-Sudoku, jigsaws), `distinct` states them, and nothing else need be written but
     `generate`. Other rules go into `verify`.
 
@@ -227,11 +227,11 @@ class BoardDomain(Domain):
                     repeated = int(counts.argmax())
                     raise InvalidInputError(
                         f"contradicting givens: {self.vocabulary.value_names()[values[repeated]]} "
-                        f"stands {counts[repeated]} times in {kind} {number}"
+                        f"appears {counts[repeated]} times in {kind} {number}"
                     )
 
     def _repeats_nothing(self, cells: npt.NDArray[np.int8]) -> bool:
-        """Whether no given value of cells of shape (N,) stands twice in a group."""
+        """Whether no given value of cells of shape (N,) appears twice in a group."""
         given = self.vocabulary.having("given")
         bits = np.zeros(len(self.vocabulary), np.int64)
         bits[list(given)] = 1 << np.arange(len(given))

@@ -161,7 +161,7 @@ class ModelConfig(BaseModel):
                     f"the structure has {self.structure.cells} cells, seq_len is {self.seq_len}"
                 )
             if self.puzzle_emb_len:
-                raise ValueError("mixer='structured' takes no puzzle embedding")
+                raise ValueError("mixer='structured' has no puzzle embedding")
             if self.heads and self.structure.interchangeable_values:
                 raise ValueError("heads need a structure whose nodes are cells, without 'values'")
             if self.block == "message":

@@ -67,7 +67,7 @@ class Download:
             raise ModelNotFoundError(f"{self.what} is not in the cache, and {why}") from None
         folder = Path(config).parent
         if not is_model_folder(folder):
-            raise ModelNotFoundError(f"{self.what} is in the cache in part, and {why}")
+            raise ModelNotFoundError(f"only part of {self.what} is in the cache, and {why}")
         return folder
 
     def current(self, force: bool) -> Path:

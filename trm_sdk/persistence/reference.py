@@ -98,7 +98,7 @@ def convert_reference(
         raise CheckpointError(f"{source}: " + explain(error, "arch", arch)) from None
     except Exception as error:  # whatever conversions raise of values that are something else
         message = clipped(first_line(error), 200)
-        raise CheckpointError(f"{source}: no architecture that can be read: {message}") from None
+        raise CheckpointError(f"{source}: its architecture can't be read: {message}") from None
 
 
 def _converted(

@@ -164,7 +164,7 @@ class ModelSpec(BaseModel):
         own = model.structure
         if not model.takes_groups or own is None:
             raise CheckpointError(
-                f"{source} is a model of {self.domain!r} alone: only models of block 'message' "
+                f"{source} is a model of {self.domain!r} only: models of block 'message' "
                 f"take other groups of cells, such as those of {domain.name!r}"
             )
         same = self.grid_shape == domain.shape and self.vocabulary == domain.vocabulary.names

@@ -195,7 +195,7 @@ def test_whatever_a_network_raises_is_said_in_one_sentence(monkeypatch: pytest.M
     spec, model = random_model()
     weights = model.state_dict()
     monkeypatch.setattr("trm_sdk.model.recursion.TRM", fails)
-    with pytest.raises(CheckpointError, match=r"weights that can't be: of two lines:$"):
+    with pytest.raises(CheckpointError, match=r"weights that can't exist: of two lines:$"):
         build(spec, weights, "here")
 
 
@@ -246,7 +246,7 @@ def test_an_architecture_in_a_circle_is_refused() -> None:
     arch: dict[str, Any] = dict(ARCH)
     arch["me"] = arch
     weights = {"embed_tokens.embedding_weight": torch.zeros(11, 8)}
-    with pytest.raises(CheckpointError, match="no architecture that can be read: Circular"):
+    with pytest.raises(CheckpointError, match="its architecture can't be read: Circular"):
         convert_reference(arch, weights, "here")
 
 

@@ -99,7 +99,7 @@ NOT_GRAPHS: dict[str, tuple[Change, str]] = {
     "node of a subgraph": (node("Scan", [], ["i"], body=body(nodes=(CONSTANT,))), "external data"),
     "function": (function("trm", CONSTANT), "external data"),
     "sparse": (sparse, "sparse weights"),
-    "size": (larger_than_held, r"shape \(1048576, 1048576\) is not there in whole"),
+    "size": (larger_than_held, r"shape \(1048576, 1048576\) is incomplete"),
     "operator": (node("Steal", [], ["i"], domain="evil"), "'Steal' of the domain 'evil'"),
     "contrib": (node("Gelu", ["y"], ["i"], domain="com.microsoft"), "'Gelu' of the domain 'com"),
     "deep": (node("If", [], ["i"], then_branch=body(nodes=(

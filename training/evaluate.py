@@ -211,11 +211,19 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
 @click.argument("model")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--steps", type=click.IntRange(min=1), help="Supervision steps [the model's own].")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Rows at once [8; on a GPU 2048].")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Options of the domain's own."
+    "--batch-size", type=click.IntRange(min=1), help="Rows per batch [8 on a CPU, 2048 on a GPU]."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for figures and submission.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Evaluation options of the domain.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for figures.json and submissions."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [all].")
 @click.option(
@@ -223,7 +231,7 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
     type=click.Choice(get_args(Precision)),
     default="float32",
     show_default=True,
-    help="Of the recursion; the reference evaluates in bfloat16.",
+    help="Precision of the recursion; the reference evaluates in bfloat16.",
 )
 def main(
     model: str,
@@ -236,11 +244,11 @@ def main(
     threads: int | None,
     precision: str,
 ) -> None:
-    """Measure MODEL on the puzzles of FILES, as its domain measures it.
+    """Measure MODEL on the puzzles of FILES, by the metrics of its domain.
 
-    MODEL is a name, a folder, or a checkpoint: of training.fit, or the reference's step_N. One
-    attempt a row, without search. With --out, figures.json and what the domain writes (ARC: a
-    Kaggle submission) go to a folder.
+    MODEL is a name, a folder, or a checkpoint of trm-fit or of the reference (step_N). Each row
+    gets one attempt, without search. --out writes figures.json and the domain's own files (ARC: a
+    Kaggle submission).
     """
     if threads:
         torch.set_num_threads(threads)

@@ -121,7 +121,9 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, part):
     saved = Run.start(recipe, CPU).state_dict()
     del saved[part]
     state.save(tmp_path / state.LATEST, saved)
-    with pytest.raises(CheckpointError, match=f"not a checkpoint of a training run: it lacks {part}$"):
+    with pytest.raises(
+        CheckpointError, match=f"not a checkpoint of a training run: it lacks {part}$"
+    ):
         open_run(recipe, tmp_path, CPU, fresh=False)
 
 

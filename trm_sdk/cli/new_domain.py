@@ -1,4 +1,4 @@
-"""`trm new-domain`: a package with a puzzle of one's own, to be edited."""
+"""`trm new-domain`: a package with a puzzle of your own, ready to edit."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Graphs:
     def of(
         cls, spec: ModelSpec, model: TRM, calibration: str | os.PathLike[str] | None = None
     ) -> Graphs:
-        """Those of a model, calibrated as `export_onnx` does.
+        """Return the graphs of a model, calibrated as `export_onnx` does.
 
         Raises
         ------
@@ -174,7 +174,7 @@ class Graphs:
         return 4 * sum(array.size for array in self.weights.values())
 
     def build(self, precision: str, mode: Mode, max_steps: int | None = None) -> onnx.ModelProto:
-        """One of them; `max_steps` is for ``unroll`` alone."""
+        """Build one of the graphs; `max_steps` applies only to ``unroll``."""
         return build_graph(
             self.spec,
             self.weights,
@@ -214,7 +214,7 @@ class Graphs:
         seconds: float,
         precisions: Sequence[str] = PRECISIONS,
     ) -> dict[str, float]:
-        """Median milliseconds of a supervision step at batch 1, taken in turn.
+        """Return median milliseconds of a supervision step at batch 1, taken in turn.
 
         Operators of a small graph run on one thread, as `OnnxRuntime` runs them.
 
@@ -247,7 +247,7 @@ class Graphs:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The comparison as a Markdown table, and what it shows."""
+    """Return the comparison as a Markdown table, and what it shows."""
     first = rows[0]
     lines = [
         f"| precision | bytes (step) | {' / '.join(first.size_ratio)}, of fp32 parameters "
@@ -265,7 +265,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def losses(solved: Mapping[str, float]) -> str:
-    """Which precisions lose more than half a point against ``fp32``, in a sentence.
+    """Return in a sentence which precisions lose more than half a point against ``fp32``.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def losses(solved: Mapping[str, float]) -> str:
 
 
 def report_files(output: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """The files of a report, ``OUTPUT.md`` and ``OUTPUT.json``.
+    """Return the files of a report, ``OUTPUT.md`` and ``OUTPUT.json``.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def session(
     device: str = "cpu",
     spin: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session.
+    """Return an onnxruntime session.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def run_session(
     feeds: Mapping[str, Array],
     outputs: Sequence[str] | None = None,
 ) -> list[Array]:
-    """The outputs of a session's graph, by default all of them, in order.
+    """Return the outputs of a session's graph, by default all of them, in order.
 
     Raises
     ------

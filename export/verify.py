@@ -156,7 +156,7 @@ class Trajectory:
         return np.stack([one["halt_logit"] for one in self.read])
 
     def halting_steps(self, threshold: float) -> Array:
-        """The step at which each example halts, the last one if none."""
+        """Return the step at which each example halts, the last one if none."""
         halted = 1 / (1 + np.exp(-self.halts)) > threshold
         return np.where(halted.any(0), halted.argmax(0) + 1, len(halted)).astype(np.int32)
 

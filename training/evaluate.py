@@ -124,7 +124,7 @@ def judge(
 def evaluate(
     model: TRM, examples: Examples, domain: Domain, steps: int, world: World | None = None
 ) -> Accuracy:
-    """Exact accuracy of a model over a set.
+    """Return the exact accuracy of a model over a set.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def evaluate(
 
 
 def summary(accuracies: dict[str, Accuracy]) -> dict[str, float]:
-    """Three figures a set."""
+    """Return three figures for each set: last step, by the rules, halting."""
     result: dict[str, float] = {}
     for name, accuracy in accuracies.items():
         result[f"{name}/last"] = round(float(accuracy.last[-1]), 4)

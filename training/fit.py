@@ -148,12 +148,12 @@ def _take_in(run: Run, new: StepFigures) -> None:
 
 
 def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
-    """Accuracy of the averaged weights: after the last step, and by the rules along the way."""
+    """Measure the averaged weights: after the last step, and by the rules along the way."""
     return summary(measure_sets(run, sets))
 
 
 def measure_sets(run: Run, sets: dict[str, Examples]) -> dict[str, Accuracy]:
-    """The same in full, a set at a time; the processes of a run share the work."""
+    """Measure them in full, a set at a time; the processes of a run share the work."""
     model, domain = run.averaged_model(), run.domain
     steps = run.recipe.evaluation.steps
     return {
@@ -219,7 +219,7 @@ def _recipe_names() -> list[str]:
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its size, and stop.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads per process [all it may use]."
+    "--threads", type=click.IntRange(min=1), help="CPU threads per process [all that it may use]."
 )
 def main(
     recipe_name: str,

@@ -71,7 +71,7 @@ class Grid:
         return rows, columns
 
     def tolist(self) -> list[list[int]]:
-        """The values as nested Python lists."""
+        """Return the values as nested Python lists."""
         rows: list[list[int]] = self._cells.tolist()
         return rows
 
@@ -118,7 +118,7 @@ class Grid:
 
 
 def as_array(cells: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Cells as an array of any shape and type, before anything is asked of either.
+    """Return cells as an array of any shape and dtype, before either is checked.
 
     Raises
     ------

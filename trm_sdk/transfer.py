@@ -19,7 +19,7 @@ Weight = TypeVar("Weight")
 def transfer(
     spec: ModelSpec, weights: Mapping[str, Weight], domain: Domain
 ) -> tuple[ModelSpec, dict[str, Weight]]:
-    """Spec and weights of a structured model, for another domain of the same kind.
+    """Return spec and weights of a structured model for another domain of the same kind.
 
     Parameters
     ----------

@@ -202,7 +202,7 @@ class Domain(Trainable):
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
     ) -> npt.NDArray[np.bool_]:
-        """`verify` for a batch of encoded puzzles, vectorised; asked only where there are rules.
+        """Verify a batch of encoded puzzles, vectorised; called only where there are rules.
 
         Parameters
         ----------

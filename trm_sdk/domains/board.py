@@ -296,7 +296,7 @@ class BoardDomain(Domain):
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
     ) -> npt.NDArray[np.bool_]:
-        """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
+        """Verify a batch of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
         return self._on(self.shape if shape is None else shape)._obeyed(tokens, answers)

@@ -233,7 +233,7 @@ class ModelConfig(BaseModel):
         return (*self.heads, DEAD_END) if self.dead_end_head else tuple(self.heads)
 
     def head_shapes(self, board: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-        """Shapes of the further heads' logits on a board, without the batch axis, by name.
+        """Return the shapes of the further heads' logits on a board, without batch axis, by name.
 
         The dead-end head says one number a puzzle, the others some a cell.
         """
@@ -258,11 +258,11 @@ class ModelConfig(BaseModel):
         return self.state_shape_of(None if self.structure is None else self.structure.shape)
 
     def token_shape_of(self, board: tuple[int, int]) -> tuple[int, ...]:
-        """Shape of the tokens of a board without the batch axis: its own, or flat."""
+        """Return the shape of a board's tokens without batch axis: its own, or flat."""
         return board if self.any_size else (board[0] * board[1],)
 
     def state_shape_of(self, board: tuple[int, int] | None) -> tuple[int, ...]:
-        """Shape of y and of z without the batch axis, on a board of this shape."""
+        """Return the shape of y and of z on a board of this shape, without batch axis."""
         if self.mixer != "structured":
             return self.puzzle_emb_len + self.seq_len, self.hidden_size
         assert self.structure is not None
@@ -274,5 +274,5 @@ class ModelConfig(BaseModel):
 
 
 def rounded_swiglu(size: int, expansion: float) -> int:
-    """SwiGLU width of the reference: two thirds of the expansion, up to a multiple of 256."""
+    """Return the reference's SwiGLU width: 2/3 of the expansion, up to a multiple of 256."""
     return -(-round(expansion * size * 2 / 3) // 256) * 256

@@ -51,7 +51,7 @@ def work(config: ModelConfig) -> Work:
 
 
 def step_flops(config: ModelConfig) -> float:
-    """Floating-point operations of the products of one supervision step of one puzzle.
+    """Return the floating-point operations of one supervision step's matrix products, a puzzle.
 
     A multiplication and an addition count as two; element-wise work is not counted.
     """

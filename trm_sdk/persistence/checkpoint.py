@@ -48,7 +48,7 @@ LARGEST_NAMES = 1 << 28
 
 
 def read_spec(folder: Path) -> ModelSpec:
-    """The spec of a model folder, without touching its weights.
+    """Return the spec of a model folder, without touching its weights.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, TRM]:
 
 
 def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) -> TRM:
-    """A model of this spec with these weights, checked for completeness.
+    """Return a model of this spec with these weights, checked for completeness.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class Download:
         self._token = token
 
     def cached(self, why: str) -> Path:
-        """The folder in the cache; `why` nothing else is tried."""
+        """Return the folder in the cache; `why` says why nothing else is tried."""
         import huggingface_hub as hub
 
         try:
@@ -71,7 +71,7 @@ class Download:
         return folder
 
     def current(self, force: bool) -> Path:
-        """The folder as the Hub has it now, or as the cache has it where there is no network."""
+        """Return the folder as the Hub has it now, or offline, as the cache has it."""
         import huggingface_hub as hub
 
         if _COMMIT.fullmatch(self._revision) and not force:

@@ -55,7 +55,7 @@ def read_architecture(folder: Path) -> Mapping[str, Any]:
 
 
 def run_hint(folder: Path) -> str:
-    """Where a folder is a run of the reference's: which file of it to name. Else nothing."""
+    """Return which file to name of a folder that is a run of the reference's, or nothing."""
     try:
         steps = [path for path in folder.glob("step_*") if (folder / CONFIG_FILE).is_file()]
     except OSError:

@@ -78,7 +78,7 @@ class ModelSpec(BaseModel):
     def for_domain(
         cls, domain: Domain, model: ModelConfig, solve: SolveOptions | None = None, **notes: Any
     ) -> ModelSpec:
-        """The spec of a model made for a domain."""
+        """Return the spec of a model made for a domain."""
         return cls(
             format=FORMAT,
             domain=domain.name,

@@ -185,7 +185,7 @@ class Graphs:
         )
 
     def sizes(self, steps: int) -> dict[str, dict[str, int]]:
-        """Bytes of every precision's file in every mode; ``unroll`` of so many steps."""
+        """Return the bytes of each precision's file in each mode; ``unroll`` takes `steps`."""
         return {
             precision: {
                 mode: self.build(precision, mode, steps).ByteSize() for mode in get_args(Mode)

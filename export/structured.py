@@ -395,7 +395,7 @@ class AxisPools:
         self.x = x
 
     def pool(self, axes: tuple[int, ...], members: int | str, name: str) -> str:
-        """Scaled sum beside maximum, over the last axis; reduced axes stay, with size 1.
+        """Emit scaled sum and maximum, joined on the last axis; reduced axes keep size 1.
 
         `members` is the number of nodes in each pool, or a value that holds 1 / sqrt of it.
         """

@@ -148,12 +148,12 @@ def _take_in(run: Run, new: StepFigures) -> None:
 
 
 def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
-    """Measure the averaged weights: after the last step, and by the rules along the way."""
+    """Return figures of the averaged weights: after the last step, and by the rules before."""
     return summary(measure_sets(run, sets))
 
 
 def measure_sets(run: Run, sets: dict[str, Examples]) -> dict[str, Accuracy]:
-    """Measure them in full, a set at a time; the processes of a run share the work."""
+    """Return the accuracy of the averaged weights on each set; a run's processes share it."""
     model, domain = run.averaged_model(), run.domain
     steps = run.recipe.evaluation.steps
     return {

@@ -55,7 +55,7 @@ class SwiGLU(nn.Module):
         return out
 
     def over_rows(self, x: Tensor) -> Tensor:
-        """Normalise over the first axis of a matrix, without a transposed copy of it."""
+        """Apply the layer to the first axis of a matrix, without a transposed copy of it."""
         gate, up = (self.gate_up_proj.weight @ x).chunk(2, dim=0)
         return self.down_proj.weight @ (F.silu(gate) * up)
 

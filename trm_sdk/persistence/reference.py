@@ -55,7 +55,7 @@ def read_architecture(folder: Path) -> Mapping[str, Any]:
 
 
 def run_hint(folder: Path) -> str:
-    """Return which file to name of a folder that is a run of the reference's, or nothing."""
+    """Return which file of a reference run's folder to name instead; "" for other folders."""
     try:
         steps = [path for path in folder.glob("step_*") if (folder / CONFIG_FILE).is_file()]
     except OSError:

@@ -12,6 +12,8 @@ from trm_sdk.validation import is_int
 
 Mixer = Literal["mlp_t", "attention", "structured"]
 Positions = Literal["rope", "learned", "none"]
+HaltPool = Literal["mean", "mean_max"]
+Block = Literal["pool", "message"]
 # Bounds that no model comes near: a description from elsewhere is read before its weights are, and
 # must not make anyone build, count or allocate what never was.
 _LARGEST = 1 << 20
@@ -118,10 +120,10 @@ class ModelConfig(BaseModel):
     answer_tokens: tuple[_Token, ...] | None = None
     given_tokens: tuple[_Token, ...] = ()
     heads: dict[str, _Width] = Field(default_factory=dict)
-    halt_pool: Literal["mean", "mean_max"] = "mean"
+    halt_pool: HaltPool = "mean"
     dead_end_head: bool = False
     halt_max_steps: int = Field(default=16, gt=0, le=100_000)
-    block: Literal["pool", "message"] = "pool"
+    block: Block = "pool"
     structure: Structure | None = None
 
     @model_validator(mode="after")

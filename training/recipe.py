@@ -44,6 +44,9 @@ class Recipe(Strict):
         What the recipe reaches and what it costs, for people; measured, not hoped for.
     model, objective, optimizer, data, evaluation
         See their classes.
+    start_from : str or None
+        Another model whose weights the run starts from: a bundled one, a folder, a checkpoint, or
+        ``owner/name`` on the Hub. The recipe's network may be wider than its. Default: none.
     steps : int
         Optimiser steps.
     batch_size : int
@@ -71,6 +74,7 @@ class Recipe(Strict):
     optimizer: Optimizer = Optimizer()
     data: tuple[DataSource, ...] = Field(default=(Generated(),), min_length=1)
     evaluation: Evaluation = Evaluation()
+    start_from: Annotated[str, Field(min_length=1)] | None = None
     steps: int = Field(default=10_000, gt=0, le=1 << 40)
     batch_size: int = Field(default=32, gt=0, le=1 << 24)
     micro_batch: int | None = Field(default=None, gt=0, le=1 << 24)

@@ -22,6 +22,7 @@ from trm_sdk.persistence.spec import ModelSpec
 from . import state
 from .data.mixture import during_the_run, make_held_out, make_stream
 from .distributed import World
+from .initial import start_from
 from .objective import Carry
 from .optim import EMA, make_optimizers
 from .recipe import Recipe, parse_recipe
@@ -54,6 +55,8 @@ class Run:
     def start(cls, recipe: Recipe, device: torch.device, world: World | None = None) -> Run:
         """A run at its first step; with a `World`, this process's part of it."""
         run = cls._made(recipe, device, world)
+        if recipe.start_from is not None:
+            run._take_weights(recipe.start_from)
         run.carry.begin(0.0)
         return run
 
@@ -88,6 +91,12 @@ class Run:
             noise=noise,
             world=world,
         )
+
+    def _take_weights(self, source: str) -> None:
+        fresh = self.model.state_dict()
+        weights = start_from(source, self.recipe.spec(self.domain), fresh)
+        self.model.load_state_dict(weights)
+        self.ema.load(weights)
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, for `state.save`; to be called by every process together."""
@@ -237,8 +246,7 @@ def open_run(
     saved = _read(path)
     if "packed" in saved:
         raise CheckpointError(
-            f"{path} is in the form to travel in: `python -m {__package__}.state import` turns it "
-            "back"
+            f"{path} is in its compact form: `python -m {__package__}.state import` turns it back"
         )
     try:
         there = parse_recipe(json.loads(saved["recipe"]), str(path))

@@ -121,8 +121,8 @@ def pack(saved: dict[str, Any]) -> dict[str, Any]:
     Weights stay exact. The averaged weights are stored as their difference from the weights, in
     bfloat16; Adam's first moment in 8 bits with a scale every 256 numbers; its second moment, whose
     smallest values matter since steps are divided by them, in bfloat16. Data, schedule and random
-    state are kept. The puzzles in flight are left out: a resumed run draws new ones. So is
-    `evaluation.files` of the recipe, which names files of this machine.
+    state are kept. The puzzles in flight are left out: a resumed run draws new ones. So are
+    `evaluation.files` and `start_from` of the recipe, which name files of this machine.
 
     Raises
     ------
@@ -147,6 +147,7 @@ def pack(saved: dict[str, Any]) -> dict[str, Any]:
     ]
     recipe = json.loads(saved["recipe"])
     recipe["evaluation"]["files"] = {}
+    recipe["start_from"] = None
     packed["recipe"] = json.dumps(recipe)
     packed["packed"] = 1
     return packed

@@ -19,6 +19,7 @@ from training.run import Run, open_run
 from training.step import train_step
 from trm_sdk.errors import CheckpointError
 from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.checkpoint import load_model
 
 CPU = torch.device("cpu")
 SMALL = ("compile=false", "batch_size=8", "evaluation.puzzles=4", "steps=1000")
@@ -76,6 +77,37 @@ def test_a_run_goes_on_from_where_it_has_travelled(tmp_path):
     early, before, after = (sum(part[:20]) / 20 for part in (losses, losses[130:], later[30:]))
     assert before < 0.8 * early
     assert after < 1.15 * before
+
+
+def test_a_model_is_read_from_a_checkpoint_in_travelling_form(tmp_path):
+    run = Run.start(load_recipe("sudoku-4x4", SMALL), CPU)
+    for _ in range(10):  # or the average would be the weights
+        train_step(run)
+    state.save(tmp_path / "run.travel.pt", state.pack(run.state_dict()))
+    _, model = load_model(tmp_path / "run.travel.pt")
+    for name, weight in model.state_dict().items():
+        average = run.ema.weights[name]
+        assert torch.allclose(
+            weight, average, rtol=0, atol=2e-3 * float(average.abs().max() + 1e-6)
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda saved: saved["model"].popitem(), "not those of its model"),
+        (lambda saved: saved["ema"].update({"network.lm_head.bias": torch.zeros(7)}), "not those"),
+        (lambda saved: saved.update(ema=[1, 2]), "no weights by name"),
+        (lambda saved: saved.update(model=None), "no weights by name"),
+    ],
+    ids=["a weight is missing", "another shape", "a list", "nothing"],
+)
+def test_a_travelling_checkpoint_with_other_averages_is_no_model(change, words, tmp_path):
+    saved = state.pack(Run.start(load_recipe("sudoku-4x4", SMALL), CPU).state_dict())
+    change(saved)
+    torch.save(state._to_tensors(saved), tmp_path / "run.pt")
+    with pytest.raises(CheckpointError, match=words):
+        load_model(tmp_path / "run.pt")
 
 
 def test_what_is_not_to_be_packed_is_refused(tmp_path):

@@ -286,7 +286,10 @@ def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     if isinstance(data, dict) and "spec" in data and {"ema", "model"} & set(data):
         if not isinstance(data["spec"], str):
             raise CheckpointError(f"{path}: 'spec' must be JSON text; got {shown(data['spec'])}")
-        return ModelSpec.from_json(data["spec"], path), data.get("ema") or data.get("model") or {}
+        weights = data.get("ema") or data.get("model") or {}
+        if "packed" in data:
+            weights = _unpacked_average(data, path)
+        return ModelSpec.from_json(data["spec"], path), weights
     if not (path.parent / CONFIG_FILE).is_file():
         raise CheckpointError(
             f"{path} is not a checkpoint of trm-fit ('spec' and 'ema' or 'model' are needed); "
@@ -296,3 +299,14 @@ def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     spec, weights = convert_reference(read_architecture(path.parent), data, path)
     names = read_identifiers(path.parent)
     return (_named(spec, names, path.parent / IDENTIFIERS_FILE) if names else spec), weights
+
+
+def _unpacked_average(data: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the averaged weights of a compact checkpoint, which holds their difference only."""
+    weights, distances = data.get("model", {}), data.get("ema", {})
+    for part in (weights, distances):
+        check_weights(part, path)
+    for name, distance in distances.items():
+        if name not in weights or weights[name].shape != distance.shape:
+            raise CheckpointError(f"{path}: its averaged weights are not those of its model")
+    return {name: weights[name] + distance.float() for name, distance in distances.items()}

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 
+from trm_sdk.atomic import write_whole
 from trm_sdk.domains.data import Examples
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
@@ -305,8 +306,8 @@ def write_report(rows: Sequence[Row], output: str | os.PathLike[str]) -> None:
     """
     text, data = report_files(output)
     try:
-        text.write_text(markdown(rows) + "\n", encoding="utf-8")
+        write_whole(text, (markdown(rows) + "\n").encode())
         rows_as_json = json.dumps([asdict(row) for row in rows], indent=2)
-        data.write_text(rows_as_json + "\n", encoding="utf-8")
+        write_whole(data, (rows_as_json + "\n").encode())
     except OSError as error:
         raise ExportError(f"{output} can't be written: {error.strerror}") from None

@@ -229,7 +229,7 @@ LAUGHS = "\n".join(
         ("arch: " + "[" * 5000, "nested at most"),
         (f"arch: {{{REST}, expansion: .inf, L_layers: 1}}", "finite"),
         (f"arch: {{{REST}, expansion: 4, L_layers: 10000000}}", "10000"),
-        (f"arch: {{{REST}, expansion: 4, L_layers: []}}", "no architecture"),
+        (f"arch: {{{REST}, expansion: 4, L_layers: []}}", "its architecture can't be read"),
         ("arch: 5", "no 'arch' section"),
         ("\x00", "can't be read"),
     ],

@@ -357,7 +357,8 @@ class Solver(Closes):
 
         This is the search of `solve`, watched. It ends after the step whose answer the rules
         confirm, at which the halting head crosses its threshold (where the rules aren't used), or
-        after ``max_steps`` of the last attempt.
+        after ``max_steps`` of the last attempt; of the first, where the rules then prove that there
+        is no solution (`Step.refuted`).
 
         Parameters
         ----------

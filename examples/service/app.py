@@ -81,7 +81,7 @@ class SolutionReply(BaseModel):
     steps: int
     attempts: int
     seconds: float
-    stopped_by: Literal["verified", "halted", "max_steps", "seconds", "impossible"]
+    stopped_by: Literal["verified", "halted", "max_steps", "seconds", "refuted"]
 
 
 class Problem(BaseModel):

@@ -5,7 +5,7 @@
  * (`domain_description`) and into `model.json`; it knows no puzzle by name.
  */
 
-import { contradiction } from "./deduction.js";
+import { Deduction } from "./deduction.js";
 
 /** A puzzle can't be read, has the wrong size, or contradicts itself. */
 export class PuzzleError extends Error {
@@ -63,6 +63,8 @@ export class Domain {
   #numbers;
   #rules;
   #description;
+  /** undefined: not made yet; null: nothing can be deduced. */
+  #deduction;
 
   /**
    * @param {Description} description
@@ -332,13 +334,37 @@ export class Domain {
     return found;
   }
 
-  #refuseImpossible(values) {
-    const { answers, groups } = this;
-    if (!groups.length || !this.givens.every((value) => answers.includes(value))) return;
+  /** What follows from the groups; null where they say nothing, or givens are no answers. */
+  #deduce() {
+    if (this.#deduction === undefined) {
+      const { answers, cells } = this;
+      const groups = this.groups.map((group) => group.cells);
+      const known = groups.length && this.givens.every((value) => answers.includes(value));
+      this.#deduction = known ? new Deduction(cells, answers.length, groups) : null;
+    }
+    return this.#deduction;
+  }
+
+  /** What each cell of a puzzle may hold, as `Deduction` takes it. */
+  #masks(values) {
+    const { answers } = this;
     const everything = (1n << BigInt(answers.length)) - 1n;
     const bits = new Map(answers.map((value, place) => [value, 1n << BigInt(place)]));
-    const masks = Array.from(values, (value) => (this.isGiven(value) ? bits.get(value) : everything));
-    const found = contradiction(masks, answers.length, groups.map(({ cells }) => cells));
+    return Array.from(values, (value) => (this.isGiven(value) ? bits.get(value) : everything));
+  }
+
+  /**
+   * Do the rules prove that a puzzle has no solution? False where they don't, or not within a moment.
+   *
+   * @param {ArrayLike<number>} puzzle
+   */
+  isRefuted(puzzle) {
+    return this.hasRules && this.#deduce()?.count(this.#masks(puzzle), 1) === 0;
+  }
+
+  #refuseImpossible(values) {
+    const { answers, groups } = this;
+    const found = this.#deduce()?.contradiction(this.#masks(values));
     if (!found) return;
     if ("cell" in found) {
       const row = Math.floor(found.cell / this.columns) + 1;

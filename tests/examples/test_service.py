@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from programs import EXAMPLES, PUZZLES, ROOT, load_example, run
+from programs import EXAMPLES, PUZZLES, ROOT, UNSOLVABLE, load_example, run
 
 from trm_sdk import Solver
 
@@ -49,6 +49,13 @@ def test_many_at_once_are_answered_as_the_solver_does(client: Any, solver: Solve
         assert facts["grid"] == expected.grid.tolist()
         assert facts["answer"] == solver.domain.to_line(expected.grid)
         assert (facts["verified"], facts["stopped_by"]) == (True, "verified")
+
+
+def test_a_puzzle_without_solution_is_said_to_have_none(app: ModuleType, client: Any) -> None:
+    reply = client.post("/solve", json={"puzzle": UNSOLVABLE})
+    assert reply.status_code == 200
+    facts = app.SolutionReply.model_validate_json(reply.content, strict=True)
+    assert (facts.stopped_by, facts.verified, facts.attempts) == ("refuted", False, 1)
 
 
 def test_replies_are_what_the_interface_promises(app: ModuleType, client: Any) -> None:

@@ -173,6 +173,10 @@ def _is_solved(solution: Solution) -> bool:
     return solution.verified
 
 
+def _is_refuted(solution: Solution) -> bool:
+    return solution.stopped_by == "refuted"
+
+
 def _code(result: Solution | Failure) -> int:
     """Exit code that a result asks for; says what is wrong with one that could not be read."""
     from trm_sdk.solution import Failure
@@ -185,8 +189,8 @@ def _code(result: Solution | Failure) -> int:
 
 def _verdict(solution: Solution) -> str:
     verdict = {True: "verified", False: "NOT solved", None: "not verifiable"}[solution.verified]
-    if solution.stopped_by == "impossible":
-        verdict += ", for it has no solution"
+    if _is_refuted(solution):
+        verdict = "no solution, proven by the rules"
     elif solution.unique is False:
         verdict += ", one of several solutions" if solution.verified else ", has several solutions"
     if solution.correct is not None:
@@ -246,10 +250,11 @@ def _print_board(console: Console | None, solution: Solution) -> None:
 
 
 _YES_NO = {True: "[green]yes[/]", False: "[red]no[/]", None: "-"}
+_NO_SOLUTION = "[red]no solution[/]"
 #: Columns of the table, those that a narrow terminal does without last.
 _COLUMNS: dict[str, Callable[[Solution], str]] = {
     "answer": lambda one: one.domain.to_line(one.grid),
-    "verified": lambda one: _YES_NO[one.verified],
+    "verified": lambda one: _NO_SOLUTION if _is_refuted(one) else _YES_NO[one.verified],
     "correct": lambda one: _YES_NO[one.correct],
     "unique": lambda one: _YES_NO[one.unique],
     "steps": lambda one: str(one.steps),
@@ -273,7 +278,7 @@ def _print_table(results: Iterator[Solution | Failure], bar: ProgressBar | None)
     from trm_sdk.solution import Failure
 
     started, code, total, failed = perf_counter(), 0, 0, 0
-    solved = differing = several = 0
+    solved = differing = several = refuted = 0
     console, heading = _console(), None
     while block := list(islice(results, _ROWS_TOGETHER)):
         with nullcontext() if bar is None else bar.paused():
@@ -285,6 +290,7 @@ def _print_table(results: Iterator[Solution | Failure], bar: ProgressBar | None)
                     solved += _is_solved(result)
                     differing += result.correct is False
                     several += result.unique is False
+                    refuted += _is_refuted(result)
             heading = _print_block(console, block, total, heading)
         total += len(block)
     seconds = perf_counter() - started
@@ -292,6 +298,7 @@ def _print_table(results: Iterator[Solution | Failure], bar: ProgressBar | None)
         f"{solved} of {total} solved"
         + (f", {differing} differ from the file's answer" if differing else "")
         + (f", {several} with several solutions" if several else "")
+        + (f", {refuted} without a solution" if refuted else "")
         + (f", {failed} could not be read" if failed else "")
         + f", {seconds:.2f} s, {total / seconds:.1f} puzzles/s"
     )

@@ -150,9 +150,9 @@ class Domain(Trainable):
     def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
         """Return how many answers to input `index` of a task are right, at most `limit`.
 
-        None where the domain can't tell, which is the default, or not within a moment. Asked about
-        a puzzle that the network failed on, to give it up where there is no solution, and for
-        `Solution.unique`.
+        None where the domain can't tell, which is the default, or not within a moment. 0 must be
+        proven: the search asks, with ``limit=1``, about a puzzle that the network's first attempt
+        failed on, and on 0 ends with ``stopped_by="refuted"``. `Solution.unique` asks as well.
         """
         return None
 

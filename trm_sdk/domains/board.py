@@ -277,14 +277,18 @@ class BoardDomain(Domain):
         )
 
     def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
-        """Return the number of solutions, where `distinct` states all rules; see `Domain`."""
-        if type(self).verify is not BoardDomain.verify:
-            return None
+        """Return the number of solutions, where `distinct` states all rules; see `Domain`.
+
+        Where `verify` has further rules, 0 or None: what `distinct` refutes they can't allow.
+        """
         on = self.for_puzzle(task, index)
         deduction = on._deduction
         if deduction is None:
             return None
-        return deduction.count(on._masks(deduction, task.inputs[index]), limit)
+        exact = type(self).verify is BoardDomain.verify
+        masks = on._masks(deduction, task.inputs[index])
+        found = deduction.count(masks, limit if exact else 1)
+        return found if exact or found == 0 else None
 
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""

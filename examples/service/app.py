@@ -27,6 +27,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trm_sdk import AsyncSolver, Solution, SolveOptions, TRMError
+from trm_sdk.choices import Explore
 
 
 class Settings(BaseModel):
@@ -55,7 +56,7 @@ class Options(BaseModel):
 
     max_steps: int | None = Field(None, ge=1, le=1000)
     attempts: int | None = Field(None, ge=1)
-    explore: Literal["none", "noise", "symmetry", "guess", "tree"] | None = None
+    explore: Explore | None = None
     seconds: float | None = Field(None, gt=0)
     seed: int | None = Field(None, ge=0)
 

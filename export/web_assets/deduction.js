@@ -1,5 +1,5 @@
 /**
- * What follows from values that must not stand twice in any of some groups of cells: naked and hidden
+ * What follows from values that must not appear twice in any of some groups of cells: naked and hidden
  * singles, and how many solutions that leaves, as in trm_sdk/domains/deduction.py.
  *
  * What a cell may hold is a BigInt with a bit for each value: there may be more than 32 of them.

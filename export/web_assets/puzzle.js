@@ -26,7 +26,7 @@ const MOST_CELLS = 1 << 20;
  * @property {{name: string, symbol: string, roles: string[], colour?: string, aliases?: string}[]} tokens
  * @property {[number, number, number, number][]} [borders] thick lines: column, row, column, row
  * @property {number[]} [shaded] cells on a ground of their own
- * @property {{name: string, groups: number[][]}[]} [distinct] no value stands twice in any group
+ * @property {{name: string, groups: number[][]}[]} [distinct] no value appears twice in any group
  * @property {boolean} [distinct_is_all] whether there are no other rules
  */
 
@@ -46,7 +46,7 @@ const MOST_CELLS = 1 << 20;
  *   boards are drawn rather than filled in: a pointer draws the first of `brush` over other cells and
  *   the second over the first; it carries those of `moved`, which stand once
  * @property {{key: string, kind: string}} [ownGroups] groups of cells that each puzzle brings, such as a
- *   jigsaw's regions: their weights key in the graph, and what one is called. No value stands twice
+ *   jigsaw's regions: their weights key in the graph, and what one is called. No value appears twice
  *   in them, and together with `distinct` they are all the rules, unless there is a `verify`
  * @property {(text: string, domain: Domain) => {board: string, groups: number[][]}} [read] the board and
  *   its groups in a text; throws where there are none. With `ownGroups`
@@ -379,7 +379,7 @@ export class Domain {
   }
 
   describeConflict({ kind, number, value, cells }) {
-    return `contradicting givens: ${this.nameOf(value)} stands ${cells.length} times in ${kind} ${number}`;
+    return `contradicting givens: ${this.nameOf(value)} appears ${cells.length} times in ${kind} ${number}`;
   }
 
   /** Does the answer obey the rules and keep the givens? null: there are no rules to check by. */

@@ -246,9 +246,9 @@ def test_reads_what_python_reads(node: str, tmp_path: Path, text: str) -> None:
     [
         (PUZZLES[0][1:], "81 cells; got 80"),
         ("@" + PUZZLES[0][1:], '"@" in place 1'),
-        ("55" + "." * 79, "contradicting givens: 5 stands 2 times in row 1"),
-        ("5........5" + "." * 71, "contradicting givens: 5 stands 2 times in column 1"),
-        ("5.........5" + "." * 70, "contradicting givens: 5 stands 2 times in box 1"),
+        ("55" + "." * 79, "contradicting givens: 5 appears 2 times in row 1"),
+        ("5........5" + "." * 71, "contradicting givens: 5 appears 2 times in column 1"),
+        ("5.........5" + "." * 70, "contradicting givens: 5 appears 2 times in box 1"),
     ],
 )
 def test_refuses_what_python_refuses(node: str, tmp_path: Path, text: str, message: str) -> None:
@@ -589,7 +589,7 @@ def test_jigsaws_are_read_and_judged_as_python_does(bare_node: str, tmp_path: Pa
     for refused in found["parsed"][len(forms) :]:
         assert refused["error"] == "PuzzleError", refused
     assert "of 1 cells" not in found["parsed"][len(forms) + 2]["message"]
-    assert "5 stands 2 times in row 1" in found["parsed"][-1]["message"]
+    assert "5 appears 2 times in row 1" in found["parsed"][-1]["message"]
     assert found["verdicts"] == [True, False, False]
     empty = Task((Grid(np.zeros((9, 9), int)),), metadata=task.metadata)
     verdicts = [domain.verify(empty, Grid(one.reshape(9, 9))) for one in answers]
@@ -740,7 +740,7 @@ def test_the_example_names_a_bad_puzzle(node: str, model: Path, puzzle: str) -> 
     result = run(node, EXAMPLES / "node" / "solve.mjs", model / "model.onnx", puzzle)
     assert result.returncode == 2
     assert result.stderr.startswith("Error: ")
-    assert "81 cells; got 3" in result.stderr or "5 stands 2 times in row 1" in result.stderr
+    assert "81 cells; got 3" in result.stderr or "5 appears 2 times in row 1" in result.stderr
 
 
 def test_both_package_files_want_the_same_onnxruntime() -> None:

@@ -239,7 +239,7 @@ def test_cells_are_filled_by_keypad_paste_and_example(seen: Seen) -> None:
 
 def test_what_is_wrong_with_a_puzzle_is_said(seen: Seen) -> None:
     visit = seen["entering"]
-    assert "Contradicting givens: 5 stands 2 times in row 5." in visit["clash"]
+    assert "Contradicting givens: 5 appears 2 times in row 5." in visit["clash"]
     assert visit["clashing"] == 2
     assert not visit["playable"]
     assert visit["mended"]

@@ -206,7 +206,7 @@ def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
         (("solve", "123"), "expected 16 cells"),
         (("solve", ONE.replace("3", "!")), "unexpected character '!'"),
         (("solve", ONE.replace("3", "7")), "got 7 in row 1, column 3"),
-        (("solve", "44" + "." * 14), "4 stands 2 times in row 1"),
+        (("solve", "44" + "." * 14), "4 appears 2 times in row 1"),
         (("solve", "4" * 5000), "expected 16 cells"),
         (("solve", "none.csv"), "no file 'none.csv', and it is not a puzzle either"),
         (("solve", str(tmp_path)), "is a folder"),

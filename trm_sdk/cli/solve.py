@@ -38,17 +38,23 @@ if TYPE_CHECKING:
 @model_option
 @search_options
 @model_options
-@click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per puzzle, each on a line.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Attempts in flight. Default: what suits the model.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the answers to .csv, .json, .jsonl or .parquet; for arc, a submission.",
+    help="Also write the answers to a .csv, .json, .jsonl or .parquet file; for arc, a submission.",
 )
-@click.option("--cache", type=click.Path(file_okay=False), help="Keep finished tasks, for arc.")
 @click.option(
-    "--processes", type=click.IntRange(1), help="Tasks solved at a time, for arc. Default: 1."
+    "--cache", type=click.Path(file_okay=False), help="Folder that keeps finished tasks, for arc."
+)
+@click.option(
+    "--processes", type=click.IntRange(1), help="Tasks solved in parallel, for arc. Default: 1."
 )
 def solve(
     puzzle: str,
@@ -63,19 +69,19 @@ def solve(
     processes: int | None,
     **search: Any,
 ) -> None:
-    """Solve one puzzle, or all of a file or of standard input (-).
+    """Solve one puzzle, or all puzzles of a file or of standard input (-).
 
-    A file holds one puzzle per line, perhaps with other things beside it; boards with blank lines
-    or titles between them; CSV with a column 'question' or 'puzzle', and perhaps 'answer' or
-    'solution' to compare with; JSON; or a form of its own kind of puzzle, such as .sdk and
-    OpenSudoku's XML. It may be in .gz or .zip.
+    A file holds one puzzle per line, possibly with other text beside it; boards separated by blank
+    lines or titles; CSV with a column 'question' or 'puzzle', and optionally 'answer' or 'solution'
+    to compare with; JSON; or a format of the puzzle's own, such as .sdk and OpenSudoku's XML. It
+    may be compressed (.gz, .zip) and larger than memory.
 
     Tasks with demonstrations (-m arc) need no model: each is learned for --seconds, 30 by default.
 
-    The file of answers appears when all are written. Files may be larger than memory.
+    The output file appears once it is complete.
 
-    Exits with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
-    can't be read.
+    Exit codes: 0 if all puzzles are solved, 1 if some are not or differ from the file's answers, 2
+    if some can't be read.
     """
     adapting = adapting_domain(model)
     if adapting is not None:

@@ -32,7 +32,7 @@ _Members = npt.NDArray[np.intp]
 class BoardDomain(Domain):
     """A board whose cells hold numbers; 0 is an empty cell, and the value v is token v + 1.
 
-    Where the rules are that no value stands twice in any of some groups of cells (Sudoku, Latin
+    Where the rules are that no value appears twice in any of some groups of cells (Sudoku, Latin
     squares, X-Sudoku, jigsaws), `distinct` states them, and nothing else need be written but
     `generate`. Other rules go into `verify`.
 
@@ -235,11 +235,11 @@ class BoardDomain(Domain):
                     repeated = int(counts.argmax())
                     raise InvalidInputError(
                         f"contradicting givens: {self.vocabulary.value_names()[values[repeated]]} "
-                        f"stands {counts[repeated]} times in {kind} {number}"
+                        f"appears {counts[repeated]} times in {kind} {number}"
                     )
 
     def _repeats_nothing(self, cells: npt.NDArray[np.int8]) -> bool:
-        """Whether no given value of cells of shape (N,) stands twice in a group."""
+        """Whether no given value of cells of shape (N,) appears twice in a group."""
         of_cell = self._given_bits.take(cells)
         return all(
             (np.add.reduce(inside) == np.bitwise_or.reduce(inside)).all()
@@ -305,7 +305,7 @@ class BoardDomain(Domain):
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
     ) -> npt.NDArray[np.bool_]:
-        """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
+        """Verify a batch of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
         return self._on(self.shape if shape is None else shape)._obeyed(tokens, answers)

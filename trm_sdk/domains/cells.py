@@ -77,7 +77,9 @@ def cells_of(value: Any, vocabulary: Vocabulary) -> npt.NDArray[Any]:
 def _blank(vocabulary: Vocabulary, cell: object) -> int:
     blanks = vocabulary.having("blank")
     if len(blanks) != 1:
-        raise InvalidInputError(f"{shown(cell)} is not a cell: no single value is the empty cell")
+        raise InvalidInputError(
+            f"{shown(cell)} is not a cell: this domain has no single value for an empty cell"
+        )
     return blanks[0] - vocabulary.first
 
 

@@ -35,7 +35,7 @@ class Contradiction(NamedTuple):
 
 
 class Deduction:
-    """Naked and hidden singles over groups in which no value stands twice.
+    """Naked and hidden singles over groups in which no value appears twice.
 
     Parameters
     ----------

@@ -202,7 +202,7 @@ class OnnxRuntime:
                 raise TRMError("the model is closed; no step can be taken") from None
             message = first_line(error)
             if deadline is not None and INTERRUPTED in message:
-                raise StepInterruptedError("a step was not done at its deadline") from None
+                raise StepInterruptedError("a step was still running at its deadline") from None
             raise TRMError(f"onnxruntime failed in a step: {message}") from None
 
     def _step(self, state: OnnxState, options: Any) -> StepOutput:

@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("numba")
 from adapt_tasks import RECOLOUR, made
 
-from trm_sdk import AdaptedSolver, Solver, solve_task
-from trm_sdk.adapt.solver import Progress
+from trm_sdk import AdaptedSolver, AdaptOptions, Failure, Solver, solve_task
+from trm_sdk.adapt.progress import Progress
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.solution import Failure
@@ -175,6 +175,65 @@ def test_what_is_wrong_is_named() -> None:
     closed.close()
     with pytest.raises(TRMError, match="is closed"):
         closed.solve(RECOLOUR)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", True), ("seconds", "30"), ("turns", 1), ("lasso", float("inf")), ("depths", ("4",))],
+)
+def test_options_are_not_converted_and_a_wrong_one_is_named(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field):
+        AdaptOptions(**{field: value})
+    with pytest.raises(ConfigError, match=field):
+        AdaptOptions.model_validate({field: value})
+
+
+def test_arguments_are_checked_at_once_not_when_the_first_result_is_asked_for(
+    solver: AdaptedSolver,
+) -> None:
+    wrong: Any
+    for wrong in ("0", 1.0, -1, 1, True):
+        with pytest.raises(InvalidInputError, match="index must be a whole number from 0 to 0"):
+            solver.stream(RECOLOUR, wrong)
+    for wrong in (RECOLOUR, "12", 3):
+        with pytest.raises(InvalidInputError, match="iterable of puzzles"):
+            solver.solve_many(wrong)
+    wrong = "skip"
+    with pytest.raises(InvalidInputError, match="on_error must be"):
+        solver.solve_many([RECOLOUR], on_error=wrong)
+    wrong = "yes"
+    with pytest.raises(InvalidInputError, match="progress must be"):
+        Solver.adapt(RECOLOUR, progress=wrong)
+
+
+def test_what_a_reader_could_not_read_fails_alone(solver: AdaptedSolver) -> None:
+    error = InvalidInputError("line 2: not a task")
+    puzzles = [RECOLOUR, error, RECOLOUR]
+    one, failure, other = solver.solve_many(puzzles, on_error="yield")
+    assert failure == Failure(1, error)
+    assert one == other == solver.solve(RECOLOUR)
+    with pytest.raises(InvalidInputError, match="line 2"):
+        list(solver.solve_many(puzzles))
+
+
+def test_after_the_block_the_solver_is_closed(tmp_path: Path) -> None:
+    with Solver.adapt(RECOLOUR, steps=1) as closed:
+        assert closed.speaker()
+    calls: list[Callable[[], object]] = [
+        closed.speaker,
+        lambda: closed.stream(RECOLOUR),
+        lambda: closed.solve_many([RECOLOUR]),
+        lambda: closed.save_pretrained(tmp_path),
+    ]
+    for call in calls:
+        with pytest.raises(TRMError, match="is closed"):
+            call()
+
+
+def test_a_folder_that_can_not_be_written_is_named(solver: AdaptedSolver, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match=r"file can't be written: "):
+        solver.save_pretrained(tmp_path / "file")
 
 
 def test_without_numba_the_error_names_what_to_install() -> None:

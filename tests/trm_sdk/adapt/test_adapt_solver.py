@@ -19,7 +19,6 @@ from trm_sdk import AdaptedSolver, AdaptOptions, Failure, Solver, solve_task
 from trm_sdk.adapt.progress import Progress
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
-from trm_sdk.solution import Failure
 from trm_sdk.task import Task
 
 STEPS: dict[str, Any] = {"steps": 300, "snapshot_steps": 30, "settled": 3}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def read_tasks(
     """
     begun = False
     try:
-        for task in _recognised(lines, Puzzles(domain, name), path):
+        puzzles = Puzzles(domain, name)
+        for task in _with_answers_below(_recognised(lines, puzzles, path), puzzles):
             yield task
             begun = True
         if not begun:  # a header, and nothing below it
@@ -92,6 +94,27 @@ def read_file(path: Path, domain: Domain, name: str | None = None) -> Iterator[T
         For the tasks' names. Default: the file's name.
     """
     return read_tasks(open_lines(path), domain, path.name if name is None else name, path)
+
+
+def _with_answers_below(
+    tasks: Iterator[Task | TRMError], puzzles: Puzzles
+) -> Iterator[Task | TRMError]:
+    """A filled board right after a puzzle whose givens it keeps is the answer to it."""
+    waiting: Task | None = None
+    for task in tasks:
+        if waiting is not None:
+            if isinstance(task, Task) and puzzles.is_answer(task, waiting):
+                yield replace(waiting, answers=task.inputs)
+                waiting = None
+                continue
+            yield waiting
+            waiting = None
+        if isinstance(task, Task) and puzzles.wants_answer(task):
+            waiting = task
+        else:
+            yield task
+    if waiting is not None:
+        yield waiting
 
 
 def _recognised(
@@ -188,7 +211,7 @@ def _nothing(puzzles: Puzzles, numbered: _Lines, text: str, tasks: list[Task | T
         for number, line in numbered
         if puzzles.domain.cells_in(line) and not puzzles.is_comment(line)
     )
-    kind = describe(text)
+    kind = describe(puzzles, text)
     if kind:
         return f"{puzzles.name} holds no puzzle of {puzzles.domain.name}: {kind}"
     hint = f" (the header of a CSV has a column called {NAMED})"

@@ -110,6 +110,14 @@ class Puzzles:
             metadata={**task.metadata, **metadata},
         )
 
+    def reason(self, puzzle: object) -> str:
+        """Return why something is not a puzzle; empty where it is one."""
+        try:
+            self.domain.parse(puzzle)
+        except TRMError as error:
+            return str(error)
+        return ""
+
     def line(self, line: str, number: int) -> Task | TRMError:
         """Return the task of a line that holds one puzzle."""
         text, name = self.text(line), f"{self.name}:{number}"
@@ -167,6 +175,25 @@ class Puzzles:
         only = set(vocabulary.having("blank")) - set(vocabulary.having("answer"))
         blank = {token - vocabulary.first for token in only}
         return grid is not None and not blank & {value for row in grid.tolist() for value in row}
+
+    def wants_answer(self, task: Task) -> bool:
+        """Return whether a task has one board, with something to fill in, and no known answer."""
+        return (
+            task.answers is None
+            and len(task.inputs) == 1
+            and not task.demonstrations
+            and not self.is_filled(task.inputs[0])
+        )
+
+    def is_answer(self, task: Task, puzzle: Task) -> bool:
+        """Return whether a task is the filled board that keeps the givens of the one before."""
+        board, given = task.inputs[0], puzzle.inputs[0]
+        if task.answers is not None or len(task.inputs) > 1 or task.demonstrations:
+            return False
+        if board.shape != given.shape or not self.is_filled(board):
+            return False
+        kept = self.domain.vocabulary.given_values[given.cells]
+        return bool((board.cells == given.cells)[kept].all())
 
     def _mangled(self, puzzle: object) -> str | None:
         """What a spreadsheet or a data frame did to digits that it took for a number."""

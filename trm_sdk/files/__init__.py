@@ -30,6 +30,8 @@ _LOOKED_AT = 1000
 _DATA = re.compile(r"\s*(?:[{\[<]|(?:import|from|package|using|#include|#!|//)\b)")
 #: What Excel takes for the first line of a CSV that says how fields are parted.
 _SEPARATOR = re.compile(r"\"?sep=[,;|\t]?\"?", re.IGNORECASE)
+#: How files in TOML and INI begin.
+_SECTION = re.compile(r"\s*\[\[?[\w.-]+\]\]?\s*\n")
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 _Lines = list[tuple[int, str]]
@@ -70,7 +72,7 @@ def read_tasks(
     begun = False
     try:
         puzzles = Puzzles(domain, name)
-        for task in _with_answers_below(_recognised(lines, puzzles, path), puzzles):
+        for task in _recognised(lines, puzzles, path):
             yield task
             begun = True
         if not begun:  # a header, and nothing below it
@@ -102,13 +104,11 @@ def _with_answers_below(
     """A filled board right after a puzzle whose givens it keeps is the answer to it."""
     waiting: Task | None = None
     for task in tasks:
-        if waiting is not None:
-            if isinstance(task, Task) and puzzles.is_answer(task, waiting):
-                yield replace(waiting, answers=task.inputs)
-                waiting = None
-                continue
+        if waiting is not None and isinstance(task, Task) and puzzles.is_answer(task, waiting):
+            task = replace(waiting, answers=task.inputs)
+        elif waiting is not None:
             yield waiting
-            waiting = None
+        waiting = None
         if isinstance(task, Task) and puzzles.wants_answer(task):
             waiting = task
         else:
@@ -130,7 +130,7 @@ def _recognised(
         if number == 1 and _SEPARATOR.fullmatch(line.strip()):
             continue  # the header shows it
         head.append((number, line))
-        if domain.cells_in(line) and not puzzles.is_comment(line):
+        if domain.cells_in(line) and not puzzles.is_comment(line) and not _is_note(line, domain):
             first = line
             break
     if not first:
@@ -161,6 +161,11 @@ def _recognised(
             if len(head) == _LOOKED_AT:
                 break
     return _whole_text(puzzles, [*head, *numbered], path)
+
+
+def _is_note(line: str, domain: Domain) -> bool:
+    """Return whether a line is a comment of a programming language, above the data."""
+    return domain.comment is not None and line.lstrip().startswith(("//", "--"))
 
 
 def _next_line(numbered: Iterator[tuple[int, str]]) -> _Lines:
@@ -197,10 +202,14 @@ def _whole_text(puzzles: Puzzles, numbered: _Lines, path: Path | None) -> Iterat
     found = puzzles.domain.read_file(text, puzzles.name, path)
     found = read_data(puzzles, text) if found is None else found
     if found is not None:
-        return found
+        return _with_answers_below(found, puzzles)
     tasks = read_boards(puzzles, numbered)
     if any(isinstance(task, Task) for task in tasks):
-        return iter(tasks)
+        return _with_answers_below(iter(tasks), puzzles)
+    if _SECTION.match(text):
+        whole = [(number, line) for number, line in numbered if puzzles.domain.is_whole(line)]
+        if any(puzzles.is_puzzle(line) for _, line in whole[:_LOOKED_AT]):
+            return _each_line(puzzles, whole, 0)
     raise InvalidInputError(_nothing(puzzles, numbered, text, tasks))
 
 

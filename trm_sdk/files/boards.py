@@ -74,13 +74,18 @@ def _sheet(puzzles: Puzzles, lines: list[str]) -> Tasks:
     commas, semicolons, tabs or spaces, or stand in a table of Markdown.
     """
     rows, columns = puzzles.domain.shape
-    lines = [line for line in lines if not _RULE.fullmatch(line.strip())]
+    ruled = [number for number, line in enumerate(lines) if _RULE.fullmatch(line.strip())]
+    headed = ruled == [1]
+    lines = [line for number, line in enumerate(lines) if number not in ruled]
     if not rows <= len(lines) <= rows + 1:
         return []
     for delimiter in (*DELIMITERS, "|", " "):
-        table = [_record(line, delimiter) for line in lines][-rows:]
+        table = [_record(line, delimiter) for line in lines]
+        if len(table) > rows and not (headed or _is_head(puzzles, table[0], columns)):
+            continue
+        table = table[-rows:]
         numbers = [row[0] for row in table if row]
-        if numbers in ([str(i) for i in range(rows)], [str(i + 1) for i in range(rows)]):
+        if numbers in (_counted(rows, 0), _counted(rows, 1)):
             table = [row[1:] if len(row) == columns + 1 else row for row in table]
         if any(len(row) != columns for row in table):
             continue
@@ -89,6 +94,20 @@ def _sheet(puzzles: Puzzles, lines: list[str]) -> Tasks:
         if isinstance(task, Task):
             return [task]
     return []
+
+
+def _is_head(puzzles: Puzzles, fields: list[str], columns: int) -> bool:
+    """Whether fields are the names of columns, and can't be a row of the board themselves."""
+    names = [one.strip() for one in fields if one.strip()]
+    counted = (_counted(columns, 0), _counted(columns, 1))
+    value_of = puzzles.domain.vocabulary.value_of
+    return names in counted or any(
+        value_of(one) is None and not _DECIMAL.fullmatch(one) for one in names
+    )
+
+
+def _counted(count: int, first: int) -> list[str]:
+    return [str(number) for number in range(first, first + count)]
 
 
 def _record(line: str, delimiter: str) -> list[str]:

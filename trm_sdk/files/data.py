@@ -79,7 +79,7 @@ def _walk(
             budget[0] = _BUDGET
             yield task
             return
-        table = _table(data)
+        table = _table(puzzles, data)
         if table is not None:
             yield from _walk(puzzles, table, name, depth + 1, budget)
             return
@@ -123,7 +123,24 @@ def _values(
         yield from found
 
 
-def _table(data: dict[str, Any]) -> list[Any] | None:
+def _are_boards(puzzles: Puzzles, items: list[Any]) -> bool:
+    """Whether the items of a list may be boards, not the rows of one."""
+    domain = puzzles.domain
+    for item in items[:1]:
+        if isinstance(item, str):
+            return "\n" in item.strip() or domain.is_whole(item)
+        if isinstance(item, list):
+            nested = any(isinstance(one, (list, str)) for one in item)
+            return len(item) == domain.seq_len or nested and not _is_row(item)
+    return True
+
+
+def _is_row(item: list[Any]) -> bool:
+    """Whether a list holds cells: texts of a character or two, numbers and nothing."""
+    return all(not isinstance(one, list) and len(str(one)) <= 4 for one in item)
+
+
+def _table(puzzles: Puzzles, data: dict[str, Any]) -> list[Any] | None:
     """The records of a data frame that was written by columns, or by rows without their names."""
     names = _names(data)
     columns, rows = data.get("columns"), data.get("data")
@@ -143,6 +160,8 @@ def _table(data: dict[str, Any]) -> list[Any] | None:
         return None
     numbered = isinstance(first, list) or all(str(key).isdecimal() for key in first)
     if not numbered or _has_objects([*(first.values() if isinstance(first, dict) else first)]):
+        return None
+    if isinstance(first, list) and not _are_boards(puzzles, first):
         return None
     keys = list(first) if isinstance(first, dict) else list(range(len(first)))
     whole = {
@@ -187,14 +206,14 @@ def _record(puzzles: Puzzles, data: dict[str, Any], name: str) -> Task | TRMErro
         value = data.get(names.get(question, ""))
         if isinstance(value, dict) or value in (None, "", []) or _has_objects(value):
             continue
-        task = puzzles.task(value, None, name, {})
-        several = isinstance(value, list) and not isinstance(task, Task)
-        if several and any(isinstance(item, (list, str)) for item in value):
-            continue  # a list of puzzles, perhaps
         answer = first_of(ANSWERS, list(names))
-        known = None if answer is None else data[names[answer]]
         used = (names[question], names.get(answer or ""))
         rest = {key: item for key, item in data.items() if key not in used}
+        task = puzzles.task(value, None, name, rest)
+        several = isinstance(value, list) and not isinstance(task, Task)
+        if several and (question in _MORE_QUESTIONS or _are_boards(puzzles, value)):
+            continue  # a list of puzzles, perhaps
+        known = None if answer is None else data[names[answer]]
         return puzzles.task(value, known or None, name, rest)
     return None
 

@@ -97,9 +97,14 @@ class Puzzles:
         """Return the task of a puzzle and its answer, or what is wrong with them."""
         if isinstance(puzzle, str) and _NOT_TEXT.search(puzzle):
             return InvalidInputError(f"{name} can't be read as text: it is not UTF-8")
+        beside = {one.strip().lower(): one for one in metadata}
+        keys = [beside[one] for one in self.domain.beside if one in beside]
+        if keys:
+            puzzle = (self._given(puzzle), self._given(metadata[keys[0]]))
+            metadata = {key: value for key, value in metadata.items() if key != keys[0]}
         try:
-            task = self.domain.parse(puzzle)
-            answers = None if answer is None else (self.domain.parse_answer(answer),)
+            task = self.domain.parse(self._given(puzzle))
+            answers = None if answer is None else (self.domain.parse_answer(self._given(answer)),)
         except TRMError as error:
             return InvalidInputError(f"{name}: {self._mangled(puzzle) or error}")
         return Task(
@@ -113,10 +118,13 @@ class Puzzles:
     def reason(self, puzzle: object) -> str:
         """Return why something is not a puzzle; empty where it is one."""
         try:
-            self.domain.parse(puzzle)
+            self.domain.parse(self._given(puzzle))
         except TRMError as error:
             return str(error)
         return ""
+
+    def _given(self, board: object) -> object:
+        return self.domain.from_data(board) if isinstance(board, list) else board
 
     def line(self, line: str, number: int) -> Task | TRMError:
         """Return the task of a line that holds one puzzle."""

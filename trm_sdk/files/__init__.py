@@ -28,10 +28,12 @@ from trm_sdk.task import Task
 #: Lines in which one is looked for that holds a puzzle; what comes after such lines is streamed.
 _LOOKED_AT = 1000
 _DATA = re.compile(r"\s*(?:[{\[<]|(?:import|from|package|using|#include|#!|//)\b)")
+_ASSIGNS = re.compile(r"\w\s*=\s*[\[{(]")
 #: What Excel takes for the first line of a CSV that says how fields are parted.
 _SEPARATOR = re.compile(r"\"?sep=[,;|\t]?\"?", re.IGNORECASE)
-#: How files in TOML and INI begin.
-_SECTION = re.compile(r"\s*\[\[?[\w.-]+\]\]?\s*\n")
+#: How files in TOML and INI begin, and lists of code with a puzzle a line.
+_SECTION = re.compile(r"\s*(?:\[\[?[\w.-]+\]\]?|[\[{(])\s*\n|[^\n]*=\s*[\[{(]")
+_OPENS = re.compile(r"\s*[\[{]+\s*")
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 _Lines = list[tuple[int, str]]
@@ -129,8 +131,10 @@ def _recognised(
         line = line.removeprefix("\ufeff") if number == 1 else line
         if number == 1 and _SEPARATOR.fullmatch(line.strip()):
             continue  # the header shows it
+        if _is_note(line, domain):
+            continue
         head.append((number, line))
-        if domain.cells_in(line) and not puzzles.is_comment(line) and not _is_note(line, domain):
+        if domain.cells_in(line) and not puzzles.is_comment(line):
             first = line
             break
     if not first:
@@ -145,9 +149,10 @@ def _recognised(
     if object_in(first) is not None:
         return read_jsonl(puzzles, chain(head, numbered))
     begins = next(number for number, line in head if line is first)
-    if domain.is_whole(first) and puzzles.board(puzzles.text(first)) is not None:
+    opened = any(_OPENS.fullmatch(line) for _, line in head)
+    if not opened and domain.is_whole(first) and puzzles.board(puzzles.text(first)) is not None:
         return _each_line(puzzles, chain(head, numbered), begins)
-    if not (_is_data(first) or is_frame(first)):
+    if not (opened or _is_data(first) or is_frame(first)):
         # One whole puzzle is enough: before it stood a title, or a puzzle cut short.
         if any(puzzles.is_puzzle(line) for _, line in head):
             return _each_line(puzzles, chain(head, numbered), begins)
@@ -165,7 +170,7 @@ def _recognised(
 
 def _is_note(line: str, domain: Domain) -> bool:
     """Return whether a line is a comment of a programming language, above the data."""
-    return domain.comment is not None and line.lstrip().startswith(("//", "--"))
+    return domain.comment is not None and line.lstrip().startswith("//")
 
 
 def _next_line(numbered: Iterator[tuple[int, str]]) -> _Lines:
@@ -180,7 +185,9 @@ def _next_line(numbered: Iterator[tuple[int, str]]) -> _Lines:
 
 def _is_data(line: str) -> bool:
     """Whether a line begins JSON, XML, sections or source code, which are read as a whole."""
-    return bool(_DATA.match(line)) or line.rstrip().endswith(("[", "{", "("))
+    return bool(_DATA.match(line) or _ASSIGNS.search(line)) or line.rstrip().endswith(
+        ("[", "{", "(")
+    )
 
 
 def _each_line(

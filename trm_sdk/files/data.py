@@ -131,7 +131,7 @@ def _are_boards(puzzles: Puzzles, items: list[Any]) -> bool:
             return "\n" in item.strip() or domain.is_whole(item)
         if isinstance(item, list):
             nested = any(isinstance(one, (list, str)) for one in item)
-            return len(item) == domain.seq_len or nested and not _is_row(item)
+            return len(item) == domain.seq_len or (nested and not _is_row(item))
     return True
 
 

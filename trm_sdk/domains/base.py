@@ -276,8 +276,8 @@ class Domain(Trainable):
         ----------
         puzzle : Task, Grid, str, or array-like of shape `shape` or (N,)
             Text is read by `read`. Arrays and nested sequences hold whole numbers, or cells as
-            text; None, NaN and an empty string are an empty cell. A sequence of strings may hold a
-            row each.
+            text; None, NaN, an empty string and what a masked array hides are an empty cell. A
+            sequence of strings may hold a row each.
 
         Raises
         ------

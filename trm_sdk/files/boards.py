@@ -30,7 +30,9 @@ def read_boards(puzzles: Puzzles, numbered: Lines) -> Tasks:
         whole = "".join(line for _, block in blocks for line in block)
         # One board, perhaps with blank lines between its boxes?
         if puzzles.board(whole) is not None:
-            return [puzzles.task(whole, None, puzzles.name, {})]
+            task = puzzles.task(whole, None, puzzles.name, {})
+            if isinstance(task, Task):
+                return [task]
     plain = [_block(puzzles, number, block) for number, block in blocks]
     if domain.any_size or not any(isinstance(task, TRMError) for task in plain):
         return _with_answers(puzzles, plain)

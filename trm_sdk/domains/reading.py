@@ -67,7 +67,7 @@ def grid_of(domain: Domain, value: object) -> Grid:
             f"got {type(value).__name__}"
         )
     if isinstance(value, np.ma.MaskedArray):
-        value = value.astype(object).filled(None)  # what is hidden is an empty cell
+        value = np.ma.filled(value.astype(object), None)  # what is hidden is an empty cell
     rows = rows_of_text(value)
     if rows is not None:
         return domain.read("\n".join(rows))

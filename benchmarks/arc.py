@@ -307,7 +307,7 @@ def main(
 ) -> None:
     """Learn and answer ARC tasks one by one, and write down what share is solved."""
     changed = {key: json.loads(value) for key, value in (one.split("=", 1) for one in settings)}
-    options = AdaptOptions.checked(seconds=seconds, clock=clock, seed=seed, **changed)
+    options = AdaptOptions(seconds=seconds, clock=clock, seed=seed, **changed)
     tasks = in_order(read_tasks(data / f"arc-agi_{split}_challenges.json"))
     if kind is not None:
         tasks = [task for task in tasks if _kind(task) == kind]

@@ -5,8 +5,9 @@ Real puzzles come from a folder of CSV files in Sudoku-Extreme's form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from trm_sdk.errors import InvalidInputError
 
 #: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
+#: Steps of an attempt without search after which its answers are counted.
+ONE_ATTEMPT = (16, 64)
 
 
 def sudoku_of(solver: Solver) -> Sudoku:
@@ -89,7 +92,7 @@ class SudokuSuite(Suite):
         ("34+ givens", "hard, generated", "hardest, generated")
     )
 
-    parts: ClassVar[tuple[str, ...]] = ("sets", "latency", "givens", "curve", "halting")
+    parts: ClassVar[tuple[str, ...]] = ("sets", "details", "latency", "givens", "curve", "halting")
 
     def sets(
         self, data: Path | None, share: float, only: tuple[str, ...] = ()
@@ -100,6 +103,20 @@ class SudokuSuite(Suite):
             name: sample(tasks, max(1, round(share * len(tasks)))) if name in self.beside else tasks
             for name, tasks in sets.items()
         }
+
+    def details(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        """Return the share that one attempt solves within each of `ONE_ATTEMPT` steps."""
+        options = self.solver.options.model_copy(
+            update={"max_steps": ONE_ATTEMPT[-1], "attempts": 1, "patience": None}
+        )
+        solutions = list(self.solver.solve_many(iter(tasks), options, batch_size=16))
+        steps = np.array([one.steps if one.correct else np.inf for one in solutions])
+        return {"one_attempt": {str(most): float((steps <= most).mean()) for most in ONE_ATTEMPT}}
+
+    def extra_columns(self, result: dict[str, Any], name: str) -> dict[str, str]:
+        """Return what one attempt solves, by the heading of its column."""
+        shares = result.get("details", {}).get(name, {}).get("one_attempt", {})
+        return {f"one attempt, {most} steps": f"{share:.1%}" for most, share in shares.items()}
 
     def by_givens(self) -> dict[str, list[Task]]:
         """Return 300 puzzles for each range of givens, of 9x9."""

@@ -1,6 +1,6 @@
 """Short runs of a recipe, one thing changed in each: ``python -m benchmarks.trials``.
 
-Every trial is `training.fit` on `sudoku` with a few hundred steps, the same number for all.
+Every trial is `training.fit` on `sudoku-quick` with a few hundred steps, the same number for all.
 Two groups of them: ``work`` ends with the exact accuracy on held-out puzzles after 16 supervision
 steps; ``plateau`` asks whether more steps go on helping, on puzzles hard to search too. What a
 trial costs is given in operations of its matrix products, which no other load of the machine
@@ -29,7 +29,7 @@ from trm_sdk.domains import get_domain
 from trm_sdk.domains.data import HELD_OUT_SEED
 from trm_sdk.persistence.checkpoint import load_model, read_spec
 
-RECIPE = "sudoku"
+RECIPE = "sudoku-quick"
 SLOTS = 16
 #: What the trials of ``work`` share beside the recipe: what it had before Muon won them.
 BASE = (f"batch_size={SLOTS}", "optimizer.name=adamw", "optimizer.lr=3e-3")

@@ -78,7 +78,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 @click.command(cls=ErrorHandlingCommand, help=__doc__)
-@click.argument("model", default="sudoku-variants")
+@click.argument("model", default="sudoku")
 @click.option("--puzzles", default=300, show_default=True, type=click.IntRange(1))
 @click.option(
     "--only", multiple=True, type=click.Choice(DOMAINS), help="Of these; others keep their figures."

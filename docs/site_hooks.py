@@ -28,7 +28,7 @@ PAGES = {
     "trm_sdk/domains/arc/README.md": "domains/arc.md",
     "training/runs/maze.md": "runs/maze.md",
     "training/runs/sudoku.md": "runs/sudoku.md",
-    "training/runs/sudoku-variants.md": "runs/sudoku-variants.md",
+    "training/runs/sudoku-quick.md": "runs/sudoku-quick.md",
     "training/runs/sudoku-wide.md": "runs/sudoku-wide.md",
 }
 PAGES |= {

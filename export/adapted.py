@@ -16,10 +16,12 @@ import numpy as np
 from trm_sdk.adapt.graph import MODE
 from trm_sdk.adapt.kernels import HIDDEN, WIDTH
 from trm_sdk.adapt.network import COPY, Weights
-from trm_sdk.adapt.solver import AdaptedSolver, task_json
+from trm_sdk.adapt.solver import AdaptedSolver
+from trm_sdk.adapt.tasks import task_json
 from trm_sdk.adapt.training import Snapshot
 from trm_sdk.atomic import write_whole
-from trm_sdk.validation import as_path
+from trm_sdk.messages import shown
+from trm_sdk.validation import as_path, is_int
 
 from .builder import FLOAT, INT64, GraphBuilder
 from .errors import ExportError
@@ -56,12 +58,12 @@ def export_adapted(
     place = as_path(path)
     if snapshot is None:
         snapshot, steps = solver.speaker()
-    elif 0 <= snapshot < len(solver.snapshots):
+    elif is_int(snapshot) and 0 <= snapshot < len(solver.snapshots):
         accuracy = solver.snapshots[snapshot].accuracy
         steps = solver.options.depths[max(range(len(accuracy)), key=accuracy.__getitem__)]
     else:
         raise ExportError(
-            f"snapshot must be from 0 to {len(solver.snapshots) - 1}; got {snapshot!r}"
+            f"snapshot must be from 0 to {len(solver.snapshots) - 1}; got {shown(snapshot)}"
         )
     chosen = solver.snapshots[snapshot]
     model = _build(chosen.weights).model(_metadata(solver, chosen, steps))

@@ -34,7 +34,7 @@ _AXES_INPUT_SINCE = {"ReduceSum": 13, "ReduceMax": 18, "ReduceMean": 18, "Reduce
 
 
 def sdk_version() -> str:
-    """Version of the installed SDK, for the metadata of what it writes."""
+    """Return the version of the installed SDK, for the metadata of what it writes."""
     try:
         return version("trm-sdk")
     except PackageNotFoundError:  # run from a source tree
@@ -156,12 +156,12 @@ class GraphBuilder:
         return root._by_content[key]
 
     def floats(self, name: str, *values: float) -> str:
-        """A float32 constant: a scalar for one value, else a vector."""
+        """Add a float32 constant: a scalar for one value, else a vector."""
         array = np.array(values[0] if len(values) == 1 else values, np.float32)
         return self.constant(name, array)
 
     def ints(self, name: str, *values: int) -> str:
-        """An int64 vector constant, as axes and shapes are given."""
+        """Add an int64 vector constant, as axes and shapes are given."""
         return self.constant(name, np.array(values, np.int64))
 
     # --- nodes ------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class GraphBuilder:
         return self.op("Reshape", value, self.ints("shape", *shape), name=name)
 
     def body(self, name: str) -> GraphBuilder:
-        """A graph for the body of a Loop in this one; name it for people."""
+        """Return a builder for the body of a Loop in this graph; the name is for people."""
         child = GraphBuilder(name, self.opset, parent=self)
         child._scope.append(name)
         return child
@@ -262,7 +262,7 @@ class GraphBuilder:
     # --- the result -------------------------------------------------------------------------
 
     def graph(self, *, initializers: bool = True) -> onnx.GraphProto:
-        """The GraphProto made so far."""
+        """Return the GraphProto made so far."""
         return helper.make_graph(
             self._nodes,
             self.name,
@@ -272,7 +272,7 @@ class GraphBuilder:
         )
 
     def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
-        """The ModelProto, with the lowest IR version that its opsets allow."""
+        """Return the ModelProto, with the lowest IR version that its opsets allow."""
         opsets = [helper.make_opsetid(domain, number) for domain, number in self.domains.items()]
         model = helper.make_model(
             self.graph(),

@@ -35,7 +35,7 @@ def calibrate(
     steps: int | None = None,
     seed: int = 0,
 ) -> Ranges:
-    """The range of each linear layer's input that loses least when it is cut into 255 levels.
+    """Return for each linear layer the input range that loses least when cut into 255 levels.
 
     Parameters
     ----------

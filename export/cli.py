@@ -1,24 +1,26 @@
-"""``trm-export``: checkpoints to graph files, and what there is to know about a graph file."""
+"""``trm-export``: write graph files from checkpoints; inspect, verify and time them."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from trm_sdk.choices import Explore
 from trm_sdk.cli.arguments import ModelName
 from trm_sdk.cli.console import ErrorHandlingGroup
 from trm_sdk.limits import MAX_THREADS
 
-from .options import BATCHES, STEPS
+from .options import BATCHES, STEPS, Functions, Groups, Mode
+from .quantize import PRECISIONS
 
 MAX_PUZZLES = 1_000_000
 THREADS = click.IntRange(1, MAX_THREADS)
 
 
-@click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ErrorHandlingGroup)
 def main() -> None:
     """Export Tiny Recursion Models to ONNX, and inspect, verify and time the result."""
 
@@ -51,12 +53,13 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 SIZE = _Size()
 GROUPS = click.option(
     "--groups",
-    type=click.Choice(["auto", "fixed", "optional", "required"]),
+    type=click.Choice(get_args(Groups)),
     default="auto",
     show_default=True,
-    help="Of models of block 'message': the groups of cells built in, or as inputs (with the "
-    "model's own as the default, or without), so that puzzles can bring their own. auto: inputs "
-    "where the domain's puzzles do.",
+    help="For models of block 'message': build the groups of cells into the graph (fixed), or take "
+    "them as inputs, with the model's own as the default (optional) or without one (required), so "
+    "that puzzles can bring their own. auto: optional where the domain's puzzles bring groups, "
+    "else fixed.",
 )
 CALIBRATION = click.option(
     "--calibration",
@@ -67,48 +70,52 @@ CALIBRATION = click.option(
 
 @main.command(short_help="Write a model as a verified ONNX graph.")
 @click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False), help="File to write."
+)
 @click.option(
     "--mode",
-    type=click.Choice(["step", "loop", "unroll"]),
+    type=click.Choice(get_args(Mode)),
     default="step",
     show_default=True,
     help="One supervision step, a loop that halts, or a chain of steps without control flow.",
 )
-@click.option("--max-steps", type=int, help="Supervision steps of 'unroll' [the model's own].")
+@click.option("--max-steps", type=int, help="Steps of mode 'unroll' [the model's own].")
 @click.option(
     "--batch",
     callback=_batch,
     metavar="dynamic|N",
     default="dynamic",
     show_default=True,
-    help="Any number of puzzles a call, or exactly N.",
+    help="Any batch size, or exactly N.",
 )
-@click.option("--opset", type=int, default=17, show_default=True, help="Of the standard operators.")
+@click.option(
+    "--opset", type=int, default=17, show_default=True, help="Version of the standard operators."
+)
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8w", "int8", "int8s", "int4", "int4n"]),
+    type=click.Choice(PRECISIONS),
     default="fp32",
     show_default=True,
-    help="Of the stored weights. int8 and int8s also multiply in integers: by each call's own "
-    "range, or by ranges calibrated beforehand. int4n needs onnxruntime's MatMulNBits, all "
-    "others standard operators.",
+    help="How weights are stored. int8 and int8s also multiply in integers, with activations "
+    "scaled by each call's own range, or by ranges calibrated beforehand. int4n needs "
+    "onnxruntime's MatMulNBits; all others use standard operators only.",
 )
 @click.option(
     "--functions",
-    type=click.Choice(["auto", "on", "off"]),
+    type=click.Choice(get_args(Functions)),
     default="auto",
     show_default=True,
-    help="In 'unroll', store the step once as a function of the model: auto where it saves much.",
+    help="In mode 'unroll', store the step once, as a function. auto: where that saves much.",
 )
 @click.option(
     "--head",
     "heads",
     multiple=True,
     metavar="NAME",
-    help="Also give this head as an output [in step: those that answers are decoded from].",
+    help="Also output this head [in mode 'step': those that answers are decoded from].",
 )
-@click.option("--no-heads", is_flag=True, help="Give none.")
+@click.option("--no-heads", is_flag=True, help="Output no such head.")
 @GROUPS
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on its first 20 puzzles.")
 @CALIBRATION
@@ -123,7 +130,7 @@ def onnx(
     no_heads: bool,
     **options: Any,
 ) -> None:
-    """Write a checkpoint or bundled model as an ONNX graph, compared with PyTorch first."""
+    """Write a checkpoint or bundled model as an ONNX graph, once it agrees with PyTorch."""
     from .exporter import export_onnx
 
     if heads and no_heads:
@@ -157,7 +164,7 @@ def onnx(
 
 
 def describe_puzzles(check: Any) -> str:
-    """A comparison on puzzles in words."""
+    """Return a comparison on puzzles in words."""
     settled = check.puzzles - check.unsettled
     text = (
         f"on {check.puzzles} puzzles, at most {check.steps} steps each: equal answers "
@@ -167,7 +174,7 @@ def describe_puzzles(check: Any) -> str:
 
 
 def describe(check: Any) -> str:
-    """A verification in words."""
+    """Return a verification in words."""
     parts = [
         f"against PyTorch, {check.examples} inputs: {check.steps} steps "
         f"{check.final_difference:.1e}"
@@ -193,7 +200,7 @@ def describe(check: Any) -> str:
 @click.option(
     "--steps",
     type=click.IntRange(1, STEPS[-1]),
-    help="Supervision steps [3, or those of 'unroll'].",
+    help="Supervision steps [3, or the graph's own].",
 )
 @click.option("--puzzles", metavar="FILE", help="Also compare answers on the puzzles of a file.")
 @click.option(
@@ -201,7 +208,7 @@ def describe(check: Any) -> str:
     type=click.IntRange(1, MAX_PUZZLES),
     default=20,
     show_default=True,
-    help="Of those, so many.",
+    help="Maximum puzzles.",
 )
 def verify(
     file: str,
@@ -211,7 +218,7 @@ def verify(
     puzzles: str | None,
     limit: int,
 ) -> None:
-    """Check a graph file: valid, its weights intact, and equal to PyTorch."""
+    """Check that a graph file is valid, has its weights intact, and agrees with PyTorch."""
     from .errors import ExportError
     from .exporter import load_source, rounded_model, state_arrays, verify_shallow
     from .graph_file import check_weights, fixed_batch, load_graph, metadata, model_of
@@ -245,29 +252,41 @@ def verify(
 @main.command(short_help="Time a graph file under onnxruntime.")
 @click.argument("file", metavar="FILE")
 @click.option(
-    "--batch", type=click.IntRange(1, BATCHES[-1]), default=1, show_default=True, help="Puzzles."
+    "--batch",
+    type=click.IntRange(1, BATCHES[-1]),
+    default=1,
+    show_default=True,
+    help="Puzzles per call.",
 )
-@click.option("--threads", type=THREADS, default=1, show_default=True)
+@click.option("--threads", type=THREADS, default=1, show_default=True, help="CPU threads.")
 @click.option(
     "--steps",
     type=click.IntRange(1, STEPS[-1]),
-    help="Supervision steps of 'loop' [the model's]; the other modes have their own number.",
+    help="Steps of mode 'loop' [the model's own]; in other modes the graph fixes them.",
 )
-@click.option("--seconds", type=click.FloatRange(0.01), default=3.0, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01),
+    default=3.0,
+    show_default=True,
+    help="Time to measure for.",
+)
 @click.option(
     "--board",
     type=SIZE,
     metavar="ROWSxCOLUMNS",
-    help="Of the puzzles, for graphs that take any [the model's usual].",
+    help="Board size, for graphs that take any [the model's usual one].",
 )
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda", "tensorrt"]),
     default="cpu",
     show_default=True,
-    help="Refused, with the reason, where this onnxruntime can't run on it.",
+    help="Device to run on.",
 )
-@click.option("--spin", is_flag=True, help="Threads spin within a call: for an idle machine alone.")
+@click.option(
+    "--spin", is_flag=True, help="Let threads spin within a call; only for an idle machine."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench(
     file: str,
@@ -310,22 +329,32 @@ def bench(
 @click.option(
     "--puzzles",
     metavar="FILE",
-    help="CSV: question and answer [generated puzzles that are held out].",
+    help="CSV with question and answer [generated puzzles that training holds out].",
 )
 @click.option(
-    "--limit", type=click.IntRange(1, MAX_PUZZLES), default=500, show_default=True, help="Puzzles."
+    "--limit",
+    type=click.IntRange(1, MAX_PUZZLES),
+    default=500,
+    show_default=True,
+    help="Maximum puzzles.",
 )
 @click.option(
     "--max-steps", type=click.IntRange(1, STEPS[-1]), help="Supervision steps [the model's own]."
 )
-@click.option("--threads", type=THREADS, default=2, show_default=True)
-@click.option("--seconds", type=click.FloatRange(0.01), default=10.0, show_default=True)
+@click.option("--threads", type=THREADS, default=2, show_default=True, help="CPU threads.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01),
+    default=10.0,
+    show_default=True,
+    help="Time to measure for.",
+)
 @CALIBRATION
 @click.option("-o", "--output", type=click.Path(), help="Also write OUTPUT.md and OUTPUT.json.")
 def report(checkpoint: str, output: str | None, **options: Any) -> None:
     """Compare the precisions: file size, exact accuracy on held-out puzzles, speed.
 
-    Speed is a supervision step's at batch 1, all precisions and PyTorch eager in turn.
+    Speed is that of one supervision step at batch 1; all precisions and eager PyTorch take turns.
     """
     from .report import compare, markdown, report_files, write_report
 
@@ -337,10 +366,10 @@ def report(checkpoint: str, output: str | None, **options: Any) -> None:
         write_report(rows, output)
 
 
-@main.command(short_help="What a graph file is.")
+@main.command(short_help="Describe a graph file.")
 @click.argument("file", metavar="FILE")
 def info(file: str) -> None:
-    """What a graph file is: its metadata, inputs, outputs and operators."""
+    """Describe a graph file: its metadata, inputs, outputs, operators, size and cost."""
     from collections import Counter
 
     import onnx as onnx_package
@@ -375,17 +404,17 @@ def info(file: str) -> None:
 
 @main.command(short_help="Write a model folder for Solver.")
 @click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
-@click.option("-o", "--output", "folder", required=True, help="Folder.", metavar="FOLDER")
-@click.option("--max-steps", type=int, help="The model's default for solving, as are the rest.")
-@click.option("--attempts", type=int, help="Attempts a puzzle may take.")
+@click.option("-o", "--output", "folder", required=True, help="Folder to write.", metavar="FOLDER")
+@click.option("--max-steps", type=int, help="Default steps per attempt of the model.")
+@click.option("--attempts", type=int, help="Default attempts per puzzle.")
 @click.option(
     "--explore",
-    type=click.Choice(["none", "noise", "symmetry", "guess", "tree"]),
-    help="How attempts differ from the first.",
+    type=click.Choice(get_args(Explore)),
+    help="Default for how later attempts differ from the first.",
 )
-@click.option("--noise", type=float, help="Deviation of the noise that attempts add.")
-@click.option("--patience", type=int, help="Steps that the first attempt runs alone.")
-@click.option("--width", type=int, help="Attempts at one puzzle under way at a time.")
+@click.option("--noise", type=float, help="Default standard deviation of the noise.")
+@click.option("--patience", type=int, help="Default steps that the first attempt runs alone.")
+@click.option("--width", type=int, help="Default attempts in flight per puzzle.")
 @GROUPS
 def bundle(checkpoint: str, folder: str, groups: Any, **solve: Any) -> None:
     """Write a model folder for Solver.from_pretrained: description, weights, graph."""
@@ -405,11 +434,13 @@ def bundle(checkpoint: str, folder: str, groups: Any, **solve: Any) -> None:
 
 @main.command(short_help="Write a folder for the browser.")
 @click.argument("model", metavar="CKPT|NAME", type=ModelName())
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder to write."
+)
 @click.option(
     "--runtime",
     metavar="DIR|URL",
-    help="onnxruntime-web's dist: a folder to copy from, or where to load it [./node_modules/...].",
+    help="onnxruntime-web's dist: a folder to copy, or a URL to load it from [./node_modules/...].",
 )
 @click.option(
     "--integrity",
@@ -441,7 +472,7 @@ def web(model: str, output: str, runtime: str | None, integrity: tuple[str, ...]
 
 @main.command(short_help="Convert a graph to the ORT format.")
 @click.argument("file", metavar="FILE")
-@click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder to write.")
 def ort(file: str, output: str) -> None:
     """Convert a graph to the ORT format, with the operator list for a minimal mobile build."""
     from .targets import to_ort
@@ -451,7 +482,7 @@ def ort(file: str, output: str) -> None:
 
 @main.command(short_help="Convert a graph to OpenVINO's IR.")
 @click.argument("file", metavar="FILE")
-@click.option("-o", "--output", required=True, type=click.Path(), help="Folder.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder to write.")
 def openvino(file: str, output: str) -> None:
     """Convert a graph to OpenVINO's IR, compared with onnxruntime first."""
     from .targets import to_openvino

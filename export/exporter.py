@@ -79,7 +79,7 @@ class ExportReport:
 
 
 def load_source(source: Source) -> tuple[ModelSpec, TRM]:
-    """A model by name or path, as `Solver.from_pretrained` finds it, or as given.
+    """Return a model given by name or path, as `Solver.from_pretrained` finds it, or as it is.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _solving(spec: ModelSpec, model: TRM, domain: Domain) -> tuple[ModelSpec, TR
 
 
 def output_path(output: str | os.PathLike[str]) -> Path:
-    """Where to write, from outside; without a name it would be the current folder.
+    """Return a path to write to; an empty one, which would be the working folder, is refused.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def output_path(output: str | os.PathLike[str]) -> Path:
 
 
 def output_file(output: str | os.PathLike[str]) -> Path:
-    """A file to write, refused before the work is done where it can't be one.
+    """Return a path to write to; what can't be written is refused before the work is done.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def output_file(output: str | os.PathLike[str]) -> Path:
 
 
 def state_arrays(model: TRM) -> StateDict:
-    """A model's state dict as float32 arrays.
+    """Return a model's state dict as float32 arrays.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def state_arrays(model: TRM) -> StateDict:
 
 
 def rounded_model(spec: ModelSpec, model: TRM, precision: Precision) -> TRM:
-    """A model with its weights rounded as a graph of this precision has them."""
+    """Return a model with its weights rounded as a graph of this precision has them."""
     if precision == "fp32":
         return model
     rounded = rounded_weights(state_arrays(model), precision)
@@ -245,7 +245,7 @@ def ranges_for(
     weights: Mapping[str, Array],
     puzzles: str | os.PathLike[str] | None = None,
 ) -> Ranges | None:
-    """The ranges that a precision needs, calibrated on a file's or on generated puzzles.
+    """Return the ranges that a precision needs, calibrated on puzzles of a file or generated ones.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def ranges_for(
     """
     if precision != "int8s":
         if puzzles is not None:
-            raise ExportError(f"calibration is for precision 'int8s' alone; got {precision!r}")
+            raise ExportError(f"calibration applies only to precision 'int8s'; got {precision!r}")
         return None
     if puzzles is None:
         return calibrate(spec, weights, generated(spec, _CALIBRATE))

@@ -122,7 +122,7 @@ def build_graph(
 def observed_graph(
     spec: ModelSpec, weights: Mapping[str, Array]
 ) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
-    """A float32 ``step`` graph that also gives what goes into each linear layer, at every pass.
+    """Return a float32 ``step`` graph that also outputs each linear layer's input at every pass.
 
     Returns
     -------

@@ -46,7 +46,7 @@ def load_graph(path: str | Path) -> onnx.ModelProto:
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """The metadata properties of a graph that this package wrote.
+    """Return the metadata properties of a graph that this package wrote.
 
     Raises
     ------
@@ -81,18 +81,18 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def fixed_batch(model: onnx.ModelProto) -> int:
-    """The batch size that a graph is made for; 0 where it takes any."""
+    """Return the batch size that a graph is made for; 0 where it takes any."""
     return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
 
 
 def needed_inputs(model: onnx.ModelProto) -> list[str]:
-    """Names of the inputs that every call must give: those without a default."""
+    """Return the names of the inputs that every call must give: those without a default."""
     defaults = {tensor.name for tensor in model.graph.initializer}
     return [value.name for value in model.graph.input if value.name not in defaults]
 
 
 def check_graph(model: onnx.ModelProto) -> None:
-    """onnx's own checker, with strict shape inference.
+    """Run onnx's own checker, with strict shape inference.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def check_graph(model: onnx.ModelProto) -> None:
 
 
 def model_of(model: onnx.ModelProto, source: str | Path = "the graph") -> tuple[ModelSpec, TRM]:
-    """The PyTorch model that a float32 graph was built from, out of the graph alone.
+    """Return the PyTorch model of a float32 graph, from the graph alone.
 
     Raises
     ------
@@ -159,14 +159,14 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def model_nodes(model: onnx.ModelProto) -> Iterable[onnx.NodeProto]:
-    """The nodes of a model, each of a function's once."""
+    """Yield the nodes of a model, each of a function's once."""
     yield from all_nodes(model.graph)
     for function in model.functions:
         yield from function.node
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:
-    """The nodes of a graph and of every body inside it."""
+    """Yield the nodes of a graph and of every body inside it."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:

@@ -24,29 +24,29 @@ class NetworkGraph(Protocol):
     shape: tuple[int | None, ...]
 
     def embed(self, g: GraphBuilder, tokens: str, puzzle_identifiers: str | None) -> str:
-        """Input embedding x, broadcastable to (batch, *shape)."""
+        """Emit the input embedding x, broadcastable to (batch, *shape)."""
 
     def forward(self, g: GraphBuilder, state: str) -> str:
-        """One pass of the network over (batch, *shape)."""
+        """Emit one pass of the network over (batch, *shape)."""
 
     def readout(self, g: GraphBuilder, y: str) -> tuple[str, str]:
-        """Logits (batch, *cells, outputs) and halting logit (batch,)."""
+        """Emit logits (batch, *cells, outputs) and the halting logit (batch,)."""
 
     def auxiliary(self, g: GraphBuilder, y: str, names: Sequence[str]) -> dict[str, str]:
-        """Logits of further heads, by name (`ModelConfig.head_shapes`)."""
+        """Emit logits of further heads, by name (`ModelConfig.head_shapes`)."""
 
     def inside(self, g: GraphBuilder, state: str) -> str:
-        """A state from outside, of shape (batch, *config.state_shape), in the internal shape."""
+        """Return a state of shape (batch, *config.state_shape) in the internal shape."""
 
     def outside(self, g: GraphBuilder, state: str, name: str) -> str:
-        """The inverse of `inside`."""
+        """Return a state in the internal shape as `inside` takes it."""
 
     def cells_shape(self, g: GraphBuilder, width: int) -> str:
-        """The shape (batch or 1, *cells, width), as an int64 value to expand to."""
+        """Emit the shape (batch or 1, *cells, width), as an int64 value to expand to."""
 
 
 def network_graph(config: ModelConfig, weights: Weights) -> NetworkGraph:
-    """The emitter of a config's architecture."""
+    """Return the emitter of a config's architecture."""
     if config.block == "message":
         return MessageGraph(config, weights)
     if config.mixer == "structured":

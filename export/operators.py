@@ -8,17 +8,17 @@ from .builder import GraphBuilder
 
 
 def swiglu(g: GraphBuilder, gate: str, up: str) -> str:
-    """``silu(gate) * up``."""
+    """Emit ``silu(gate) * up``."""
     return g.op("Mul", silu(g, gate), up, name="gated")
 
 
 def silu(g: GraphBuilder, x: str) -> str:
-    """``x * sigmoid(x)``."""
+    """Emit ``x * sigmoid(x)``."""
     return g.op("Mul", x, g.op("Sigmoid", x, name="sigmoid"), name="silu")
 
 
 def rms_norm(g: GraphBuilder, x: str, size: int, eps: float) -> str:
-    """Weightless RMS normalisation over the last axis of length `size`.
+    """Emit weightless RMS normalisation over the last axis, of length `size`.
 
     Written with a scale of ones: with it, onnxruntime recognises the pattern and runs it as one
     fused kernel, in one pass over memory instead of five.
@@ -32,7 +32,7 @@ def rms_norm(g: GraphBuilder, x: str, size: int, eps: float) -> str:
 
 
 def rms_norm_over_rows(g: GraphBuilder, x: str, size: int, eps: float) -> str:
-    """Weightless RMS normalisation over the last axis but one, of length `size`.
+    """Emit weightless RMS normalisation over the last axis but one, of length `size`.
 
     The mean is a product with a constant row: runtimes are slow at reducing an outer axis.
     """

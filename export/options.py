@@ -124,13 +124,13 @@ class ExportOptions:
             value = self._one_of(name, accepted)
             if value not in ("auto", "off") and self.mode != of:
                 raise ExportError(
-                    f"{name}={value!r} is for mode {of!r} alone; got mode {self.mode!r}"
+                    f"{name}={value!r} applies only to mode {of!r}; got mode {self.mode!r}"
                 )
         if self.max_steps is None:
             return
         if self.mode != "unroll":
             raise ExportError(
-                f"max_steps={shown(self.max_steps)} is for mode 'unroll' alone; got mode "
+                f"max_steps={shown(self.max_steps)} applies only to mode 'unroll'; got mode "
                 f"{self.mode!r}, whose host decides at every call"
             )
         check_steps(self.max_steps)

@@ -31,6 +31,8 @@ RUNTIME_FILES = (
 _ADDRESS = re.compile(r"https?://[\w.~:/@!$&()*+,;=%\[\]-]+", re.ASCII)
 #: What a page is told of a file's content, as HTML's `integrity` has it.
 _INTEGRITY = re.compile(r"sha(256|384|512)-[A-Za-z0-9+/]+={0,2}", re.ASCII)
+#: A script that is written into the page in place of this tag.
+_INLINED = re.compile(r'<script src="(served\.js)"></script>')
 _DIGEST_BYTES = {"256": 32, "384": 48, "512": 64}
 
 
@@ -162,7 +164,7 @@ def write_assets(folder: Path, names: Iterable[str], runtime: Runtime) -> list[s
     """
     written = []
     for path in names:
-        content = (files(__package__) / "web_assets" / path).read_text(encoding="utf-8")
+        content = _asset(path)
         name = path.rsplit("/", 1)[-1]
         if name == "index.html":
             content = _page(content, runtime.address, runtime.hashes)
@@ -182,8 +184,13 @@ def report(folder: Path, domain: str, runtime: Runtime, written: Iterable[str]) 
     return WebReport(folder, domain, runtime.address, sizes, bool(runtime.hashes))
 
 
+def _asset(path: str) -> str:
+    return (files(__package__) / "web_assets" / path).read_text(encoding="utf-8")
+
+
 def _page(html: str, address: str, integrity: Mapping[str, str]) -> str:
-    """The page, with onnxruntime-web's address, its hashes, and a policy of what may run in it."""
+    """Fill in a page: its inline script, onnxruntime-web's address and hashes, and the policy."""
+    html = _INLINED.sub(lambda found: f"<script>\n{_asset(found[1])}    </script>", html)
     html = html.replace(DEFAULT_RUNTIME, address)
     if integrity:
         html = _pinned(html, address, integrity)

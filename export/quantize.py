@@ -132,7 +132,7 @@ class Int4:
         return cls(flat[:, :half] | (flat[:, half:] << 4), best_scale, inputs)
 
     def codes(self) -> Array:
-        """The numbers 0..15, uint8 of shape (outputs, width)."""
+        """Return the codes 0..15, uint8 of shape (outputs, width)."""
         codes: Array = np.concatenate((self.packed & 15, self.packed >> 4), axis=1)
         return codes
 
@@ -155,7 +155,7 @@ def affine(lowest: float, highest: float) -> tuple[Array, Array]:
 
 
 def form_of(name: str, inputs: int, precision: Precision) -> Precision:
-    """How a graph of some precision stores one layer's matrix.
+    """Return how a graph of some precision stores one layer's matrix.
 
     Heads are tiny and decide everything: they keep half precision in the integer forms.
 
@@ -176,7 +176,7 @@ def form_of(name: str, inputs: int, precision: Precision) -> Precision:
 def alike(
     weights: Mapping[str, Array], precisions: Sequence[Precision] = get_args(Precision)
 ) -> list[tuple[Precision, ...]]:
-    """Precisions in groups that store every layer of a model alike, and so are one in effect.
+    """Group the precisions that store every layer of a model alike, and so are one in effect.
 
     Parameters
     ----------
@@ -193,14 +193,14 @@ def alike(
 
 
 def is_head(name: str) -> bool:
-    """Whether a weight belongs to the readout."""
+    """Return whether a weight belongs to the readout."""
     return name.removeprefix("network.").startswith(
         ("lm_head.", "q_head.", "dead_end_head.", "heads.")
     )
 
 
 def rounded_weights(weights: Mapping[str, Array], precision: Precision) -> dict[str, Array]:
-    """The float32 weights that a graph of this precision stands for.
+    """Return the float32 weights that a graph of this precision stands for.
 
     PyTorch with these is what such a graph must equal; what the rounding itself costs is a matter
     of solved puzzles, and not of logits.
@@ -224,12 +224,12 @@ def _rounded(name: str, array: Array, precision: Precision) -> Array:
 
 
 def to_int8(matrix: Array, form: Precision) -> Int8:
-    """A matrix in 8 bits: all of them as storage, seven where it is multiplied so."""
+    """Return a matrix in 8 bits: all of them as storage, seven where it is multiplied so."""
     return Int8.of(matrix, _LARGEST_FACTOR if form in ROUNDS_ACTIVATIONS else 127)
 
 
 def to_half(name: str, array: Array) -> Array:
-    """An array in half precision.
+    """Return an array in half precision.
 
     Raises
     ------

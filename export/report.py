@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 
+from trm_sdk.atomic import write_whole
 from trm_sdk.domains.data import Examples
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.spec import ModelSpec
@@ -158,7 +159,7 @@ class Graphs:
     def of(
         cls, spec: ModelSpec, model: TRM, calibration: str | os.PathLike[str] | None = None
     ) -> Graphs:
-        """Those of a model, calibrated as `export_onnx` does.
+        """Return the graphs of a model, calibrated as `export_onnx` does.
 
         Raises
         ------
@@ -174,7 +175,7 @@ class Graphs:
         return 4 * sum(array.size for array in self.weights.values())
 
     def build(self, precision: str, mode: Mode, max_steps: int | None = None) -> onnx.ModelProto:
-        """One of them; `max_steps` is for ``unroll`` alone."""
+        """Build one of the graphs; `max_steps` applies only to ``unroll``."""
         return build_graph(
             self.spec,
             self.weights,
@@ -185,7 +186,7 @@ class Graphs:
         )
 
     def sizes(self, steps: int) -> dict[str, dict[str, int]]:
-        """Bytes of every precision's file in every mode; ``unroll`` of so many steps."""
+        """Return the bytes of each precision's file in each mode; ``unroll`` takes `steps`."""
         return {
             precision: {
                 mode: self.build(precision, mode, steps).ByteSize() for mode in get_args(Mode)
@@ -214,7 +215,7 @@ class Graphs:
         seconds: float,
         precisions: Sequence[str] = PRECISIONS,
     ) -> dict[str, float]:
-        """Median milliseconds of a supervision step at batch 1, taken in turn.
+        """Return median milliseconds of a supervision step at batch 1, taken in turn.
 
         Operators of a small graph run on one thread, as `OnnxRuntime` runs them.
 
@@ -247,7 +248,7 @@ class Graphs:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The comparison as a Markdown table, and what it shows."""
+    """Return the comparison as a Markdown table, and what it shows."""
     first = rows[0]
     lines = [
         f"| precision | bytes (step) | {' / '.join(first.size_ratio)}, of fp32 parameters "
@@ -265,7 +266,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def losses(solved: Mapping[str, float]) -> str:
-    """Which precisions lose more than half a point against ``fp32``, in a sentence.
+    """Return in a sentence which precisions lose more than half a point against ``fp32``.
 
     Parameters
     ----------
@@ -282,7 +283,7 @@ def losses(solved: Mapping[str, float]) -> str:
 
 
 def report_files(output: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """The files of a report, ``OUTPUT.md`` and ``OUTPUT.json``.
+    """Return the files of a report, ``OUTPUT.md`` and ``OUTPUT.json``.
 
     Raises
     ------
@@ -305,8 +306,8 @@ def write_report(rows: Sequence[Row], output: str | os.PathLike[str]) -> None:
     """
     text, data = report_files(output)
     try:
-        text.write_text(markdown(rows) + "\n", encoding="utf-8")
+        write_whole(text, (markdown(rows) + "\n").encode())
         rows_as_json = json.dumps([asdict(row) for row in rows], indent=2)
-        data.write_text(rows_as_json + "\n", encoding="utf-8")
+        write_whole(data, (rows_as_json + "\n").encode())
     except OSError as error:
         raise ExportError(f"{output} can't be written: {error.strerror}") from None

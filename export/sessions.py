@@ -27,7 +27,7 @@ def session(
     device: str = "cpu",
     spin: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session.
+    """Return an onnxruntime session.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def session(
     try:
         made = ort.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ExportError(f"onnxruntime refuses the graph: {first_line(error)}") from None
+        raise ExportError(f"onnxruntime can't load the graph: {first_line(error)}") from None
     check_providers(device, providers, made.get_providers())
     return made
 
@@ -68,7 +68,7 @@ def run_session(
     feeds: Mapping[str, Array],
     outputs: Sequence[str] | None = None,
 ) -> list[Array]:
-    """The outputs of a session's graph, by default all of them, in order.
+    """Return the outputs of a session's graph, by default all of them, in order.
 
     Raises
     ------

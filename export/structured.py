@@ -353,7 +353,7 @@ def _layout(config: ModelConfig) -> tuple[tuple[int, ...], dict[str, tuple[int, 
 def add_terms(
     g: GraphBuilder, bias: str, terms: list[tuple[tuple[int, ...], str]]
 ) -> tuple[tuple[int, ...], str]:
-    """``bias + terms``, with little addition over all nodes, and its shape.
+    """Emit ``bias + terms``, with little addition over all nodes, and return its shape too.
 
     An addition over all nodes reads and writes more than the terms' own matrix products, so the
     bias joins the smallest term, and of what is left the two with the smallest sum come first
@@ -395,7 +395,7 @@ class AxisPools:
         self.x = x
 
     def pool(self, axes: tuple[int, ...], members: int | str, name: str) -> str:
-        """Scaled sum beside maximum, over the last axis; reduced axes stay, with size 1.
+        """Emit scaled sum and maximum, joined on the last axis; reduced axes keep size 1.
 
         `members` is the number of nodes in each pool, or a value that holds 1 / sqrt of it.
         """
@@ -423,7 +423,7 @@ class AxisPools:
 
 
 def padded(sets: list[list[int]]) -> tuple[Array, Array]:
-    """Sets of different sizes as one int32 index array and a float32 mask of what is real.
+    """Return sets of different sizes as one int32 index array and a float32 mask of what is real.
 
     Absent members repeat a set's first one (cell 0 for an empty set).
     """

@@ -61,7 +61,7 @@ def to_ort(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Con
         convert_onnx_models_to_ort,
     )
 
-    # It tells of its progress, on standard output and in a log that the import has set up.
+    # It reports its progress on standard output and in a log that the import has set up.
     logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
         # The converter writes beside its input and takes whole folders: give it one of its own. It
@@ -89,14 +89,16 @@ def to_openvino(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -
     Raises
     ------
     MissingDependencyError
-        Without openvino (``pip install openvino``).
+        Without openvino (``pip install 'trm-sdk[targets]'``).
     ExportError
         If OpenVINO can't take the graph, or computes something else.
     """
     try:
         import openvino
     except ImportError:
-        raise MissingDependencyError("this needs OpenVINO: pip install openvino") from None
+        raise MissingDependencyError(
+            "converting to OpenVINO's IR needs openvino: pip install 'trm-sdk[targets]'"
+        ) from None
     source, folder = Path(graph), output_path(folder)
     model = load_graph(source)
     inputs = feeds(model, fixed_batch(model) or 2, 2)
@@ -111,7 +113,7 @@ def to_openvino(graph: str | os.PathLike[str], folder: str | os.PathLike[str]) -
         found = np.asarray(result["logits"])
     except RuntimeError as error:
         lines = str(error).strip().splitlines()
-        raise ExportError(f"OpenVINO refuses {source}: {lines[-1]}") from None
+        raise ExportError(f"OpenVINO can't convert {source}: {lines[-1]}") from None
     difference = _checked(float(np.abs(found - expected).max()), source)
     path = folder / f"{source.stem}.xml"
     try:
@@ -134,6 +136,6 @@ def _checked(difference: float, source: Path) -> float:
     precision = metadata(load_graph(source))["precision"]
     if precision not in ROUNDS_ACTIVATIONS and not difference <= 10 * TOLERANCE:
         raise ExportError(
-            f"{source} computes something else there: logits differ by {difference:.1e}"
+            f"{source} computes something else once converted: logits differ by {difference:.1e}"
         )
     return difference

@@ -156,7 +156,7 @@ class Trajectory:
         return np.stack([one["halt_logit"] for one in self.read])
 
     def halting_steps(self, threshold: float) -> Array:
-        """The step at which each example halts, the last one if none."""
+        """Return the step at which each example halts, the last one if none."""
         halted = 1 / (1 + np.exp(-self.halts)) > threshold
         return np.where(halted.any(0), halted.argmax(0) + 1, len(halted)).astype(np.int32)
 
@@ -336,7 +336,7 @@ def _verify_loop(run: Runner, model: TRM, reference: Trajectory) -> _Outcome:
 def _verify_unroll(run: Runner, model: TRM, reference: Trajectory) -> _Outcome:
     out = run()
     if not _same_answer(run, model, out):
-        raise ExportError("the unroll graph's answer is not that of its logits")
+        raise ExportError("the unroll graph's answer does not match its logits")
     final = _difference(out, reference, -1)
     return (final if len(reference.read) == 1 else None), final, out["logits"], None
 

@@ -112,7 +112,7 @@ class _Run:
     fixed: int
 
     def compare(self, puzzles: Puzzles) -> tuple[Array, Array, Array]:
-        """Which puzzles are settled, answered alike, and halted alike: bool arrays."""
+        """Return which puzzles are settled, answered alike, and halted alike: bool arrays."""
         tokens, identifiers = puzzles.tokens, puzzles.rows_of_embedding()
         if self.fixed:  # whole batches alone
             whole = -(-len(tokens) // self.fixed) * self.fixed

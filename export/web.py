@@ -116,7 +116,7 @@ def export_web(
 def describe(
     graph: onnx.ModelProto, spec: ModelSpec, size: int, domain: Domain | None
 ) -> dict[str, Any]:
-    """What ``model.json`` says: enough to run the graph without reading its metadata.
+    """Return what ``model.json`` says: enough to run the graph without reading its metadata.
 
     The structure is left out: it is built into the graph.
     """

@@ -82,11 +82,11 @@ class Weights:
         return f"network.{name}" in self.arrays
 
     def vector(self, g: GraphBuilder, name: str) -> str:
-        """A weight as it is: an embedding table, a bias, an initial state."""
+        """Emit a weight as it is: an embedding table, a bias, an initial state."""
         return g.weight(name, self[name])
 
     def rows(self, g: GraphBuilder, name: str, indices: str, label: str) -> str:
-        """Rows of a table, float32; in reduced precisions it is stored in half.
+        """Emit rows of a table, float32; in reduced precisions it is stored in half.
 
         A puzzle embedding is by far the largest weight of a model that has one.
         """
@@ -123,7 +123,7 @@ class Weights:
         left: bool = False,
         plus: str | None = None,
     ) -> str:
-        """``x @ weight.T (+ bias or plus)`` over the last axis of x, or over its last but one.
+        """Emit ``x @ weight.T (+ bias or plus)`` over the last axis of x, or the last but one.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ from .settings import OfDomain, Source
 
 
 def optimiser_step(recipe: Recipe, one: Work, depth: tuple[int, int], history: float) -> float:
-    """Operations of an optimiser step.
+    """Return the operations of an optimiser step.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def optimiser_step(recipe: Recipe, one: Work, depth: tuple[int, int], history: f
 
 
 def mean_step(recipe: Recipe) -> float:
-    """Operations of an optimiser step at the model's full depth, on average over its history."""
+    """Return the operations of an optimiser step at full depth, on average over its history."""
     model, objective = recipe.model, recipe.objective
     history = 0.0
     if objective.scheme == "last-step":
@@ -70,7 +70,7 @@ def largest_board(recipe: Recipe, domain: Domain) -> Shape:
 
 
 def memory(recipe: Recipe) -> dict[str, int]:
-    """Bytes that training needs, by what for; activations are those without compiling, at most.
+    """Return the bytes that training needs, by purpose; activations without compiling, at most.
 
     Activations are what autograd keeps for the backward pass of one micro-batch, counted by
     running one puzzle on the meta device.

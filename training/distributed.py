@@ -75,7 +75,7 @@ class World:
         return self.rank == 0
 
     def rows(self, n: int) -> slice:
-        """This process's part of n rows.
+        """Return this process's part of n rows.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class World:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def gather(self, mine: Tensor) -> Tensor:
-        """All rows, in order, from every process's own (equally many)."""
+        """Return all rows, in order, from every process's own (equally many)."""
         if self.size == 1:
             return mine
         # Neither nccl nor gloo gathers into tensors that are laid out in another order.
@@ -98,14 +98,14 @@ class World:
         return torch.cat(parts)
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes."""
+        """Return the sum over all processes."""
         if self.size > 1:
             values = values.clone()
             self._wait(dist.all_reduce(values, async_op=True))
         return values
 
     def agree(self, elapsed: float, stop: bool) -> tuple[float, bool]:
-        """The first process's clock, and whether any process was asked to stop."""
+        """Return the first process's clock, and whether any process was asked to stop."""
         if self.size == 1:
             return elapsed, stop
         mine = [elapsed if self.first else 0.0, float(stop)]
@@ -149,7 +149,7 @@ class World:
 
 
 def common_name(store: Store, rank: int, size: int) -> str:
-    """A name that these processes share, and that none had before them.
+    """Return a name that these processes share, and that none had before them.
 
     torchrun hands the same store to the processes that it starts again, with the addresses of the
     killed ones still in it; whoever reads those connects to nothing, or waits for ever. Behind a

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import click
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from trm_sdk.atomic import write_whole
+from trm_sdk.choices import Precision
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains import Domain
 from trm_sdk.domains.data import Examples
@@ -123,7 +124,7 @@ def judge(
 def evaluate(
     model: TRM, examples: Examples, domain: Domain, steps: int, world: World | None = None
 ) -> Accuracy:
-    """Exact accuracy of a model over a set.
+    """Return the exact accuracy of a model over a set.
 
     Parameters
     ----------
@@ -167,7 +168,7 @@ def evaluate(
 
 
 def summary(accuracies: dict[str, Accuracy]) -> dict[str, float]:
-    """Three figures a set."""
+    """Return three figures for each set: last step, by the rules, halting."""
     result: dict[str, float] = {}
     for name, accuracy in accuracies.items():
         result[f"{name}/last"] = round(float(accuracy.last[-1]), 4)
@@ -201,7 +202,7 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set takes KEY=VALUE (augmentations=100); got {setting!r}")
+            raise ConfigError(f"--set must be KEY=VALUE (augmentations=100); got {setting!r}")
         options[key] = load_yaml(text)
     return options
 
@@ -210,19 +211,27 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
 @click.argument("model")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--steps", type=click.IntRange(min=1), help="Supervision steps [the model's own].")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Rows at once [8; on a GPU 2048].")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Options of the domain's own."
+    "--batch-size", type=click.IntRange(min=1), help="Rows per batch [8 on a CPU, 2048 on a GPU]."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for figures and submission.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Evaluation options of the domain.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for figures.json and submissions."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [all].")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
+    type=click.Choice(get_args(Precision)),
     default="float32",
     show_default=True,
-    help="Of the recursion; the reference evaluates in bfloat16.",
+    help="Precision of the recursion; the reference evaluates in bfloat16.",
 )
 def main(
     model: str,
@@ -235,11 +244,11 @@ def main(
     threads: int | None,
     precision: str,
 ) -> None:
-    """Measure MODEL on the puzzles of FILES, as its domain measures it.
+    """Measure MODEL on the puzzles of FILES, by the metrics of its domain.
 
-    MODEL is a name, a folder, or a checkpoint: of training.fit, or the reference's step_N. One
-    attempt a row, without search. With --out, figures.json and what the domain writes (ARC: a
-    Kaggle submission) go to a folder.
+    MODEL is a name, a folder, or a checkpoint of trm-fit or of the reference (step_N). Each row
+    gets one attempt, without search. --out writes figures.json and the domain's own files (ARC: a
+    Kaggle submission).
     """
     if threads:
         torch.set_num_threads(threads)

@@ -148,12 +148,12 @@ def _take_in(run: Run, new: StepFigures) -> None:
 
 
 def measure(run: Run, sets: dict[str, Examples]) -> dict[str, float]:
-    """Accuracy of the averaged weights: after the last step, and by the rules along the way."""
+    """Return figures of the averaged weights: after the last step, and by the rules before."""
     return summary(measure_sets(run, sets))
 
 
 def measure_sets(run: Run, sets: dict[str, Examples]) -> dict[str, Accuracy]:
-    """The same in full, a set at a time; the processes of a run share the work."""
+    """Return the accuracy of the averaged weights on each set; a run's processes share it."""
     model, domain = run.averaged_model(), run.domain
     steps = run.recipe.evaluation.steps
     return {
@@ -192,7 +192,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not value > 0:
-        raise ConfigError(f"a time is a number with s, m or h (9m); got {text!r}")
+        raise ConfigError(f"a time must be a number followed by s, m or h (9m); got {text!r}")
     return value
 
 
@@ -208,18 +208,18 @@ def _recipe_names() -> list[str]:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on from the checkpoint in --out, which must be there; without this, if it is.",
+    help="Resume from the checkpoint in --out, and fail if there is none [resume if there is one].",
 )
-@click.option("--fresh", is_flag=True, help="Start over, even where a checkpoint is.")
+@click.option("--fresh", is_flag=True, help="Start over, even if --out has a checkpoint.")
 @click.option(
     "--new-data",
     is_flag=True,
-    help="Go on from the checkpoint in --out though its data sources were others than RECIPE's.",
+    help="Resume from the checkpoint in --out although RECIPE has other data sources.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its size, and stop.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads a process [what it may use]."
+    "--threads", type=click.IntRange(min=1), help="CPU threads per process [all that it may use]."
 )
 def main(
     recipe_name: str,
@@ -233,14 +233,14 @@ def main(
     device: str,
     threads: int | None,
 ) -> None:
-    """Train RECIPE, the name of one that comes along (sudoku, maze) or the path of a YAML file.
+    """Train RECIPE: the name of an included one (sudoku, maze) or the path of a YAML file.
 
-    A run that stopped goes on where it was: call the same command again. Several processes, on one
-    machine or more, train one model under torchrun.
+    To resume a run that stopped, run the same command again. Under torchrun, several processes on
+    one or more machines train one model.
     """
     if fresh and (new_data or resume):
         option = "--new-data" if new_data else "--resume"
-        raise ConfigError(f"--fresh starts over, {option} goes on: give one of them")
+        raise ConfigError(f"--fresh starts over and {option} resumes: give only one of them")
     recipe = load_recipe(recipe_name, overrides)
     budget = None if time_budget is None else seconds(time_budget)
     if dry_run:

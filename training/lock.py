@@ -38,8 +38,8 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _WITHOUT:
                 raise ConfigError(
-                    f"{folder} is in use by another training run{_holder(descriptor)}; wait for "
-                    "its end, or give this one another --out"
+                    f"{folder} is in use by another training run{_holder(descriptor)}; wait "
+                    "until it ends, or choose another --out"
                 ) from None
         else:
             os.ftruncate(descriptor, 0)

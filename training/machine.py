@@ -38,7 +38,7 @@ def keep_freed_memory() -> bool:
 
 
 def prepare(device: torch.device) -> None:
-    """Settings that training wants: TF32 on a GPU, kept memory on a CPU."""
+    """Apply the settings that training wants: TF32 on a GPU, kept memory on a CPU."""
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     else:
@@ -76,7 +76,7 @@ def matmul_peak(
     seconds: float = 0.3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """The most floating-point operations a second that a square matrix product reaches here.
+    """Return the most floating-point operations a second that a square matrix product reaches here.
 
     Parameters
     ----------

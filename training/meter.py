@@ -27,7 +27,7 @@ class Meter:
         self.since = self.elapsed = 0.0
 
     def count(self, elapsed: float) -> None:
-        """A step has ended at this time."""
+        """Note that a step has ended at this time."""
         self.elapsed = elapsed
         if self.skip:
             self.skip -= 1
@@ -60,7 +60,7 @@ class Meter:
         return self.work / (self.elapsed - self.since) / self.peak if self.work else math.nan
 
     def figures(self) -> dict[str, float]:
-        """Both for the log; nothing before a step has been timed."""
+        """Return both for the log; nothing before a step has been timed."""
         if not self.puzzle_steps:
             return {}
         return {

@@ -98,7 +98,7 @@ class SparseSignSGD(torch.optim.Optimizer):
 
 
 def make_optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Optimizer]:
-    """The optimisers of a model's parts.
+    """Return the optimisers of a model's parts.
 
     First one for everything that no other takes; then Muon, where asked for, for the matrices
     inside the network; then sparse sign-SGD for a puzzle embedding. Each group carries its peak
@@ -137,7 +137,7 @@ def make_optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Opt
 
 
 def rate(config: Optimizer, step: int, steps: int) -> float:
-    """Learning rate at a step, as a fraction of the peak."""
+    """Return the learning rate at a step, as a fraction of the peak."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.schedule == "constant":

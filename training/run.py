@@ -246,8 +246,7 @@ def open_run(
     saved = _read(path)
     if "packed" in saved:
         raise CheckpointError(
-            f"{path} is in the form to travel in: `python -m {__package__}.state import` turns it "
-            "back"
+            f"{path} is in its compact form: `python -m {__package__}.state import` turns it back"
         )
     try:
         there = parse_recipe(json.loads(saved["recipe"]), str(path))

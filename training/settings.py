@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trm_sdk.domains import Domain, get_domain
+from trm_sdk.model.config import Block, HaltPool, Mixer, Positions
 
 if TYPE_CHECKING:
     from trm_sdk.model.supervision import SupervisionSettings
@@ -350,7 +351,7 @@ class ModelChoice(Strict):
         Default true; the paper's mixers have none.
     """
 
-    mixer: Literal["mlp_t", "attention", "structured"] = "structured"
+    mixer: Mixer = "structured"
     hidden_size: int = Field(default=32, gt=0, le=_WIDE)
     ffn_size: int | None = Field(default=None, gt=0, le=1 << 20)
     L_layers: int = Field(default=1, gt=0, le=_DEEP)
@@ -358,10 +359,10 @@ class ModelChoice(Strict):
     L_cycles: int = Field(default=2, gt=0, le=_DEEP)
     expansion: float = Field(default=4.0, gt=0, le=1024)
     num_heads: int = Field(default=8, gt=0, le=_WIDE)
-    positions: Literal["rope", "learned", "none"] = "none"
+    positions: Positions = "none"
     puzzle_emb_ndim: int = Field(default=0, ge=0, le=1 << 24)
     puzzle_emb_len: int = Field(default=0, ge=0, le=_WIDE)
-    halt_pool: Literal["mean", "mean_max"] = "mean"
+    halt_pool: HaltPool = "mean"
     halt_max_steps: int = Field(default=16, gt=0, le=_MANY)
-    block: Literal["pool", "message"] = "pool"
+    block: Block = "pool"
     heads: bool = True

@@ -1,9 +1,9 @@
-"""Checkpoints of a run: everything it needs to go on exactly, written so that none is ever half.
+"""Checkpoints of a run: everything it needs to resume bit for bit, never found half written.
 
-A checkpoint also has a small form to travel in, from a machine whose time is up to another one::
+A checkpoint also has a compact form, for moving a run to another machine::
 
-    python -m trm_sdk.training.state export runs/NAME/latest.pt run.travel
-    python -m trm_sdk.training.state import run.travel runs/NAME/latest.pt
+    python -m trm_sdk.training.state export runs/NAME/latest.pt run.travel.pt
+    python -m trm_sdk.training.state import run.travel.pt runs/NAME/latest.pt
 
 In a checkout ``python -m training.state`` does the same.
 """
@@ -30,14 +30,14 @@ from trm_sdk.persistence.torch_file import check_archive
 LATEST = "latest.pt"
 #: The one before it.
 PREVIOUS = "previous.pt"
-#: Parts without which nothing can go on.
+#: Parts without which a run can't resume.
 _PARTS = frozenset(("recipe", "step", "model", "ema", "optimizers", "carry", "noise"))
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint in one move, and keep the one before it beside it.
+    """Write a checkpoint atomically, and keep the previous one beside it.
 
-    Whenever a run is killed, or its machine loses its power, one of them is whole.
+    Whenever the run is killed or the machine loses power, one of the two is complete.
 
     Raises
     ------
@@ -60,27 +60,30 @@ def load(path: Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If it is no checkpoint of a training run.
+        If it is not a checkpoint of a training run.
     """
     try:
         check_archive(path)
         with zipfile.ZipFile(path) as file:  # torch itself never looks at the checksums
             broken = file.testzip()
         if broken is not None:
-            raise CheckpointError(f"{path} is damaged: {broken} has another checksum")
+            raise CheckpointError(f"{path} is damaged: the checksum of {broken} does not match")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except Exception as error:  # torch.load raises whatever unpickling raises
         raise CheckpointError(f"{path} is not a readable checkpoint: {first_line(error)}") from None
-    if not isinstance(state, dict) or not set(state) >= _PARTS:
-        raise CheckpointError(f"{path} is no checkpoint that a run can go on from")
+    missing = sorted(_PARTS - set(state)) if isinstance(state, dict) else sorted(_PARTS)
+    if missing:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a training run: it lacks {', '.join(missing)}"
+        )
     restored: dict[str, Any] = _to_arrays(state)
     return restored
 
 
 def _to_tensors(value: Any) -> Any:
-    """Numpy arrays as tagged tensors: files are read with ``weights_only``, without numpy."""
+    """Replace numpy arrays by tagged tensors: ``weights_only`` loading accepts no numpy."""
     if isinstance(value, np.ndarray):
         if value.dtype == np.uint64:  # torch can hold it, but not do anything with it
             return {"__numpy__": torch.from_numpy(value.view(np.int64)), "dtype": "uint64"}
@@ -95,6 +98,7 @@ def _to_tensors(value: Any) -> Any:
 
 
 def _to_arrays(value: Any) -> Any:
+    """Undo `_to_tensors`."""
     if isinstance(value, dict):
         if "__numpy__" in value:
             array = value["__numpy__"].numpy()
@@ -105,28 +109,28 @@ def _to_arrays(value: Any) -> Any:
     return value
 
 
-# --- the travelling form --------------------------------------------------------------------
+# --- the compact form -----------------------------------------------------------------------
 
 #: Numbers that share a scale in 8 bits.
 _BLOCK = 256
 
 
 def pack(saved: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint in about 9 bytes a parameter instead of 16, and without its puzzle slots.
+    """Return a checkpoint in its compact form: about 9 bytes a parameter instead of 16.
 
-    Weights stay exact. Of the average, its distance from the weights is kept in bfloat16; of
-    Adam's moments, the first in 8 bits with a scale every 256 numbers, and the second, whose
-    smallest values matter since steps are divided by them, in bfloat16. The slots are left out, a
-    run that goes on starts them with new puzzles; data, schedule and random state are kept. So is
-    the recipe, but for `evaluation.files` and `start_from`, which lie on this machine.
+    Weights stay exact. The averaged weights are stored as their difference from the weights, in
+    bfloat16; Adam's first moment in 8 bits with a scale every 256 numbers; its second moment, whose
+    smallest values matter since steps are divided by them, in bfloat16. Data, schedule and random
+    state are kept. The puzzles in flight are left out: a resumed run draws new ones. So are
+    `evaluation.files` and `start_from` of the recipe, which name files of this machine.
 
     Raises
     ------
     CheckpointError
-        If it is packed already.
+        If it is already in its compact form.
     """
     if "packed" in saved:
-        raise CheckpointError("this checkpoint is in its travelling form already")
+        raise CheckpointError("this checkpoint is already in its compact form")
     packed = {key: value for key, value in saved.items() if key not in ("ema", "carry")}
     average, weights = saved["ema"], saved["model"]
     packed["ema"] = {name: (average[name] - weights[name]).bfloat16() for name in average}
@@ -150,15 +154,15 @@ def pack(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def unpack(packed: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint that a run can go on from, out of `pack`'s result.
+    """Return the checkpoint that `pack` has made compact, for a run to resume from.
 
     Raises
     ------
     CheckpointError
-        If it is not packed.
+        If it is not in its compact form.
     """
     if "packed" not in packed:
-        raise CheckpointError("this checkpoint is not in its travelling form")
+        raise CheckpointError("this checkpoint is not in its compact form")
     saved = {key: value for key, value in packed.items() if key != "packed"}
     saved["ema"] = {
         name: saved["model"][name] + distance.float() for name, distance in packed["ema"].items()
@@ -209,24 +213,24 @@ def _converted(convert: Callable[[dict[str, Any]], dict[str, Any]], path: Path) 
 
 @click.group()
 def main() -> None:
-    """Turn checkpoints of training runs into a small form and back."""
+    """Convert checkpoints of training runs to a compact form and back."""
 
 
 @main.command("export", cls=ErrorHandlingCommand)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("travel", type=click.Path(path_type=Path))
-def _export(checkpoint: Path, travel: Path) -> None:
-    """Write the small form of CHECKPOINT to TRAVEL."""
-    save(travel, _converted(pack, checkpoint))
-    click.echo(f"{travel}: {travel.stat().st_size / 2**20:.1f} MiB")
+@click.argument("compact", type=click.Path(path_type=Path))
+def _export(checkpoint: Path, compact: Path) -> None:
+    """Write the compact form of CHECKPOINT to COMPACT."""
+    save(compact, _converted(pack, checkpoint))
+    click.echo(f"{compact}: {compact.stat().st_size / 2**20:.1f} MiB")
 
 
 @main.command("import", cls=ErrorHandlingCommand)
-@click.argument("travel", type=click.Path(path_type=Path))
+@click.argument("compact", type=click.Path(path_type=Path))
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-def _import(travel: Path, checkpoint: Path) -> None:
-    """Write TRAVEL as CHECKPOINT, from which trm-fit goes on."""
-    saved = _converted(unpack, travel)
+def _import(compact: Path, checkpoint: Path) -> None:
+    """Write COMPACT as CHECKPOINT, for trm-fit to resume from."""
+    saved = _converted(unpack, compact)
     save(checkpoint, saved)
     click.echo(f"{checkpoint}: step {saved['step']:,}")
 

@@ -13,11 +13,12 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal
 
+from trm_sdk.arguments import check_on_error, check_puzzles
+from trm_sdk.choices import Precision, RuntimeName
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.in_order import check_puzzles
 from trm_sdk.limits import MAX_BATCH
-from trm_sdk.options import SolveOptions, check_on_error
+from trm_sdk.options import SolveOptions
 from trm_sdk.search.attempts import check_options
 from trm_sdk.search.requests import Submission
 from trm_sdk.search.tasks import Search
@@ -133,14 +134,14 @@ class AsyncSolver:
     def from_pretrained(
         cls,
         name_or_path: str | os.PathLike[str],
-        runtime: Literal["auto", "onnx", "torch"] = "auto",
+        runtime: RuntimeName = "auto",
         device: str = "auto",
         threads: int | None = None,
         batch_size: int | None = None,
         gather_seconds: float = 0.0,
         domain: Domain | None = None,
         *,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         compile: bool = False,
     ) -> AsyncSolver:
         """Return an `AsyncSolver` of a model; parameters and errors as in `Solver.from_pretrained`.

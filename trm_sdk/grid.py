@@ -71,7 +71,7 @@ class Grid:
         return rows, columns
 
     def tolist(self) -> list[list[int]]:
-        """The values as nested Python lists."""
+        """Return the values as nested Python lists."""
         rows: list[list[int]] = self._cells.tolist()
         return rows
 
@@ -118,7 +118,7 @@ class Grid:
 
 
 def as_array(cells: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Cells as an array of any shape and type, before anything is asked of either.
+    """Return cells as an array of any shape and dtype, before either is checked.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def as_array(cells: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.ndim == 0 and array.dtype == object:  # not a sequence at all: a path, a generator
         raise InvalidInputError(f"a grid is made of rows of integers; got {type(cells).__name__}")
     if array.dtype.kind in "iuf" and _has_boolean(cells):
-        raise InvalidInputError(f"a grid holds integers, no booleans; got {shown(cells)}")
+        raise InvalidInputError(f"a grid holds integers, not booleans; got {shown(cells)}")
     return array
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.grid import Grid
+from trm_sdk.errors import TRMError
 from trm_sdk.options import SolveOptions
 from trm_sdk.search.requests import Submission
 from trm_sdk.search.tasks import Search
@@ -77,18 +76,4 @@ def solve_in_order(
             return
 
 
-def check_puzzles(puzzles: object, kinds: tuple[type, ...] = (Iterable,)) -> None:
-    """Refuse what is not a collection of puzzles, such as a single puzzle.
-
-    Raises
-    ------
-    InvalidInputError
-    """
-    if isinstance(puzzles, (str, bytes, Task, Grid)) or not isinstance(puzzles, kinds):
-        raise InvalidInputError(
-            f"solve_many takes an iterable of puzzles; got {type(puzzles).__name__} (solve takes "
-            "one puzzle)"
-        )
-
-
-__all__ = ["check_puzzles", "solve_in_order"]
+__all__ = ["solve_in_order"]

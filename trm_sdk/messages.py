@@ -18,7 +18,7 @@ _MOST_COMPLAINTS = 8
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value as errors name it: its repr on one line, cut where that is long.
+    """Return a value as errors name it: its repr on one line, cut where that is long.
 
     Only as much of a list, tuple, set, mapping or text is written as is shown, whatever its size
     and depth.
@@ -107,7 +107,7 @@ def times(shape: Iterable[int]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error from elsewhere says in its first line, or its kind where it says nothing."""
+    """Return the first line of an error's message, or its class where the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -126,7 +126,7 @@ def _closest(path: list[str], accepted: list[str]) -> str:
 
 
 def explain(error: ValidationError, what: str, accepted: Any) -> str:
-    """A validation error of pydantic's in one sentence: field, value, what is accepted."""
+    """Return a validation error of pydantic's as one sentence: field, value, what is accepted."""
     from pydantic import BaseModel  # here, so that naming a value needs no pydantic
 
     parts: list[str] = []

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from trm_sdk.errors import ConfigError, InvalidInputError
+from trm_sdk.choices import Explore
+from trm_sdk.errors import ConfigError
 from trm_sdk.messages import explain
 
 
-def _not_converted(value: object) -> object:
+def _an_integer(value: object) -> object:
     if isinstance(value, (bool, str)):
         raise ValueError("Input should be an integer")
     return value
@@ -24,12 +25,44 @@ def _a_number(value: object) -> object:
 
 
 #: An int, without the booleans and strings that pydantic would convert.
-_Int = Annotated[int, BeforeValidator(_not_converted)]
+Int = Annotated[int, BeforeValidator(_an_integer)]
 #: A finite float, without them.
-_Float = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
+Float = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
 
 
-class SolveOptions(BaseModel):
+class Options(BaseModel):
+    """Immutable options; whatever is wrong with one is a `ConfigError` that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise self._refusal(error) from None
+
+    @classmethod
+    def model_validate(cls, obj: Any, **settings: Any) -> Self:
+        """Return options from a mapping; errors as in the constructor."""
+        try:
+            return super().model_validate(obj, **settings)
+        except ValidationError as error:
+            raise cls._refusal(error) from None
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **settings: Any) -> Self:
+        """Return options from JSON; errors as in the constructor."""
+        try:
+            return super().model_validate_json(json_data, **settings)
+        except ValidationError as error:
+            raise cls._refusal(error) from None
+
+    @classmethod
+    def _refusal(cls, error: ValidationError) -> ConfigError:
+        return ConfigError(explain(error, cls.__name__, cls.model_fields))
+
+
+class SolveOptions(Options):
     """How much test-time compute a solve may spend, and on what.
 
     Every field left out takes the model's own default (see its card). Options are immutable;
@@ -101,46 +134,20 @@ class SolveOptions(BaseModel):
         Naming the field, the value and what is accepted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_steps: _Int = Field(default=16, ge=1, le=100_000)
-    steps_per_cell: _Float = Field(default=0, ge=0, le=100)
-    attempts: _Int = Field(default=1, ge=1, le=100_000)
-    explore: Literal["none", "noise", "symmetry", "guess", "tree"] = "none"
-    noise: _Float = Field(default=0.1, ge=0, le=100)
-    noise_spread: _Float = Field(default=2.5, ge=1, le=100)
-    patience: _Int | None = Field(default=None, ge=0)
-    width: _Int | None = Field(default=None, ge=1)
+    max_steps: Int = Field(default=16, ge=1, le=100_000)
+    steps_per_cell: Float = Field(default=0, ge=0, le=100)
+    attempts: Int = Field(default=1, ge=1, le=100_000)
+    explore: Explore = "none"
+    noise: Float = Field(default=0.1, ge=0, le=100)
+    noise_spread: Float = Field(default=2.5, ge=1, le=100)
+    patience: Int | None = Field(default=None, ge=0)
+    width: Int | None = Field(default=None, ge=1)
     choose: Literal["auto", "confidence", "majority"] = "auto"
-    halt_threshold: _Float = Field(default=1.0, ge=0, le=1)
+    halt_threshold: Float = Field(default=1.0, ge=0, le=1)
     verify: bool = Field(default=True, strict=True)
-    seconds: _Float | None = Field(default=None, gt=0)
-    candidates: _Int = Field(default=16, ge=1, le=100_000)
-    seed: _Int = Field(default=0, ge=0)
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise ConfigError(explain(error, "SolveOptions", type(self).model_fields)) from None
-
-    @classmethod
-    def model_validate(cls, obj: Any, **settings: Any) -> SolveOptions:
-        """Return options from a mapping; errors as in the constructor."""
-        try:
-            return super().model_validate(obj, **settings)
-        except ValidationError as error:
-            raise ConfigError(explain(error, "SolveOptions", cls.model_fields)) from None
-
-    @classmethod
-    def model_validate_json(
-        cls, json_data: str | bytes | bytearray, **settings: Any
-    ) -> SolveOptions:
-        """Return options from JSON; errors as in the constructor."""
-        try:
-            return super().model_validate_json(json_data, **settings)
-        except ValidationError as error:
-            raise ConfigError(explain(error, "SolveOptions", cls.model_fields)) from None
+    seconds: Float | None = Field(default=None, gt=0)
+    candidates: Int = Field(default=16, ge=1, le=100_000)
+    seed: Int = Field(default=0, ge=0)
 
     def over(self, defaults: SolveOptions) -> SolveOptions:
         """Return these options with `defaults` for every field that was not given."""
@@ -153,15 +160,3 @@ class SolveOptions(BaseModel):
         """Return these options with the `max_steps` that hold for a board of so many cells."""
         steps = max(self.max_steps, math.ceil(self.steps_per_cell * cells))
         return self if steps == self.max_steps else self.model_copy(update={"max_steps": steps})
-
-
-def check_on_error(on_error: str) -> None:
-    """Refuse an unknown way of treating puzzles that fail; see `Solver.solve_many`.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is neither "raise" nor "yield".
-    """
-    if on_error not in ("raise", "yield"):
-        raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")

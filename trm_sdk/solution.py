@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Why a solve ended: the rules confirmed the answer; the halting head crossed its threshold; the
-#: steps and attempts allowed were used up; the time allowed was; the rules leave no solution.
-StoppedBy = Literal["verified", "halted", "max_steps", "seconds", "impossible"]
+#: steps and attempts allowed were used up; the time allowed was; no solution: proven by the rules.
+StoppedBy = Literal["verified", "halted", "max_steps", "seconds", "refuted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Solution:
     seconds : float
         Wall-clock time from the first step on this task to its last answer. In a batch that time is
         shared with the batch's other puzzles.
-    stopped_by : {"verified", "halted", "max_steps", "seconds", "impossible"}
-        ``impossible``: the domain knows that there is no solution. With several inputs, the last of
-        these that holds for any of them.
+    stopped_by : {"verified", "halted", "max_steps", "seconds", "refuted"}
+        ``refuted``: there is no solution, proven by the domain's rules (`Domain.count_solutions`),
+        never by a network. With several inputs, the last of these that holds for any of them.
     task : Task
         What was solved.
     domain : Domain
@@ -260,6 +260,8 @@ class Step:
         From 1, the plain one.
     guesses : tuple of (row, column, value)
         What this attempt filled in (``explore="guess"`` or ``"tree"``); rows and columns from 0.
+    refuted : bool
+        Whether the puzzle has no solution, proven by the rules: then this step is the last.
     """
 
     index: int
@@ -269,6 +271,7 @@ class Step:
     verified: bool | None
     attempt: int = 1
     guesses: tuple[tuple[int, int, int], ...] = ()
+    refuted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

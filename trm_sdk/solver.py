@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NoReturn, overload
 
 from trm_sdk.adapt.solver import AdaptedSolver, Progress, adapt
+from trm_sdk.arguments import check_on_error, check_puzzles, checked_input
+from trm_sdk.choices import Precision, RuntimeName
+from trm_sdk.closing import Closes
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
-from trm_sdk.in_order import check_puzzles, solve_in_order
+from trm_sdk.in_order import solve_in_order
 from trm_sdk.limits import MAX_BATCH
-from trm_sdk.options import SolveOptions, check_on_error
+from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.progress import ProgressBar
 from trm_sdk.runtimes.base import Runtime
@@ -24,13 +26,13 @@ from trm_sdk.search.stream import stream
 from trm_sdk.search.tasks import Search
 from trm_sdk.solution import Failure, Solution, Step
 from trm_sdk.task import Task
-from trm_sdk.validation import checked_count, is_int
+from trm_sdk.validation import checked_count
 
 #: Attempts at one puzzle that share a batch, at most: more take memory and save no time.
 _MOST_SLOTS = 1024
 
 
-class Solver:
+class Solver(Closes):
     """Solves the puzzles of one domain with one model. Safe to share between threads.
 
     Use `Solver.from_pretrained`; the constructor is for runtimes that you made yourself.
@@ -80,12 +82,12 @@ class Solver:
     def from_pretrained(
         cls,
         name_or_path: str | os.PathLike[str],
-        runtime: Literal["auto", "onnx", "torch"] = "auto",
+        runtime: RuntimeName = "auto",
         device: str = "auto",
         threads: int | None = None,
         domain: Domain | None = None,
         *,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         compile: bool = False,
         revision: str | None = None,
         subfolder: str | None = None,
@@ -355,7 +357,8 @@ class Solver:
 
         This is the search of `solve`, watched. It ends after the step whose answer the rules
         confirm, at which the halting head crosses its threshold (where the rules aren't used), or
-        after ``max_steps`` of the last attempt.
+        after ``max_steps`` of the last attempt; of the first, where the rules then prove that there
+        is no solution (`Step.refuted`).
 
         Parameters
         ----------
@@ -378,12 +381,7 @@ class Solver:
         complete = self.complete(options)
         check_options(complete, self._domain, self.spec.model, self._runtime.heads)
         task = self.parse(puzzle)
-        if not is_int(index) or not 0 <= index < len(task.inputs):
-            raise InvalidInputError(
-                f"index must be a whole number from 0 to {len(task.inputs) - 1}, an input of the "
-                f"task; got {index!r}"
-            )
-        return stream(self._domain, self._runtime, task, int(index), complete)
+        return stream(self._domain, self._runtime, task, checked_input(task, index), complete)
 
     def parse(self, puzzle: object) -> Task:
         """Read a puzzle as `Domain.parse` does.
@@ -439,17 +437,6 @@ class Solver:
         """Release the runtime now, rather than when the solver is garbage-collected."""
         self._closed = True
         self._runtime.close()
-
-    def __enter__(self) -> Solver:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: a loaded model can't be."""

@@ -19,7 +19,7 @@ Weight = TypeVar("Weight")
 def transfer(
     spec: ModelSpec, weights: Mapping[str, Weight], domain: Domain
 ) -> tuple[ModelSpec, dict[str, Weight]]:
-    """Spec and weights of a structured model, for another domain of the same kind.
+    """Return spec and weights of a structured model for another domain of the same kind.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def transfer(
             continue
         if relation.name not in keys:
             raise ConfigError(
-                f"the model knows the relations {sorted(keys)}; {domain.name!r} has "
+                f"the model has weights for the relations {sorted(keys)}; {domain.name!r} has "
                 f"{relation.name!r}"
             )
         wanted[relation.weights_key] = keys[relation.name]

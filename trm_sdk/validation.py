@@ -15,12 +15,12 @@ from trm_sdk.messages import shown
 
 
 def is_int(value: object) -> TypeGuard[int]:
-    """Whether a value is an integer, of Python or numpy; booleans are none."""
+    """Return whether a value is an integer, of Python or numpy; booleans are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def checked_count(name: str, value: object, largest: int) -> int:
-    """A whole number from 1 to `largest`, as batch sizes are.
+    """Return a whole number from 1 to `largest`, as batch sizes are.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def checked_threads(threads: object) -> int:
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path, where there is one: the empty one would be the working folder.
+    """Return a `Path`; an empty one, which would be the working folder, is refused.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 
 def require_extra(extra: str, what: str, *modules: str) -> None:
-    """See to it that the modules of an extra are installed, without importing them.
+    """Check that the modules of an extra are installed, without importing them.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -26,6 +27,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trm_sdk import AsyncSolver, Solution, SolveOptions, TRMError
+from trm_sdk.choices import Explore
 
 
 class Settings(BaseModel):
@@ -35,7 +37,7 @@ class Settings(BaseModel):
     threads: int | None = None
     batch_size: int | None = None
     max_seconds: float = Field(10.0, gt=0)  # that a puzzle may take
-    max_attempts: int = Field(64, ge=1)
+    max_attempts: int = Field(1024, ge=1)
     max_waiting: int = Field(256, ge=1)  # requests in flight; more are told to come again
     max_body: int = Field(100_000, ge=1)  # bytes
 
@@ -54,7 +56,7 @@ class Options(BaseModel):
 
     max_steps: int | None = Field(None, ge=1, le=1000)
     attempts: int | None = Field(None, ge=1)
-    explore: Literal["none", "noise", "symmetry", "guess", "tree"] | None = None
+    explore: Explore | None = None
     seconds: float | None = Field(None, gt=0)
     seed: int | None = Field(None, ge=0)
 
@@ -80,7 +82,7 @@ class SolutionReply(BaseModel):
     steps: int
     attempts: int
     seconds: float
-    stopped_by: Literal["verified", "halted", "max_steps", "seconds", "impossible"]
+    stopped_by: Literal["verified", "halted", "max_steps", "seconds", "refuted"]
 
 
 class Problem(BaseModel):
@@ -101,6 +103,12 @@ class Metrics:
         self.in_flight = Gauge("trm_in_flight", "Requests that wait for an answer.", **of)
 
 
+#: Seconds after which a thread of Python must let another that waits have its turn. The model's
+#: thread gives up the interpreter's lock for every few rows and wants it back 3 ms later. With the
+#: default of 5 ms it waits longer for a busy event loop than these rows took: a fifth of the rate.
+SWITCH_INTERVAL = 1e-4
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the application; it loads its model when it starts."""
     settings = settings or Settings.from_environment()
@@ -109,6 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sys.setswitchinterval(SWITCH_INTERVAL)
         async with AsyncSolver.from_pretrained(
             settings.model, threads=settings.threads, batch_size=settings.batch_size
         ) as app.state.solver:
@@ -126,10 +135,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return error_reply(error)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)
+        hint = ""
+        if first["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+            hint = "; send it with content-type: application/json"  # curl -d says it is a form
+        return JSONResponse({"error": f"{where}: {first['msg']}{hint}"}, 422)
 
     problems: dict[int | str, dict[str, Any]] = {
         status: {"model": Problem} for status in (413, 422, 503)
@@ -144,7 +156,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         solver: AsyncSolver = app.state.solver
         waiting += 1
         try:
-            solution = await solver.solve(request.puzzle, bounded(request.options, settings))
+            defaults = solver.solver.options
+            options = bounded(request.options, settings, defaults)
+            solution = await solver.solve(request.puzzle, options)
         finally:
             waiting -= 1
         metrics.solved.labels(solution.stopped_by).inc()
@@ -183,17 +197,20 @@ def reply_of(solution: Solution) -> Response:
     return Response(json.dumps(facts, separators=(",", ":")), media_type="application/json")
 
 
-def bounded(options: Options, settings: Settings) -> SolveOptions:
-    """Return what a caller asked for, within what the service allows."""
-    return _bounded(options, settings.max_seconds, settings.max_attempts)
+def bounded(options: Options, settings: Settings, defaults: SolveOptions) -> SolveOptions:
+    """Return what a caller asked for, or the model's defaults, within what the service allows."""
+    limits = (settings.max_seconds, settings.max_attempts)
+    return _bounded(options, *limits, defaults.attempts)
 
 
 @lru_cache(maxsize=1024)
-def _bounded(options: Options, max_seconds: float, max_attempts: int) -> SolveOptions:
+def _bounded(
+    options: Options, max_seconds: float, max_attempts: int, attempts: int
+) -> SolveOptions:
     given = options.model_dump(exclude_none=True)
     given["seconds"] = min(given.get("seconds", max_seconds), max_seconds)
-    if "attempts" in given:
-        given["attempts"] = min(given["attempts"], max_attempts)
+    if given.get("attempts", attempts) > max_attempts:
+        given["attempts"] = max_attempts
     return SolveOptions(**given)
 
 

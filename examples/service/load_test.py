@@ -4,8 +4,10 @@
 
 Starts the service on a free port of the loopback interface, sends it generated puzzles over so many
 connections, each of which asks again as soon as it has its answer, and solves the same puzzles with
-`Solver.solve_many` in between. Prints the round with the median ratio. Needs the extras `service`
-and, for the generator of Sudoku, `train`.
+`Solver.solve_many` in between. Prints the round with the median ratio, and the processor time that
+a puzzle takes of the Solver alone, of the service, and of the client, which is this process. The
+model has as many threads in the service as alone; what else the service does may use another core.
+Needs the extras `service` and, for the generator of Sudoku, `train`.
 """
 
 from __future__ import annotations
@@ -130,7 +132,7 @@ def main() -> None:
             cells.flat[shown] = task.answer.cells.flat[shown]
         puzzles.append("".join(map(str, cells.ravel())))
     own, served, seconds, verified = [], [], [], 0
-    own_time = served_time = 0.0
+    own_time = served_time = client_time = 0.0
     with service(chosen.model, chosen.threads, chosen.batch_size) as (port, process):
         asyncio.run(load(port, puzzles[: chosen.connections], chosen.connections))  # warms up
         alone(solver, puzzles[: chosen.connections], chosen.batch_size)
@@ -139,25 +141,29 @@ def main() -> None:
             own.append(alone(solver, puzzles, chosen.batch_size))
             own_time += time.process_time()
             served_time -= processor_seconds(process)
+            client_time -= time.process_time()
             rate, took, verified = asyncio.run(load(port, puzzles, chosen.connections))
+            client_time += time.process_time()
             served_time += processor_seconds(process)
             served.append(rate)
             seconds += took
     rounds = sorted(zip(own, served, strict=True), key=lambda pair: pair[1] / pair[0])
     without, through = rounds[len(rounds) // 2]
     p50, p95, p99 = np.percentile(seconds, (50, 95, 99)) * 1000
-    own_ms, served_ms = (
-        1000 * total / (chosen.rounds * len(puzzles)) for total in (own_time, served_time)
+    own_ms, served_ms, client_ms = (
+        1000 * total / (chosen.rounds * len(puzzles))
+        for total in (own_time, served_time, client_time)
     )
     print(
         "| connections | Solver alone | service | ratio | p50 | p95 | p99 | verified "
-        "| processor time a puzzle: Solver | service |"
+        "| processor time a puzzle: Solver | service | client |"
     )
-    print("| ---: |" + " ---: |" * 9)
+    print("| ---: |" + " ---: |" * 10)
     print(
         f"| {chosen.connections} | {without:.0f}/s | {through:.0f}/s "
         f"| {through / without:.0%} | {p50:.0f} ms | {p95:.0f} ms | {p99:.0f} ms "
-        f"| {verified} of {len(puzzles)} | {own_ms:.1f} ms | {served_ms:.1f} ms |"
+        f"| {verified} of {len(puzzles)} | {own_ms:.2f} ms | {served_ms:.2f} ms "
+        f"| {client_ms:.2f} ms |"
     )
 
 

@@ -206,7 +206,7 @@ async function advance() {
   else {
     state.history.push(value);
     state.shown = state.history.length;
-    if (value.verified) state.ended = true;
+    if (value.verified || value.refuted) state.ended = true;
   }
   return !done;
 }
@@ -314,6 +314,7 @@ function statusOf(step, over, open) {
   if (step.verified) {
     return `Solved in ${steps} and ${milliseconds(state.history)}, verified by the rules.`;
   }
+  if (step.refuted) return `No solution: proven by the rules, after ${steps}.`;
   if (over && step.verified === null) {
     return `Answered in ${steps} and ${milliseconds(state.history)}; there are no rules here to check it by.`;
   }
@@ -335,8 +336,9 @@ function sentence(text) {
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
-function verdict({ values, verified }) {
+function verdict({ values, verified, refuted }) {
   if (verified) return "verified ✓";
+  if (refuted) return "no solution";
   if (verified === null) return "none here";
   const cells = new Set(state.domain.conflicts(values).flatMap((found) => found.cells));
   return cells.size ? `${cells.size} cells clash` : "not yet kept";

@@ -5,7 +5,7 @@
  * (`domain_description`) and into `model.json`; it knows no puzzle by name.
  */
 
-import { contradiction } from "./deduction.js";
+import { Deduction } from "./deduction.js";
 
 /** A puzzle can't be read, has the wrong size, or contradicts itself. */
 export class PuzzleError extends Error {
@@ -26,7 +26,7 @@ const MOST_CELLS = 1 << 20;
  * @property {{name: string, symbol: string, roles: string[], colour?: string, aliases?: string}[]} tokens
  * @property {[number, number, number, number][]} [borders] thick lines: column, row, column, row
  * @property {number[]} [shaded] cells on a ground of their own
- * @property {{name: string, groups: number[][]}[]} [distinct] no value stands twice in any group
+ * @property {{name: string, groups: number[][]}[]} [distinct] no value appears twice in any group
  * @property {boolean} [distinct_is_all] whether there are no other rules
  */
 
@@ -46,7 +46,7 @@ const MOST_CELLS = 1 << 20;
  *   boards are drawn rather than filled in: a pointer draws the first of `brush` over other cells and
  *   the second over the first; it carries those of `moved`, which stand once
  * @property {{key: string, kind: string}} [ownGroups] groups of cells that each puzzle brings, such as a
- *   jigsaw's regions: their weights key in the graph, and what one is called. No value stands twice
+ *   jigsaw's regions: their weights key in the graph, and what one is called. No value appears twice
  *   in them, and together with `distinct` they are all the rules, unless there is a `verify`
  * @property {(text: string, domain: Domain) => {board: string, groups: number[][]}} [read] the board and
  *   its groups in a text; throws where there are none. With `ownGroups`
@@ -63,6 +63,8 @@ export class Domain {
   #numbers;
   #rules;
   #description;
+  /** undefined: not made yet; null: nothing can be deduced. */
+  #deduction;
 
   /**
    * @param {Description} description
@@ -332,13 +334,37 @@ export class Domain {
     return found;
   }
 
-  #refuseImpossible(values) {
-    const { answers, groups } = this;
-    if (!groups.length || !this.givens.every((value) => answers.includes(value))) return;
+  /** What follows from the groups; null where they say nothing, or givens are no answers. */
+  #deduce() {
+    if (this.#deduction === undefined) {
+      const { answers, cells } = this;
+      const groups = this.groups.map((group) => group.cells);
+      const known = groups.length && this.givens.every((value) => answers.includes(value));
+      this.#deduction = known ? new Deduction(cells, answers.length, groups) : null;
+    }
+    return this.#deduction;
+  }
+
+  /** What each cell of a puzzle may hold, as `Deduction` takes it. */
+  #masks(values) {
+    const { answers } = this;
     const everything = (1n << BigInt(answers.length)) - 1n;
     const bits = new Map(answers.map((value, place) => [value, 1n << BigInt(place)]));
-    const masks = Array.from(values, (value) => (this.isGiven(value) ? bits.get(value) : everything));
-    const found = contradiction(masks, answers.length, groups.map(({ cells }) => cells));
+    return Array.from(values, (value) => (this.isGiven(value) ? bits.get(value) : everything));
+  }
+
+  /**
+   * Do the rules prove that a puzzle has no solution? False where they don't, or not within a moment.
+   *
+   * @param {ArrayLike<number>} puzzle
+   */
+  isRefuted(puzzle) {
+    return this.hasRules && this.#deduce()?.count(this.#masks(puzzle), 1) === 0;
+  }
+
+  #refuseImpossible(values) {
+    const { answers, groups } = this;
+    const found = this.#deduce()?.contradiction(this.#masks(values));
     if (!found) return;
     if ("cell" in found) {
       const row = Math.floor(found.cell / this.columns) + 1;
@@ -353,7 +379,7 @@ export class Domain {
   }
 
   describeConflict({ kind, number, value, cells }) {
-    return `contradicting givens: ${this.nameOf(value)} stands ${cells.length} times in ${kind} ${number}`;
+    return `contradicting givens: ${this.nameOf(value)} appears ${cells.length} times in ${kind} ${number}`;
   }
 
   /** Does the answer obey the rules and keep the givens? null: there are no rules to check by. */

@@ -5,6 +5,7 @@
 
 const MARGIN = 3;
 const UNGUIDED = 2;
+const A_GUESS = 1.5;
 
 /** The guesses of one puzzle: which have been made, and which are still open. */
 export class Tree {
@@ -58,7 +59,7 @@ export class Tree {
       this.#grown.push({
         path: [...path, { cell: best, value: answers[i] }],
         cost: deadEnd + cost,
-        unlikely: this.#unlikely[number] + cost,
+        unlikely: this.#unlikely[number] + A_GUESS + cost,
       });
     });
   }

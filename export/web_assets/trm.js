@@ -58,6 +58,8 @@ const SOLVE_DEFAULTS = {
  * @property {Record<string, Float32Array>} heads logits of the graph's further heads, cell by cell
  * @property {number} confidence probability that the halting head gives this answer of being right
  * @property {boolean | null} verified by the rules; null where there are none
+ * @property {boolean} refuted whether the puzzle has no solution, proven by the rules: then this step is
+ *   the last
  * @property {number} seconds spent inside the model on this step
  */
 
@@ -126,7 +128,8 @@ export class Solver {
   /**
    * Every step of thinking about one puzzle. Ends after the step whose answer the rules confirm, at
    * which the halting head crosses its threshold (where there are no rules), or after `maxSteps` of
-   * the last attempt. A puzzle that can't be taken on is refused at once, not at the first step.
+   * the last attempt; of the first, where the rules then prove that there is no solution. A puzzle that
+   * can't be taken on is refused at once, not at the first step.
    *
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
    * @param {{maxSteps?: number, attempts?: number, explore?: "tree" | "guess" | "noise", noise?: number,
@@ -208,8 +211,11 @@ export class Solver {
         const text = domain.format(values);
         const told = { guess: made.at(-1) ?? null, guesses: made };
         const step = { attempt, ...told, index, total, values, text, probabilities, heads };
-        yield { ...step, confidence, verified, seconds };
-        if (verified ?? confidence > haltThreshold) return;
+        // As in Python, the rules are asked once: most puzzles are solved without.
+        const failed = attempt === 1 && index === maxSteps && verified === false;
+        const refuted = failed && domain.isRefuted(puzzle);
+        yield { ...step, confidence, verified, refuted, seconds };
+        if (refuted || (verified ?? confidence > haltThreshold)) return;
         if (tree && index === maxSteps) tree.grow(number, probabilities, heads.dead_end[0]);
       }
     }
@@ -232,8 +238,8 @@ export class Solver {
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
    * @param {object} [options] as in `refine`
    * @returns {Promise<{values: Int32Array, text: string, verified: boolean | null,
-   *   confidence: number, steps: number, attempts: number, seconds: number}>} also where no answer
-   *   was confirmed: look at `verified`
+   *   refuted: boolean, confidence: number, steps: number, attempts: number, seconds: number}>} also
+   *   where no answer was confirmed: look at `verified`, and at `refuted`, which says that there is none
    */
   async solve(puzzle, options = {}) {
     const begun = performance.now();
@@ -247,7 +253,8 @@ export class Solver {
     if (better(last)) best = last;
     const { values, text, verified, confidence } = best;
     const seconds = (performance.now() - begun) / 1000;
-    return { values, text, verified, confidence, steps: last.total, attempts: last.attempt, seconds };
+    const { refuted, total: steps, attempt: attempts } = last;
+    return { values, text, verified, refuted, confidence, steps, attempts, seconds };
   }
 
   /** Release the model's memory. */

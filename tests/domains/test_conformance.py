@@ -270,6 +270,18 @@ class _Bad:
         def rules_out(self, answer: list[int]) -> bool:
             return True
 
+    class Denies(Latin):
+        """count_solutions of .* must be None or 1 to 1, for there is an answer; got 0"""
+
+        def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
+            return 0
+
+    class Miscounts(Latin):
+        """count_solutions of .* must be None or 1 to 1, for there is an answer; got 2"""
+
+        def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
+            return 2
+
     class Chance(Latin):
         """generate.* must depend on its random generator alone"""
 

@@ -6,6 +6,8 @@ const [executablePath, url, puzzlesText, screenshots] = process.argv.slice(2);
 const puzzles = JSON.parse(puzzlesText);
 const empty = ".".repeat(81);
 const hard = "1....7.9..3..2...8..96..5....53..9...1..8...26....4...3......1..4......7..7...3..";
+/** No solution, which only trying values shows. */
+const unsolvable = ".8.5.....1..3.2.943.....7..25..4......8....6....91.5.7...4..3....3..9..86.......1";
 
 const browser = await launch(executablePath);
 
@@ -29,7 +31,7 @@ async function visit(action, { options = {}, hash = "", ready = true, prepare } 
 
 const text = (page, id) => page.locator(`#${id}`).innerText();
 const ended = (page) =>
-  page.waitForFunction(() => /^(Solved|Not solved)/.test(document.querySelector("#status").innerText));
+  page.waitForFunction(() => /^(Solved|Not solved|No solution)/.test(document.querySelector("#status").innerText));
 
 /** The board as a screen reader has it: one character a cell, "." for empty. */
 const board = (page) =>
@@ -63,6 +65,19 @@ const scenarios = {
     }
     return seen;
   },
+
+  refuted: () =>
+    visit(
+      async (page) => {
+        await page.click("#finish");
+        await ended(page);
+        const [status, steps, attempt, rules] = await Promise.all(
+          ["status", "steps", "attempt", "rules"].map((id) => text(page, id)),
+        );
+        return { status, steps, attempt, rules, over: await page.locator("#step").isDisabled() };
+      },
+      { hash: unsolvable },
+    ),
 
   // The module alone, in a page: one solver, several solves at the same time.
   together: () =>

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import onnx
 import pytest
 import torch
 from own_domains import Latin, Walls
-from programs import EXAMPLES, PUZZLES, ROOT, run
+from programs import EXAMPLES, PUZZLES, ROOT, UNSOLVABLE, run
 
 from export.exporter import export_onnx, load_source
 from export.web import export_web
@@ -23,6 +22,7 @@ from trm_sdk import InvalidInputError, SolveOptions, Solver
 from trm_sdk.domains import get_domain, registry
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.board import BoardDomain
+from trm_sdk.domains.deduction import Deduction
 from trm_sdk.domains.maze import rules as maze_rules
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.sudoku.variants import jigsaw
@@ -246,9 +246,9 @@ def test_reads_what_python_reads(node: str, tmp_path: Path, text: str) -> None:
     [
         (PUZZLES[0][1:], "81 cells; got 80"),
         ("@" + PUZZLES[0][1:], '"@" in place 1'),
-        ("55" + "." * 79, "contradicting givens: 5 stands 2 times in row 1"),
-        ("5........5" + "." * 71, "contradicting givens: 5 stands 2 times in column 1"),
-        ("5.........5" + "." * 70, "contradicting givens: 5 stands 2 times in box 1"),
+        ("55" + "." * 79, "contradicting givens: 5 appears 2 times in row 1"),
+        ("5........5" + "." * 71, "contradicting givens: 5 appears 2 times in column 1"),
+        ("5.........5" + "." * 70, "contradicting givens: 5 appears 2 times in box 1"),
     ],
 )
 def test_refuses_what_python_refuses(node: str, tmp_path: Path, text: str, message: str) -> None:
@@ -315,13 +315,56 @@ def test_refuses_the_puzzles_without_solution_that_python_refuses(
             puzzles.append(puzzle.tolist())
         parsed = about(domain, tmp_path, puzzles=puzzles)["parsed"]
         for puzzle, read in zip(puzzles, parsed, strict=True):
-            taken = False
-            with suppress(InvalidInputError):
+            said = None
+            try:
                 domain.parse(puzzle)
-                taken = True
-            assert taken == ("error" not in read)
-            refused += "has no solution: no " in read.get("message", "")
+            except InvalidInputError as error:
+                said = str(error)
+            assert read.get("message") == said
+            refused += "has no solution: no " in (said or "")
     assert refused > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "number", "found"),
+    [("sudoku", 0.27, 24, {0, 1, 2}), ("sudoku-25x25", 0.4, 4, {0, None})],
+)
+def test_counts_solutions_as_python_does(
+    node: str, tmp_path: Path, name: str, share: float, number: int, found: set[int | None]
+) -> None:
+    """Guess by guess: they give up on the same boards too."""
+    domain = get_domain(name)
+    assert isinstance(domain, BoardDomain)
+    groups = [list(group) for one in domain.distinct for group in one.groups_on(domain.shape)]
+    size, rng = domain.shape[0], np.random.default_rng(6)
+    boards = []
+    for which in range(number):
+        solved = Grid(_solution(domain, rng).reshape(domain.shape))
+        right = domain.random_symmetry(rng).apply(solved)
+        board = np.where(rng.random(right.shape) < share, right.cells, 0).reshape(-1)
+        if which % 2:
+            board[rng.choice(np.flatnonzero(board == 0))] = rng.integers(1, size + 1)
+        boards.append([1 << (value - 1) if value else (1 << size) - 1 for value in board.tolist()])
+    deduction = Deduction(domain.seq_len, size, groups)
+    expected = [[deduction.count(board, limit) for limit in (1, 2)] for board in boards]
+    facts = {"values": size, "groups": groups, "boards": boards, "limits": [1, 2]}
+    file = tmp_path / "boards.json"
+    file.write_text(json.dumps(facts))
+    assert ask(node, "counts", file) == expected
+    assert {count for counts in expected for count in counts} == found
+
+
+def test_ends_where_the_rules_prove_that_there_is_no_solution(
+    node: str, model: Path, solver: Solver
+) -> None:
+    limit = json.dumps({"maxSteps": 3, "attempts": 9, "explore": "guess"})
+    steps = ask(node, "steps", model / "model.onnx", UNSOLVABLE, limit)["steps"]
+    assert [(step["attempt"], step["refuted"]) for step in steps] == [(1, i == 2) for i in range(3)]
+    ours = solver.solve(UNSOLVABLE, SolveOptions(max_steps=3, attempts=9, explore="guess"))
+    assert (ours.stopped_by, ours.steps) == ("refuted", 3)
+    solvable = ask(node, "steps", model / "model.onnx", HARD, limit)["steps"]
+    assert len(solvable) == 27
+    assert not any(step["refuted"] for step in solvable)
 
 
 def _solution(domain: BoardDomain, rng: np.random.Generator) -> np.ndarray:
@@ -546,7 +589,7 @@ def test_jigsaws_are_read_and_judged_as_python_does(bare_node: str, tmp_path: Pa
     for refused in found["parsed"][len(forms) :]:
         assert refused["error"] == "PuzzleError", refused
     assert "of 1 cells" not in found["parsed"][len(forms) + 2]["message"]
-    assert "5 stands 2 times in row 1" in found["parsed"][-1]["message"]
+    assert "5 appears 2 times in row 1" in found["parsed"][-1]["message"]
     assert found["verdicts"] == [True, False, False]
     empty = Task((Grid(np.zeros((9, 9), int)),), metadata=task.metadata)
     verdicts = [domain.verify(empty, Grid(one.reshape(9, 9))) for one in answers]
@@ -697,7 +740,7 @@ def test_the_example_names_a_bad_puzzle(node: str, model: Path, puzzle: str) -> 
     result = run(node, EXAMPLES / "node" / "solve.mjs", model / "model.onnx", puzzle)
     assert result.returncode == 2
     assert result.stderr.startswith("Error: ")
-    assert "81 cells; got 3" in result.stderr or "5 stands 2 times in row 1" in result.stderr
+    assert "81 cells; got 3" in result.stderr or "5 appears 2 times in row 1" in result.stderr
 
 
 def test_both_package_files_want_the_same_onnxruntime() -> None:

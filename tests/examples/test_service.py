@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from programs import EXAMPLES, PUZZLES, ROOT, load_example, run
+from programs import EXAMPLES, PUZZLES, ROOT, UNSOLVABLE, load_example, run
 
-from trm_sdk import Solver
+from trm_sdk import SolveOptions, Solver
 
 pytest.importorskip("fastapi", reason="needs the service extra")
 pytest.importorskip("uvicorn", reason="needs the service extra")
@@ -39,6 +39,15 @@ def client(app: ModuleType, model: Path) -> Iterator[Any]:
         yield client
 
 
+@pytest.fixture
+def switch_interval() -> Iterator[float]:
+    """Python's own, whatever other tests have set."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-3)
+    yield 5e-3
+    sys.setswitchinterval(before)
+
+
 def test_many_at_once_are_answered_as_the_solver_does(client: Any, solver: Solver) -> None:
     with ThreadPoolExecutor(12) as pool:
         replies = list(pool.map(lambda p: client.post("/solve", json={"puzzle": p}), PUZZLES * 4))
@@ -49,6 +58,23 @@ def test_many_at_once_are_answered_as_the_solver_does(client: Any, solver: Solve
         assert facts["grid"] == expected.grid.tolist()
         assert facts["answer"] == solver.domain.to_line(expected.grid)
         assert (facts["verified"], facts["stopped_by"]) == (True, "verified")
+
+
+def test_the_event_loop_gives_up_the_interpreter_sooner_than_by_default(
+    app: ModuleType, model: Path, switch_interval: float
+) -> None:
+    from fastapi.testclient import TestClient
+
+    with TestClient(app.create_app(app.Settings(model=str(model), threads=1))):
+        assert sys.getswitchinterval() == pytest.approx(1e-4)
+        assert sys.getswitchinterval() < switch_interval / 10
+
+
+def test_a_puzzle_without_solution_is_said_to_have_none(app: ModuleType, client: Any) -> None:
+    reply = client.post("/solve", json={"puzzle": UNSOLVABLE})
+    assert reply.status_code == 200
+    facts = app.SolutionReply.model_validate_json(reply.content, strict=True)
+    assert (facts.stopped_by, facts.verified, facts.attempts) == ("refuted", False, 1)
 
 
 def test_replies_are_what_the_interface_promises(app: ModuleType, client: Any) -> None:
@@ -106,13 +132,31 @@ def test_other_paths_and_methods_are_answered_in_the_same_form(client: Any) -> N
 
 
 def test_a_caller_may_ask_for_less_than_the_limits_and_not_for_more(app: ModuleType) -> None:
-    settings = app.Settings(max_seconds=5, max_attempts=8)
-    asked = app.Options(seconds=100, attempts=100)
-    assert app.bounded(asked, settings).seconds == 5
-    assert app.bounded(asked, settings).attempts == 8
-    assert app.bounded(app.Options(seconds=0.5), settings).seconds == 0.5
-    assert app.bounded(app.Options(), settings).seconds == 5
-    assert app.bounded(app.Options(), settings).model_fields_set == {"seconds"}
+    settings, defaults = app.Settings(max_seconds=5, max_attempts=8), SolveOptions(attempts=4)
+
+    def bounded(**asked: Any) -> SolveOptions:
+        return app.bounded(app.Options(**asked), settings, defaults)
+
+    assert bounded(seconds=100, attempts=100).seconds == 5
+    assert bounded(seconds=100, attempts=100).attempts == 8
+    assert (bounded(seconds=0.5).seconds, bounded(attempts=2).attempts) == (0.5, 2)
+    assert bounded().seconds == 5
+    assert bounded().model_fields_set == {"seconds"}
+
+
+def test_the_models_own_attempts_are_limited_too(app: ModuleType) -> None:
+    settings, defaults = app.Settings(max_attempts=8), SolveOptions(attempts=256)
+    assert app.bounded(app.Options(), settings, defaults).attempts == 8
+    assert app.bounded(app.Options(attempts=3), settings, defaults).attempts == 3
+
+
+def test_a_body_sent_as_a_form_is_told_the_content_type(client: Any) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}  # what curl -d says
+    reply = client.post("/solve", content=b'{"puzzle": "12"}', headers=form)
+    assert reply.status_code == 422
+    assert "send it with content-type: application/json" in reply.json()["error"]
+    reply = client.post("/solve", json=[1])
+    assert "content-type" not in reply.json()["error"]
 
 
 def test_more_requests_than_allowed_are_told_to_come_again(app: ModuleType, model: Path) -> None:

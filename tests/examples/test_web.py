@@ -157,6 +157,13 @@ def test_the_page_solves_what_python_solves(seen: Seen, solver: Solver, number: 
     assert visit["status"] == f"Solved in {steps} and {visit['time']}, verified by the rules."
 
 
+def test_a_puzzle_without_solution_is_said_to_have_none(seen: Seen, solver: Solver) -> None:
+    visit, steps = seen["refuted"], solver.options.max_steps
+    assert visit["status"] == f"No solution: proven by the rules, after {steps} steps."
+    assert (visit["steps"], visit["attempt"], visit["rules"]) == (str(steps), "1", "no solution")
+    assert visit["over"]
+
+
 def test_the_module_solves_several_at_once(seen: Seen, solver: Solver) -> None:
     expected = [line_of(solver.solve(puzzle).grid) for puzzle in PUZZLES]
     assert seen["together"]["answers"] == expected
@@ -165,6 +172,7 @@ def test_the_module_solves_several_at_once(seen: Seen, solver: Solver) -> None:
 def test_nothing_is_complained_about(seen: Seen) -> None:
     visits = [
         *seen["solve"],
+        seen["refuted"],
         seen["together"],
         seen["think"],
         seen["pause"],
@@ -231,7 +239,7 @@ def test_cells_are_filled_by_keypad_paste_and_example(seen: Seen) -> None:
 
 def test_what_is_wrong_with_a_puzzle_is_said(seen: Seen) -> None:
     visit = seen["entering"]
-    assert "Contradicting givens: 5 stands 2 times in row 5." in visit["clash"]
+    assert "Contradicting givens: 5 appears 2 times in row 5." in visit["clash"]
     assert visit["clashing"] == 2
     assert not visit["playable"]
     assert visit["mended"]

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
+import { Deduction } from "../../export/web_assets/deduction.js";
 import { Domain, Solver } from "../../export/web_assets/trm.js";
 
 const require = createRequire(new URL("../../examples/package.json", import.meta.url));
@@ -60,6 +61,12 @@ const questions = {
       return domain.on(given).verify(given, restored(answer));
     });
     return { parsed, verdicts };
+  },
+  // Solutions of boards whose cells are masks as text: a file of JSON, {values, groups, boards, limits}.
+  async counts(file) {
+    const { values, groups, boards, limits } = JSON.parse(readFileSync(file, "utf-8"));
+    const deduction = new Deduction(boards[0].length, values, groups);
+    return boards.map((board) => limits.map((limit) => deduction.count(board.map(BigInt), limit)));
   },
   // Further answers that a domain's module reads from heads: a file of JSON, {description, rules, cases}.
   async alternatives(file) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,8 +77,17 @@ def test_it_runs_without_numba_torch_and_onnx(solver: AdaptedSolver, tmp_path: P
 
 
 def test_other_files_are_refused(solver: AdaptedSolver, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="snapshot must be from 0"):
-        export_adapted(solver, tmp_path / "task.onnx", snapshot=999)
+    wrong: Any
+    for wrong in (999, -1, "0", True):
+        with pytest.raises(ExportError, match="snapshot must be from 0"):
+            export_adapted(solver, tmp_path / "task.onnx", snapshot=wrong)
+    graph = export_adapted(solver, tmp_path / "task.onnx")
+    for wrong in (0, 1025, "2"):
+        with pytest.raises(InvalidInputError, match="threads must be a whole number from 1"):
+            AdaptedGraph(graph, threads=wrong)
+    for wrong in (0, 65, 1.5):
+        with pytest.raises(InvalidInputError, match="steps must be a whole number from 1 to 64"):
+            AdaptedGraph(graph).logits(solver.task.inputs[0], wrong)
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"no graph")
     with pytest.raises(CheckpointError):

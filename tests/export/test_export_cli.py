@@ -346,7 +346,7 @@ def test_options_are_named_and_kept_together(tmp_path: Path) -> None:
     assert (report.mode, report.precision) == ("unroll", "fp16")
     with pytest.raises(ExportError, match="no option named 'precison'; did you mean 'precision'"):
         export_onnx(source, tmp_path / "m.onnx", precison="fp16")
-    with pytest.raises(ExportError, match="max_steps=2 is for mode 'unroll' alone"):
+    with pytest.raises(ExportError, match="max_steps=2 applies only to mode 'unroll'"):
         ExportOptions(max_steps=2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import onnx
@@ -14,6 +15,9 @@ from export import build_graph
 from export.bench import feeds
 from export.cli import main
 from export.exporter import state_arrays
+from export.targets import to_openvino
+from trm_sdk.errors import MissingDependencyError
+from trm_sdk.persistence.hub import BUNDLED
 
 MODES = {
     "step": {"mode": "step"},
@@ -80,3 +84,11 @@ def test_bad_input(tmp_path: Path, command: str) -> None:
     result = CliRunner().invoke(main, [command, str(tmp_path / "no.onnx"), "-o", str(tmp_path)])
     assert result.exit_code == 2
     assert "no.onnx" in result.stderr
+
+
+def test_without_openvino_the_error_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'trm-sdk\[targets\]'"):
+        to_openvino(BUNDLED / "sudoku-4x4" / "model.onnx", tmp_path)

@@ -273,7 +273,7 @@ def test_other_tasks_under_the_same_rows_are_refused(folder: Path) -> None:
 
 
 def test_data_sets_are_for_domains_that_have_them(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="no data sets of its own form"):
+    with pytest.raises(ConfigError, match="no data set format of its own"):
         Run.start(load_recipe("sudoku-4x4", ("data=[{kind: dataset}]", "compile=false")), CPU)
     generated = data_of(folder).replace("dataset", "generated")
     recipe = load_recipe("arc-1", (*SMALL, generated, "evaluation.files={some: some.csv}"))

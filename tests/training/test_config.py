@@ -76,10 +76,10 @@ def test_overrides_reach_nested_keys_and_keep_their_types():
 )
 def test_a_wrong_key_or_value_is_named(override, fault):
     if fault is None:
-        assert load_recipe("sudoku", (override,)).spec().model.mixer == "attention"
+        assert load_recipe("sudoku-quick", (override,)).spec().model.mixer == "attention"
         return
     with pytest.raises(Exception, match=fault) as caught:
-        load_recipe("sudoku", (override,)).spec()
+        load_recipe("sudoku-quick", (override,)).spec()
     assert isinstance(caught.value, ValueError)
 
 

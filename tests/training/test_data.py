@@ -76,7 +76,7 @@ def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
 def test_a_source_that_is_held_out_as_a_whole_is_named():
     held = _held_out(FOUR, 0, 500)  # all 36 minimal 4x4 puzzles, many times
     stream = Mixture((Generated(),), FOUR, 1, (held,))
-    with pytest.raises(ConfigError, match="data source 1 gives nothing"):
+    with pytest.raises(ConfigError, match="data source 1 gives only puzzles that are held out"):
         stream.draw(1, 0.0)
 
 

@@ -70,7 +70,7 @@ def test_a_wrong_value_stands_nowhere_else_in_its_groups():
 def test_dead_ends_of_jigsaws_heed_each_puzzles_own_regions():
     jigsaw = get_domain("jigsaw")
     examples = jigsaw.examples(60, HELD_OUT_SEED)
-    config = load_recipe("sudoku-variants").spec(jigsaw).model
+    config = load_recipe("sudoku").spec(jigsaw).model
     made, dead = with_dead_ends(examples, config, 1.0, np.random.default_rng(0))
     assert dead.any()
     for row in np.flatnonzero(dead):

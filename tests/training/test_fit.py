@@ -335,4 +335,4 @@ def test_resume_needs_something_to_resume(tmp_path):
     assert went_on.exit_code == 0, went_on.output
     assert "going on from step 1" in went_on.output
     both = CliRunner().invoke(main, [*arguments, *SMALL, "--resume", "--fresh"])
-    assert "--fresh starts over, --resume goes on" in both.output
+    assert "--fresh starts over and --resume resumes" in both.output

@@ -86,7 +86,7 @@ def test_examples_are_drawn_under_symmetries_and_none_that_is_held_out(tmp_path)
     assert {row.tobytes() for row in drawn.tokens} <= known - {r.tobytes() for r in held.tokens}
     plain.load_state_dict(stream.state_dict())
     assert plain.parts[0].source.state_dict() == stream.parts[0].source.state_dict()
-    with pytest.raises(ConfigError, match="every puzzle of it is held out"):
+    with pytest.raises(ConfigError, match="all of its puzzles are held out"):
         Mixture((source,), DOMAIN, 0, (every,))
 
 

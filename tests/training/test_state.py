@@ -116,7 +116,7 @@ def test_what_is_not_to_be_packed_is_refused(tmp_path):
     packed = state.pack(run.state_dict())
     with pytest.raises(CheckpointError, match="already"):
         state.pack(packed)
-    with pytest.raises(CheckpointError, match="not in its travelling form"):
+    with pytest.raises(CheckpointError, match="not in its compact form"):
         state.unpack(run.state_dict())
 
 
@@ -153,7 +153,9 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, part):
     saved = Run.start(recipe, CPU).state_dict()
     del saved[part]
     state.save(tmp_path / state.LATEST, saved)
-    with pytest.raises(CheckpointError, match="no checkpoint that a run can go on from"):
+    with pytest.raises(
+        CheckpointError, match=f"not a checkpoint of a training run: it lacks {part}$"
+    ):
         open_run(recipe, tmp_path, CPU, fresh=False)
 
 
@@ -178,7 +180,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         state.load(path)
 
 
-def test_a_checkpoint_in_travelling_form_is_not_gone_on_from(tmp_path):
+def test_a_run_does_not_resume_from_a_compact_checkpoint(tmp_path):
     recipe = load_recipe("sudoku-4x4", SMALL)
     state.save(tmp_path / state.LATEST, state.pack(Run.start(recipe, CPU).state_dict()))
     with pytest.raises(CheckpointError, match=r"`python -m training\.state import`"):

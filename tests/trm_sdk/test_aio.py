@@ -282,3 +282,39 @@ def test_closing_closes_the_solver_that_it_made(model_folder: Path) -> None:
 
     with pytest.raises(TRMError, match="closed"):
         asyncio.run(main()).solver.solve("." * 16)
+
+
+def test_leaving_solve_many_early_frees_the_batch(solver: Solver, puzzles: Puzzles) -> None:
+    counting = Counting(solver.runtime)
+
+    async def main() -> int:
+        async with AsyncSolver(Solver(counting), batch_size=4) as service:
+            results = service.solve_many([puzzles[0][0], *puzzles[0][:8]], STEPS)
+            endless = service.solve_many([puzzles[0][0]] * 8, ENDLESS)
+            assert isinstance(await anext(results), Solution)
+            ahead = asyncio.ensure_future(anext(endless))
+            await asyncio.sleep(0.05)
+            ahead.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await ahead
+            await results.aclose()  # type: ignore[attr-defined]
+            steps = len(counting.batches)
+            await asyncio.sleep(0.1)
+            return len(counting.batches) - steps
+
+    # Nothing is left to be stepped but what was in the model at that moment.
+    assert asyncio.run(asyncio.wait_for(main(), 30)) <= 2
+
+
+def test_closing_ends_the_wait_for_further_requests(solver: Solver, puzzles: Puzzles) -> None:
+    async def main() -> tuple[Solution, float]:
+        service = AsyncSolver(solver, batch_size=4, gather_seconds=30)
+        asked = asyncio.ensure_future(service.solve(puzzles[0][0], STEPS))
+        await asyncio.sleep(0.05)
+        started = perf_counter()
+        await service.close()
+        return await asked, perf_counter() - started
+
+    solution, waited = asyncio.run(main())
+    assert solution.grid == solver.solve(puzzles[0][0], STEPS).grid
+    assert waited < 25

@@ -206,7 +206,7 @@ def test_bad_input_is_one_line(trm: Trm, tmp_path: Path) -> None:
         (("solve", "123"), "expected 16 cells"),
         (("solve", ONE.replace("3", "!")), "unexpected character '!'"),
         (("solve", ONE.replace("3", "7")), "got 7 in row 1, column 3"),
-        (("solve", "44" + "." * 14), "4 stands 2 times in row 1"),
+        (("solve", "44" + "." * 14), "4 appears 2 times in row 1"),
         (("solve", "4" * 5000), "expected 16 cells"),
         (("solve", "none.csv"), "no file 'none.csv', and it is not a puzzle either"),
         (("solve", str(tmp_path)), "is a folder"),
@@ -280,17 +280,17 @@ def test_models_are_described(trm: Trm, model_folder: Path) -> None:
     assert facts["solve"]["max_steps"] == 8
     listed = trm("models")
     assert listed.exit_code == 0
-    assert re.search(r"^sudoku +sudoku +9x9 +17,546 +\d+$", listed.stdout, re.MULTILINE)
+    assert re.search(r"^sudoku +sudoku +9x9 +11,427 +\d+$", listed.stdout, re.MULTILINE)
 
 
 def test_the_name_of_a_variant_stands_for_the_model_that_solves_it(trm: Trm) -> None:
     listed = trm("models").stdout
     for name in ("jigsaw", "sudoku-x", "windoku"):
-        assert re.search(rf"^{name} +{name} +sudoku-variants +9x9 +11,427", listed, re.MULTILINE)
+        assert re.search(rf"^{name} +{name} +sudoku +9x9 +11,427", listed, re.MULTILINE)
         facts = json.loads(trm("info", name, "--json").stdout)
         assert facts["domain"] == name
-        assert facts["weights"] == "sudoku-variants, made for sudoku"
-    assert "jigsaw, sudoku-x, windoku" in trm("info", "sudoku-variants").stdout
+        assert facts["weights"] == "sudoku, made for sudoku"
+    assert "jigsaw, sudoku-x, windoku" in trm("info", "sudoku").stdout
 
 
 def test_bench(trm: Trm, model_folder: Path, tmp_path: Path, puzzles: Puzzles) -> None:
@@ -336,6 +336,30 @@ def test_without_their_extra_the_other_scripts_say_so_in_one_sentence(
     assert re.fullmatch(
         rf"Error: \w+ needs {missing}: pip install 'trm-sdk\[\w+\]'\n", done.stderr
     ), done.stderr
+
+
+def test_a_puzzle_without_solution_is_said_to_have_none(tmp_path: Path) -> None:
+    none = ".8.5.....1..3.2.943.....7..25..4......8....6....91.5.7...4..3....3..9..86.......1"
+
+    def trm(command: str, *arguments: str) -> Result:
+        return CliRunner().invoke(main, [command, *arguments, "-m", "sudoku", "--steps", "2"])
+
+    drawn = trm("solve", none)
+    assert drawn.exit_code == 1
+    assert "no solution, proven by the rules: 2 steps, 1 attempt, " in drawn.stdout
+    facts = json.loads(trm("solve", none, "--json").stdout)
+    assert (facts["stopped_by"], facts["verified"]) == ("refuted", False)
+    file = tmp_path / "some.txt"
+    easy = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+    file.write_text(f"{none}\n{easy}\n", encoding="utf-8")
+    table = trm("solve", str(file))
+    assert table.exit_code == 1
+    assert re.search(r"^1 +\d{81} +no solution +2 +1 ", table.stdout, re.MULTILINE)
+    assert re.search(r"^2 +\d{81} +yes ", table.stdout, re.MULTILINE)
+    assert "1 of 2 solved, 1 without a solution, " in table.stdout
+    watched = trm("watch", none, "--delay", "0")
+    assert watched.exit_code == 1
+    assert "no solution: proven by the rules" in watched.stdout
 
 
 def test_puzzles_with_several_solutions_are_said_to_have_them(trm: Trm, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_structure_of_other_cells_is_refused(relations: list[Any], named: str)
         ({"puzzle_emb_ndim": 40, "puzzle_emb_len": 1, "mixer": "mlp_t"}, "does not fit"),
         ({"structure": None}, "needs a structure"),
         ({"seq_len": 17}, "16 cells, seq_len is 17"),
-        ({"puzzle_emb_len": 2}, "takes no puzzle embedding"),
+        ({"puzzle_emb_len": 2}, "has no puzzle embedding"),
     ],
 )
 def test_a_contradictory_config_is_refused(changes: dict[str, object], named: str) -> None:

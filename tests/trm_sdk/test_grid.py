@@ -242,3 +242,12 @@ def test_what_raises_when_it_is_looked_at_is_refused_like_any_other_value() -> N
         get_domain("sudoku-4x4").parse(_Raising())
     with pytest.raises(InvalidInputError, match="at least one input Grid"):
         Task(np.ma.masked)  # type: ignore[arg-type]
+
+
+def test_an_array_without_a_copy_is_refused_where_it_takes_one() -> None:
+    grid = Grid([[1, 2], [3, 4]])
+    with pytest.raises(ValueError, match="a copy is needed to give a Grid as float64"):
+        grid.__array__(np.float64, copy=False)
+    assert grid.__array__(copy=False) is grid.cells
+    assert grid.__array__(copy=True) is not grid.cells
+    assert np.asarray(grid, np.float64).tolist() == [[1, 2], [3, 4]]

@@ -313,7 +313,7 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
         build(spec, weights | {name: torch.zeros(1, 1)}, "here")
     with pytest.raises(CheckpointError, match="'surplus'"):
         build(spec, weights | {"surplus": torch.zeros(1)}, "here")
-    for size, named in ((10**6, "has shape"), (10**12, "weights that can't be")):
+    for size, named in ((10**6, "has shape"), (10**12, "weights that can't exist")):
         huge = small_config().model_copy(update={"hidden_size": size, "ffn_size": None})
         with pytest.raises(CheckpointError, match=named):  # and not for want of memory
             build(spec.model_copy(update={"model": huge}), weights, "here")
@@ -341,7 +341,7 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
         (tmp_path / "text.pt", "not what torch.save writes"),
         (tmp_path / "graph.onnx", "is a graph; here a checkpoint"),
         (tmp_path / "other.pt", "not a checkpoint of trm-fit"),
-        (folder, "no model folder"),
+        (folder, "not a model folder"),
         (tmp_path / "graph", "its name must end in .onnx"),
         (tmp_path / "graph.ort", "ORT format"),
         (tmp_path / "empty.pt", "lacks the weight"),
@@ -357,7 +357,7 @@ def test_broken_checkpoints_name_the_file_and_the_fault(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no weights at"):
         load_model(folder)
     (folder / "config.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(CheckpointError, match=r"config\.json is no UTF-8 text"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not UTF-8 text"):
         load_model(folder)
 
 

@@ -25,7 +25,7 @@ from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependency
 from trm_sdk.runtimes.base import Runtime, StepInterruptedError
 from trm_sdk.runtimes.graph_file import graph_metadata
 from trm_sdk.runtimes.noise import GaussianTable
-from trm_sdk.runtimes.onnx import OnnxRuntime
+from trm_sdk.runtimes.onnx import OnnxRuntime, rows_a_call
 from trm_sdk.runtimes.select import open_runtime, save_runtime
 from trm_sdk.runtimes.torch import TorchRuntime
 
@@ -233,6 +233,28 @@ def test_metadata_is_read_from_graphs_of_every_mode(graphs: dict[str, Path]) -> 
     assert graph_metadata(graphs["fixed"])["trm_mode"] == "step"
     with pytest.raises(CheckpointError, match="no graph at"):
         graph_metadata("nowhere.onnx")
+
+
+def test_a_call_of_a_small_model_takes_as_many_rows_as_fit_the_cache() -> None:
+    assert rows_a_call(81 * 9, 48) == 4  # of the bundled Sudoku model
+    assert rows_a_call(30 * 30, 64) == 2  # mazes
+    assert rows_a_call(4 * 4 * 4, 64) == 16  # no more than that, however small
+    assert rows_a_call(1000 * 1000, 64) == 1  # no fewer, however large
+
+
+def test_rows_of_a_batch_are_answered_whole_whatever_the_calls(graphs: dict[str, Path]) -> None:
+    # 37 rows are calls of 16, 16 and 5 of one thread; of 12, 12 and 13 of three.
+    tokens = some_tokens(37)
+    runtimes = [OnnxRuntime(graphs["structured"], threads=threads) for threads in (1, 3)]
+    singly = [runtimes[0].step(runtimes[0].start(row[None])) for row in tokens]
+    for runtime in runtimes:
+        found = runtime.step(runtime.start(tokens))
+        np.testing.assert_allclose(
+            found.logits, np.concatenate([one.logits for one in singly]), atol=1e-4
+        )
+        np.testing.assert_allclose(
+            found.halt_logit, np.concatenate([one.halt_logit for one in singly]), atol=1e-4
+        )
 
 
 def test_devices_and_threads_are_checked(graphs: dict[str, Path]) -> None:

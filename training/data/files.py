@@ -125,7 +125,7 @@ class FileSource:
         every = domain.encode_examples(tasks)
         held = np.isin(domain.fingerprint(every.tokens, every.shape), excluded)
         if held.all():
-            raise ConfigError(f"{source.path}: every puzzle of it is held out for evaluation")
+            raise ConfigError(f"{source.path}: all of its puzzles are held out for evaluation")
         self.examples = every.rows(~held)
         #: Puzzles of the file that are left out because they are held out.
         self.dropped = int(held.sum())

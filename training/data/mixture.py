@@ -160,7 +160,7 @@ class Mixture:
             fruitless = 0 if part.waiting > before else fruitless + 1
             if fruitless == _FRUITLESS:
                 raise ConfigError(
-                    f"data source {number + 1} gives nothing that is not held out: "
+                    f"data source {number + 1} gives only puzzles that are held out: "
                     f"{self.sources[number]!r}"
                 )
         return part.take(n)
@@ -309,7 +309,7 @@ def make_stream(
         )
     if "dataset" in kinds and not domain.has_data_sets:
         raise ConfigError(
-            f"data: {domain.name!r} has no data sets of its own form; give files "
+            f"data: {domain.name!r} has no data set format of its own; give files "
             "({kind: file, path: PUZZLES.csv})"
         )
     mixture = Mixture(recipe.data, domain, seed, held_out.values(), recipe.batch_size)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trm_sdk.adapt.nodes import Coding
-from trm_sdk.adapt.solver import blank_value, task_from_json
+from trm_sdk.adapt.tasks import blank_value, task_from_json
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError, TRMError
 from trm_sdk.grid import Grid
@@ -23,7 +23,7 @@ from trm_sdk.messages import first_line, shown
 from trm_sdk.runtimes.graph_file import read_graph
 from trm_sdk.runtimes.ort import import_onnxruntime
 from trm_sdk.task import Task
-from trm_sdk.validation import is_int
+from trm_sdk.validation import checked_count, checked_threads
 
 #: What such graphs call themselves.
 MODE = "adapted-step"
@@ -38,7 +38,7 @@ class AdaptedGraph:
     path : path
         A graph written by `export.adapted.export_adapted`.
     threads : int
-        Default 1.
+        CPU threads, 1 to 1024. Default 1.
 
     Attributes
     ----------
@@ -53,11 +53,14 @@ class AdaptedGraph:
     ------
     CheckpointError
         If the file is missing or damaged, or is not such a graph.
+    InvalidInputError
+        If `threads` is out of range.
     MissingDependencyError
         Without onnxruntime.
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+        threads = checked_threads(threads)
         ort = import_onnxruntime()
         graph = read_graph(path)
         if graph.metadata["trm_mode"] != MODE or graph.subgraphs or graph.functions:
@@ -70,10 +73,9 @@ class AdaptedGraph:
             spec = json.loads(graph.metadata["trm_spec"])
             self.task: Task = task_from_json(spec["task"])
             self.domain = get_domain(spec["domain"])
-            self.steps, self.accuracy = spec["steps"], float(spec["accuracy"])
+            self.steps: int = checked_count("steps", spec["steps"], _MOST_STEPS)
+            self.accuracy = float(spec["accuracy"])
             self._coding = Coding(self.task, blank_value(self.domain))
-            if not is_int(self.steps) or not 1 <= self.steps <= _MOST_STEPS:
-                raise ValueError(f"steps must be 1 to {_MOST_STEPS}; got {shown(self.steps)}")
             self._session: Any = ort.InferenceSession(
                 graph.data, options, providers=["CPUExecutionProvider"]
             )
@@ -89,9 +91,15 @@ class AdaptedGraph:
         ----------
         grid : Grid
         steps : int, optional
-            Default `AdaptedGraph.steps`.
+            1 to 64. Default `AdaptedGraph.steps`.
+
+        Raises
+        ------
+        InvalidInputError
+            If `steps` is out of range, or the grid is none that the task takes.
         """
-        return self._run(self._coding.batch([grid]), steps or self.steps)
+        chosen = self.steps if steps is None else checked_count("steps", steps, _MOST_STEPS)
+        return self._run(self._coding.batch([grid]), chosen)
 
     def solve(self, puzzle: object) -> Grid:
         """Return the answer to an input.

@@ -1,4 +1,4 @@
-"""Many tasks: side by side in processes, and never twice."""
+"""Lists of tasks: learned in parallel processes, and never twice."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from trm_sdk.adapt.options import AdaptOptions
-from trm_sdk.adapt.solver import adapt, require_numba, task_from_json, task_json
+from trm_sdk.adapt.solver import adapt, require_numba
+from trm_sdk.adapt.tasks import checked_domain, task_from_json, task_json
 from trm_sdk.atomic import write_whole
 from trm_sdk.domains import get_domain
 from trm_sdk.domains.base import Domain
@@ -48,8 +50,8 @@ def solve_tasks(
     processes : int
         Tasks learned at a time, each in a process of its own. Default 1: in this one.
     cache : path, optional
-        Folder for what is done, a small file a task: a list that is gone through again, after an
-        interruption too, takes from there what was learned with equal options.
+        Folder of finished tasks, a small file each. When the list is solved again, as after an
+        interruption, tasks that were learned with equal options are taken from there.
     progress : bool
         With one process, show a progress bar for each task on standard error. Default False.
     **options
@@ -62,49 +64,49 @@ def solve_tasks(
 
     Raises
     ------
-    ConfigError, InvalidInputError
+    ConfigError
         At once, if an option is invalid.
+    InvalidInputError
+        At once, if another argument is invalid, or the folder can't be made.
     MissingDependencyError
         At once, without numba.
     """
     require_numba()
-    chosen = AdaptOptions.checked(**options)
+    chosen = AdaptOptions(**options)
     processes = checked_count("processes", processes, _MOST_PROCESSES)
-    domain = get_domain(domain) if isinstance(domain, str) else domain
-    if not isinstance(domain, Domain):
-        raise InvalidInputError(f"domain must be a Domain or its name; got {shown(domain)}")
-    folder = None if cache is None else as_path(cache)
-    if folder is not None:
+    tasks = list(tasks)
+    for task in tasks:
+        if not isinstance(task, (Task, TRMError)):
+            raise InvalidInputError(f"tasks must be Tasks; got {shown(task)}")
+    folder = None if cache is None else _made(as_path(cache))
+    return _solve(tasks, _Results(checked_domain(domain), chosen, folder), processes, progress)
+
+
+def _made(folder: Path) -> Path:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-    return _results(list(tasks), domain, chosen, processes, folder, progress)
+    except OSError as error:
+        raise InvalidInputError(f"cache {folder} can't be made: {error.strerror}") from None
+    return folder
 
 
-def _results(
-    tasks: list[Task | TRMError],
-    domain: Domain,
-    options: AdaptOptions,
-    processes: int,
-    folder: Path | None,
-    progress: bool,
+def _solve(
+    tasks: list[Task | TRMError], results: _Results, processes: int, progress: bool
 ) -> Iterator[tuple[int, Solution | Failure]]:
     waiting: list[tuple[int, Task]] = []
     for index, task in enumerate(tasks):
         if isinstance(task, TRMError):
             yield index, Failure(index, task)
             continue
-        done = None if folder is None else _read(folder / key(task, options), task, domain)
+        done = results.kept(task)
         if done is None:
             waiting.append((index, task))
         else:
             yield index, done
+    domain, options = results.domain, results.options
     if processes == 1:
         for index, task in waiting:
-            yield (
-                index,
-                _finished(
-                    _learn(task, domain, options, progress), index, task, domain, folder, options
-                ),
-            )
+            yield index, results.take(_learn(task, domain, options, progress), index, task)
         return
     # Spawned rather than forked: threads of the host's libraries do not survive a fork.
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
@@ -115,10 +117,56 @@ def _results(
                 asked[pool.submit(_learn_plain, plain, domain.name, options)] = index, task
             for future in as_completed(asked):
                 index, task = asked[future]
-                yield index, _finished(future.result(), index, task, domain, folder, options)
+                yield index, results.take(future.result(), index, task)
         finally:
             for future in asked:
                 future.cancel()
+
+
+@dataclass(frozen=True)
+class _Results:
+    """Results of tasks learned with equal options, kept in a folder if there is one."""
+
+    domain: Domain
+    options: AdaptOptions
+    folder: Path | None
+
+    def kept(self, task: Task) -> Solution | None:
+        """Return the result that was kept of a task; None if there is none that can be read."""
+        if self.folder is None:
+            return None
+        try:
+            text = (self.folder / key(task, self.options)).read_text(encoding="utf-8")
+            return self._solution(json.loads(text), task)
+        except (OSError, ValueError, KeyError, TypeError, TRMError):
+            return None
+
+    def take(self, data: dict[str, Any], index: int, task: Task) -> Solution | Failure:
+        """Keep what `_learn` returned, and return it as a result."""
+        if "error" in data:
+            return Failure(index, InvalidInputError(data["error"]))
+        if self.folder is not None:
+            write_whole(self.folder / key(task, self.options), json.dumps(data).encode())
+        return self._solution(data, task)
+
+    def _solution(self, data: dict[str, Any], task: Task) -> Solution:
+        candidates = tuple(
+            tuple(Candidate(Grid(cells), votes, share, None) for cells, votes, share in several)
+            for several in data["candidates"]
+        )
+        return Solution(
+            answers=tuple(several[0].grid for several in candidates),
+            candidates=candidates,
+            verified=None,
+            confidence=data["confidence"],
+            steps=data["steps"],
+            attempts=data["attempts"],
+            seconds=data["seconds"],
+            stopped_by=data["stopped_by"],
+            task=task,
+            domain=self.domain,
+            fitted=data["fitted"],
+        )
 
 
 def key(task: Task, options: AdaptOptions) -> str:
@@ -155,50 +203,6 @@ def _learn(
         "stopped_by": solution.stopped_by,
         "fitted": solution.fitted,
     }
-
-
-def _finished(
-    data: dict[str, Any],
-    index: int,
-    task: Task,
-    domain: Domain,
-    folder: Path | None,
-    options: AdaptOptions,
-) -> Solution | Failure:
-    """Keep a result, and return it as what it stands for."""
-    if "error" in data:
-        return Failure(index, InvalidInputError(data["error"]))
-    if folder is not None:
-        write_whole(folder / key(task, options), json.dumps(data).encode())
-    return _solution(data, task, domain)
-
-
-def _read(path: Path, task: Task, domain: Domain) -> Solution | None:
-    """Return a result that was kept; None where there is none, or it can't be read."""
-    try:
-        return _solution(json.loads(path.read_text(encoding="utf-8")), task, domain)
-    except (OSError, ValueError, KeyError, TypeError, TRMError):
-        return None
-
-
-def _solution(data: dict[str, Any], task: Task, domain: Domain) -> Solution:
-    candidates = tuple(
-        tuple(Candidate(Grid(cells), votes, share, None) for cells, votes, share in several)
-        for several in data["candidates"]
-    )
-    return Solution(
-        answers=tuple(several[0].grid for several in candidates),
-        candidates=candidates,
-        verified=None,
-        confidence=data["confidence"],
-        steps=data["steps"],
-        attempts=data["attempts"],
-        seconds=data["seconds"],
-        stopped_by=data["stopped_by"],
-        task=task,
-        domain=domain,
-        fitted=data["fitted"],
-    )
 
 
 __all__ = ["key", "solve_tasks"]

@@ -56,7 +56,7 @@ class View:
         )
 
     def fits(self, before: Shape, after: Shape) -> bool:
-        """Whether an input and output of these shapes can be seen so."""
+        """Return whether an input and output of these shapes can be seen in this way."""
         if self.kind == "same":
             return before == after
         if self.kind == "zoom":

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from trm_sdk.errors import ConfigError
-from trm_sdk.messages import explain
+from trm_sdk.options import Float, Int, Options
 
-_Share = Annotated[float, Field(ge=0, lt=1)]
+_Share = Annotated[Float, Field(ge=0, lt=1)]
 
 
-class AdaptOptions(BaseModel):
+class AdaptOptions(Options):
     """How a network is trained on the demonstrations of one task.
 
     Attributes
@@ -52,40 +51,29 @@ class AdaptOptions(BaseModel):
         Steps between snapshots, at most. Default 250.
     snapshots : int
         Snapshots that the budget is long enough for, at least. Default 24.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field, the value and what is accepted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seconds: float = Field(default=30.0, ge=0.1, le=86_400)
-    steps: int | None = Field(default=None, ge=1, le=10_000_000)
+    seconds: Float = Field(default=30.0, ge=0.1, le=86_400)
+    steps: Int | None = Field(default=None, ge=1, le=10_000_000)
     clock: Literal["wall", "cpu"] = "wall"
-    seed: int = Field(default=0, ge=0)
-    unit: int = Field(default=300, ge=1)
-    turns: bool = True
-    learning_rate: float = Field(default=0.004, gt=0, le=1)
-    weight_decay: float = Field(default=0.05, ge=0, le=1)
-    lasso: float = Field(default=1.0, ge=0)
+    seed: Int = Field(default=0, ge=0)
+    unit: Int = Field(default=300, ge=1)
+    turns: bool = Field(default=True, strict=True)
+    learning_rate: Float = Field(default=0.004, gt=0, le=1)
+    weight_decay: Float = Field(default=0.05, ge=0, le=1)
+    lasso: Float = Field(default=1.0, ge=0)
     relation_dropout: _Share = 0.25
-    max_age: int = Field(default=6, ge=1, le=64)
-    depths: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(default=(4, 6), min_length=1)
+    max_age: Int = Field(default=6, ge=1, le=64)
+    depths: tuple[Annotated[Int, Field(ge=1, le=64)], ...] = Field(default=(4, 6), min_length=1)
     average: _Share = 0.98
-    settled: int = Field(default=5, ge=1)
-    snapshot_steps: int = Field(default=250, ge=1)
-    snapshots: int = Field(default=24, ge=1)
-
-    @classmethod
-    def checked(cls, **given: Any) -> AdaptOptions:
-        """Return options, or say in one sentence what is wrong with them.
-
-        Raises
-        ------
-        ConfigError
-            Naming field, value and what is accepted.
-        """
-        try:
-            return cls(**given)
-        except ValidationError as error:
-            raise ConfigError(explain(error, "adapt", cls.model_fields)) from None
+    settled: Int = Field(default=5, ge=1)
+    snapshot_steps: Int = Field(default=250, ge=1)
+    snapshots: Int = Field(default=24, ge=1)
 
 
 __all__ = ["AdaptOptions"]

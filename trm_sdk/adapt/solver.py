@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from trm_sdk.adapt.nodes import Coding
 from trm_sdk.adapt.options import AdaptOptions
-from trm_sdk.atomic import write_whole
-from trm_sdk.domains import get_domain
+from trm_sdk.adapt.progress import Progress, Reporter, learning_bar
+from trm_sdk.adapt.saved import read_folder, write_folder
+from trm_sdk.adapt.tasks import blank_value, checked_domain
+from trm_sdk.arguments import check_on_error, check_puzzles, checked_input
+from trm_sdk.closing import Closes
 from trm_sdk.domains.base import Domain
-from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError, TRMError
-from trm_sdk.grid import Grid
-from trm_sdk.messages import first_line, shown
+from trm_sdk.errors import InvalidInputError, MissingDependencyError, TRMError
+from trm_sdk.messages import shown
 from trm_sdk.solution import Candidate, Failure, Solution, Step
 from trm_sdk.task import Task
 from trm_sdk.validation import as_path
 
 if TYPE_CHECKING:
     from trm_sdk.adapt.training import Snapshot
+    from trm_sdk.grid import Grid
 
 #: Snapshots that are kept after learning: their votes say what those of the others do.
 KEPT = 64
 #: Answers of an input that a solution lists.
 _CANDIDATES = 16
-_FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far learning a task has come.
-
-    Attributes
-    ----------
-    spent : float
-        Share of the budget, 0..1.
-    seconds : float
-    steps : int
-        Optimiser steps, over all runs.
-    runs : int
-        Begun so far.
-    accuracy : float
-        Share of the demonstrations that the network reproduces now.
-    best : float
-        The highest such share so far.
-    loss : float
-        Mean over the latest steps.
-    """
-
-    spent: float
-    seconds: float
-    steps: int
-    runs: int
-    accuracy: float
-    best: float
-    loss: float
-
-
-class AdaptedSolver:
+class AdaptedSolver(Closes):
     """Solves inputs of one task, whose demonstrations its networks have learned.
 
     `Solver.adapt` makes it. Its networks are small (60 KB each) and run in numpy and numba.
@@ -123,6 +93,7 @@ class AdaptedSolver:
         """
         from trm_sdk.adapt.votes import rank, read_out
 
+        self._check_open()
         depths = self.options.depths
         answers = read_out(self.coding, self.snapshots, self.task.inputs, depths)
         voted = [rank(self.snapshots, given)[0].grid for given in answers]
@@ -142,8 +113,7 @@ class AdaptedSolver:
         TRMError
             If the solver is closed.
         """
-        if self._closed:
-            raise TRMError(f"{self!r} is closed")
+        self._check_open()
         task = self.domain.parse(puzzle)
         learned = self.task.demonstrations
         if task.demonstrations not in ((), learned):
@@ -203,20 +173,36 @@ class AdaptedSolver:
         )
 
     def solve_many(
-        self, puzzles: Iterable[object], on_error: str = "raise"
+        self, puzzles: Iterable[object], on_error: Literal["raise", "yield"] = "raise"
     ) -> Iterator[Solution | Failure]:
-        """Yield the solutions of several puzzles in order; see `solve`.
+        """Solve puzzles lazily, and yield their solutions in order; see `solve`.
 
         Parameters
         ----------
         puzzles : iterable
+            Puzzles as in `solve`. A `TRMError` among them, as `read_tasks` yields it, counts as a
+            puzzle that failed.
         on_error : {"raise", "yield"}
-            What to do about a puzzle that can't be read. Default "raise".
+            What to do about a puzzle that can't be read: raise the error when the puzzle's turn
+            comes, which is the default, or yield a `Failure` in its place.
+
+        Raises
+        ------
+        InvalidInputError
+            If an argument has an invalid value (at once), or for a puzzle.
         """
-        if on_error not in ("raise", "yield"):
-            raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
+        check_puzzles(puzzles)
+        check_on_error(on_error)
+        self._check_open()
+        return self._results(puzzles, on_error)
+
+    def _results(
+        self, puzzles: Iterable[object], on_error: Literal["raise", "yield"]
+    ) -> Iterator[Solution | Failure]:
         for index, puzzle in enumerate(puzzles):
             try:
+                if isinstance(puzzle, TRMError):  # what a reader could not read
+                    raise puzzle
                 yield self.solve(puzzle)
             except TRMError as error:
                 if on_error == "raise":
@@ -235,33 +221,31 @@ class AdaptedSolver:
         Raises
         ------
         InvalidInputError
-            If the puzzle can't be read or has no such input.
+            At once, if the puzzle can't be read or has no such input.
         """
+        task = self.parse(puzzle)
+        return self._steps(task.inputs[checked_input(task, index)])
+
+    def _steps(self, grid: Grid) -> Iterator[Step]:
         from trm_sdk.adapt.network import Network, Workspace
         from trm_sdk.adapt.threads import one_thread
 
-        task = self.parse(puzzle)
-        if not 0 <= index < len(task.inputs):
-            raise InvalidInputError(
-                f"index must be a whole number from 0 to {len(task.inputs) - 1}, an input of the "
-                f"task; got {shown(index)}"
-            )
-        batch = self.coding.batch([task.inputs[index]])
+        batch = self.coding.batch([grid])
         place, steps = self.speaker()
         best = self.snapshots[place]
         network, depths = Network(best.weights), tuple(range(1, steps + 1))
         with one_thread():
             several = network.run(batch, Workspace(batch, network.inner + 1), depths)
         values = self.domain.vocabulary.answer_values
-        columns = [values.index(self.coding.palette[index]) for index in batch.members]
+        columns = [values.index(self.coding.palette[member]) for member in batch.members]
         (shape,) = batch.outputs
         for number, logits in enumerate(several, start=1):
             canvas = batch.split(logits)[0][:, : shape[0], : shape[1]]
             exps = np.exp(canvas - canvas.max(0))
             probabilities = np.zeros((*shape, len(values)), np.float32)
             probabilities[..., columns] = np.moveaxis(exps / exps.sum(0), 0, -1)
-            (grid,) = self.coding.grids(batch, logits)
-            yield Step(number, grid, max(best.accuracy), probabilities, None)
+            (answer,) = self.coding.grids(batch, logits)
+            yield Step(number, answer, max(best.accuracy), probabilities, None)
 
     # --- on disk -------------------------------------------------------------------------------
 
@@ -272,24 +256,15 @@ class AdaptedSolver:
         -------
         Path
             The folder, for `AdaptedSolver.load`.
+
+        Raises
+        ------
+        InvalidInputError
+            If `path` is empty or can't be written.
         """
+        self._check_open()
         folder = as_path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        about = {
-            "format": _FORMAT,
-            "domain": self.domain.name,
-            "task": task_json(self.task),
-            "options": self.options.model_dump(mode="json"),
-            "steps": self.steps,
-            "runs": self.runs,
-            "seconds": self.seconds,
-            "snapshots": [
-                [one.run, one.steps, one.seconds, one.progress, list(one.accuracy), one.loss]
-                for one in self.snapshots
-            ],
-        }
-        np.save(folder / "weights.npy", np.stack([one.weights.flat for one in self.snapshots]))
-        write_whole(folder / "adapted.json", json.dumps(about).encode())
+        write_folder(folder, self)
         return folder
 
     @classmethod
@@ -302,48 +277,15 @@ class AdaptedSolver:
             If a file is missing, corrupt, or of another version.
         """
         require_numba()
-        from trm_sdk.adapt.network import Sizes, Weights
-        from trm_sdk.adapt.training import Snapshot
-
-        folder = as_path(path)
-        try:
-            about = json.loads((folder / "adapted.json").read_text(encoding="utf-8"))
-            weights = np.load(folder / "weights.npy", allow_pickle=False)
-            if about["format"] != _FORMAT:
-                raise ValueError(f"format {about['format']!r}; this version reads {_FORMAT}")
-            domain, task = get_domain(about["domain"]), task_from_json(about["task"])
-            coding = Coding(task, blank_value(domain))
-            sizes = Sizes(len(coding.palette), coding.features, coding.view.count)
-            snapshots = [
-                Snapshot(run, steps, at, progress, Weights(sizes, row), tuple(accuracy), loss)
-                for row, (run, steps, at, progress, accuracy, loss) in zip(
-                    np.ascontiguousarray(weights, np.float32), about["snapshots"], strict=True
-                )
-            ]
-            if not snapshots:
-                raise ValueError("it has no snapshots")
-            options = AdaptOptions(**about["options"])
-            spent = int(about["steps"]), int(about["runs"]), float(about["seconds"])
-        except (OSError, ValueError, KeyError, TypeError, TRMError) as error:
-            raise CheckpointError(
-                f"{folder} is not a saved AdaptedSolver: {first_line(error)}"
-            ) from None
-        return cls(task, domain, options, snapshots, *spent)
+        return cls(**read_folder(as_path(path)))
 
     def close(self) -> None:
-        """Let go of the networks."""
+        """Release the networks; no puzzle can be solved afterwards."""
         self._closed, self.snapshots = True, ()
 
-    def __enter__(self) -> AdaptedSolver:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _check_open(self) -> None:
+        if self._closed:
+            raise TRMError(f"{self!r} is closed")
 
     def __repr__(self) -> str:
         return f"<AdaptedSolver of {self.domain.name}, {_name(self.task)}, {self.runs} runs>"
@@ -360,45 +302,28 @@ def adapt(
     require_numba()
     from trm_sdk.adapt.training import learn
 
-    chosen = AdaptOptions.checked(**options)
-    domain = get_domain(domain) if isinstance(domain, str) else domain
-    if not isinstance(domain, Domain):
-        raise InvalidInputError(f"domain must be a Domain or its name; got {shown(domain)}")
+    if not (isinstance(progress, bool) or callable(progress)):
+        raise InvalidInputError(f"progress must be a bool or a function; got {shown(progress)}")
+    chosen = AdaptOptions(**options)
+    domain = checked_domain(domain)
     task = domain.parse(puzzle)
     coding = Coding(task, blank_value(domain))
     for grid in task.inputs:  # before the time is spent
         coding.output_shape(grid)
-    best = 0.0
-
-    def report(one: Snapshot) -> None:
-        nonlocal best
-        best = max(best, *one.accuracy)
-        if callable(progress):
-            spent = one.seconds / chosen.seconds
-            if chosen.steps is not None:
-                spent = one.steps / chosen.steps
-            accuracy = max(one.accuracy)
-            progress(
-                Progress(
-                    min(1.0, spent), one.seconds, one.steps, one.run + 1, accuracy, best, one.loss
-                )
-            )
-
     if progress is True:
-        with _bar(chosen) as progress:
-            snapshots = learn(coding, task, chosen, report)
+        with learning_bar() as show:
+            snapshots = learn(coding, task, chosen, Reporter(chosen, show))
     else:
-        snapshots = learn(coding, task, chosen, report)
+        listener = progress if callable(progress) else _ignore
+        snapshots = learn(coding, task, chosen, Reporter(chosen, listener))
     last = snapshots[-1]
     return AdaptedSolver(
-        task,
-        domain,
-        chosen,
-        _kept(snapshots),
-        last.steps,
-        last.run + 1,
-        last.seconds,
+        task, domain, chosen, _kept(snapshots), last.steps, last.run + 1, last.seconds
     )
+
+
+def _ignore(now: Progress) -> None:
+    """Listen to nothing."""
 
 
 def solve_task(puzzle: object, domain: Domain | str = "arc", **options: Any) -> Solution:
@@ -432,26 +357,6 @@ def require_numba() -> None:
         ) from None
 
 
-def blank_value(domain: Domain) -> int:
-    """Return the value of a cell with nothing in it: the first that an answer may hold."""
-    return int(domain.vocabulary.answer_values[0])
-
-
-def task_json(task: Task) -> dict[str, Any]:
-    """Return name, inputs and demonstrations of a task as plain data; not its answers."""
-    return {
-        "name": task.name,
-        "inputs": [grid.tolist() for grid in task.inputs],
-        "demonstrations": [[a.tolist(), b.tolist()] for a, b in task.demonstrations],
-    }
-
-
-def task_from_json(data: dict[str, Any]) -> Task:
-    """Return the task that `task_json` has written."""
-    pairs = tuple((Grid(a), Grid(b)) for a, b in data["demonstrations"])
-    return Task(tuple(Grid(cells) for cells in data["inputs"]), pairs, name=data["name"])
-
-
 def _name(task: Task) -> str:
     return "a task" if task.name is None else f"the task {task.name}"
 
@@ -470,34 +375,6 @@ def _kept(snapshots: list[Snapshot]) -> list[Snapshot]:
         ranked.append((-float(np.mean(one.accuracy)), place[one.run], one.run, one))
     ranked.sort(key=lambda entry: entry[:3])
     return [one for *_, one in ranked[:KEPT]]
-
-
-class _bar:
-    """A progress bar on standard error."""
-
-    def __init__(self, options: AdaptOptions) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("learning"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[state]}"),
-        )
-        self._bar = Progress(*columns, console=Console(stderr=True))
-        self._shown = self._bar.add_task("learning", total=1.0, state="")
-
-    def __enter__(self) -> Callable[[Progress], None]:
-        self._bar.start()
-        return self._show
-
-    def _show(self, now: Progress) -> None:
-        state = f"run {now.runs}, {now.steps} steps, {now.best:.0%} of the demonstrations"
-        self._bar.update(self._shown, completed=now.spent, state=state)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
 
 __all__ = ["AdaptedSolver", "Progress", "adapt", "solve_task"]

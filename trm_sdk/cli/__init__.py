@@ -1,7 +1,7 @@
-"""``trm``: solve puzzles, watch one being solved, look at models, begin a puzzle of one's own.
+"""``trm``: solve puzzles, watch one being solved, describe models, start a puzzle of your own.
 
-Exit codes: 0, all well; 1, some puzzle was not solved, or its answer is not that of the file; 2,
-bad input.
+Exit codes: 0, success; 1, a puzzle was not solved, or its answer differs from the file's; 2, bad
+input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trm_sdk.cli.solve import solve
 from trm_sdk.cli.watch import watch
 
 
-@click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ErrorHandlingGroup)
 @click.version_option(package_name="trm-sdk", prog_name="trm")
 def main() -> None:
     """Solve puzzles with Tiny Recursion Models."""

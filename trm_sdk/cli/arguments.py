@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
+from trm_sdk.choices import Explore, RuntimeName
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.limits import MAX_THREADS
 
@@ -76,17 +77,17 @@ def model_options(command: _F) -> _F:
         click.option(
             "--threads",
             type=click.IntRange(1, MAX_THREADS),
-            help="Default: all that the process may use.",
+            help="CPU threads. Default: all that the process may use.",
         ),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt."
         ),
         click.option(
             "--runtime",
-            type=click.Choice(["auto", "onnx", "torch"]),
+            type=click.Choice(get_args(RuntimeName)),
             default="auto",
             show_default=True,
-            help="What runs the model.",
+            help="Library that runs the model.",
         ),
     ):
         command = option(command)
@@ -99,15 +100,15 @@ def search_options(command: _F) -> _F:
         click.option("--seed", type=int, help="Seed of noise, symmetries and guesses."),
         click.option("--seconds", type=float, help="Time limit per puzzle."),
         click.option("--patience", type=int, help="Steps that the first attempt runs alone."),
-        click.option("--width", type=int, help="Attempts of a puzzle at a time."),
-        click.option("--noise", type=float, help="Standard deviation, for --explore noise."),
+        click.option("--width", type=int, help="Attempts in flight per puzzle."),
+        click.option("--noise", type=float, help="Standard deviation for --explore noise."),
         click.option(
             "--explore",
-            type=click.Choice(["none", "noise", "symmetry", "guess", "tree"]),
+            type=click.Choice(get_args(Explore)),
             help="How later attempts differ from the first.",
         ),
-        click.option("--attempts", type=int, help="Attempts per puzzle, at most."),
-        click.option("--steps", "max_steps", type=int, help="Steps per attempt, at most."),
+        click.option("--attempts", type=int, help="Maximum attempts per puzzle."),
+        click.option("--steps", "max_steps", type=int, help="Maximum steps per attempt."),
     ):
         command = option(command)
     return command

@@ -18,9 +18,19 @@ from trm_sdk.cli.arguments import (
 
 @click.command(short_help="Time a model on this machine.")
 @click.argument("model", type=ModelName())
-@click.option("--puzzles", type=click.Path(exists=True, dir_okay=False), help="Solve these too.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
+@click.option(
+    "--puzzles",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Also solve the puzzles of this file.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Maximum puzzles."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Attempts in flight. Default: what suits the model.",
+)
 @search_options
 @model_options
 def bench(
@@ -67,8 +77,12 @@ def bench(
 @click.command(short_help="Measure how far a halting head can be trusted.")
 @click.argument("model", type=ModelName())
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=16, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="Maximum puzzles."
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=16, show_default=True, help="Steps per puzzle."
+)
 @model_options
 def calibrate(
     model: str,

@@ -13,12 +13,16 @@ from trm_sdk.errors import TRMError
 
 
 class InputError(click.ClickException):
-    """A `TRMError` on its way to the terminal."""
+    """One line on standard error, and exit code 2."""
 
     exit_code = 2
 
 
 class _ErrorHandling(click.Command):
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -27,12 +31,12 @@ class _ErrorHandling(click.Command):
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly where nobody reads on
                 raise
-            _let_go_of_output()
+            _drop_output()
             raise InputError(str(error)) from None
 
 
-def _let_go_of_output() -> None:
-    """Of output that can't be written, or the interpreter tries, and complains, once more."""
+def _drop_output() -> None:
+    """Discard output that can't be written; the interpreter would try again, and complain."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -40,8 +44,8 @@ def _let_go_of_output() -> None:
 
 
 class ErrorHandlingCommand(_ErrorHandling):
-    """A click command that turns each `TRMError` and `OSError` into one line and exit code 2."""
+    """Click command that turns each `TRMError` and `OSError` into one line and exit code 2."""
 
 
 class ErrorHandlingGroup(_ErrorHandling, click.Group):
-    """A click group that does so for all of its commands."""
+    """Click group that does so for all of its commands."""

@@ -1,4 +1,4 @@
-"""`trm new-domain`: a package with a puzzle of one's own, to be edited."""
+"""`trm new-domain`: a package with a puzzle of your own, ready to edit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _checked(name: str) -> dict[str, str]:
     if name in families:
         raise InvalidInputError(f"there is a domain named {name!r} already")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module == "trm_sdk":
-        raise InvalidInputError(f"{module!r} is a name of Python's; choose another one")
+        raise InvalidInputError(f"{module!r} is a reserved name in Python; choose another one")
     title = name.replace("-", " ").capitalize()
     class_name = "".join(word.capitalize() for word in name.split("-"))
     return {"name": name, "module": module, "class_name": class_name, "title": title}

@@ -38,17 +38,23 @@ if TYPE_CHECKING:
 @model_option
 @search_options
 @model_options
-@click.option("--batch-size", type=click.IntRange(1), help="Default: what suits the model.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per puzzle, each on a line.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Attempts in flight. Default: what suits the model.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the answers to .csv, .json, .jsonl or .parquet; for arc, a submission.",
+    help="Also write the answers to a .csv, .json, .jsonl or .parquet file; for arc, a submission.",
 )
-@click.option("--cache", type=click.Path(file_okay=False), help="Keep finished tasks, for arc.")
 @click.option(
-    "--processes", type=click.IntRange(1), help="Tasks solved at a time, for arc. Default: 1."
+    "--cache", type=click.Path(file_okay=False), help="Folder that keeps finished tasks, for arc."
+)
+@click.option(
+    "--processes", type=click.IntRange(1), help="Tasks solved in parallel, for arc. Default: 1."
 )
 def solve(
     puzzle: str,
@@ -63,19 +69,19 @@ def solve(
     processes: int | None,
     **search: Any,
 ) -> None:
-    """Solve one puzzle, or all of a file or of standard input (-).
+    """Solve one puzzle, or all puzzles of a file or of standard input (-).
 
-    A file holds one puzzle per line, perhaps with other things beside it; boards with blank lines
-    or titles between them; CSV with a column 'question' or 'puzzle', and perhaps 'answer' or
-    'solution' to compare with; JSON; or a form of its own kind of puzzle, such as .sdk and
-    OpenSudoku's XML. It may be in .gz or .zip.
+    A file holds one puzzle per line, possibly with other text beside it; boards separated by blank
+    lines or titles; CSV with a column 'question' or 'puzzle', and optionally 'answer' or 'solution'
+    to compare with; JSON; or a format of the puzzle's own, such as .sdk and OpenSudoku's XML. It
+    may be compressed (.gz, .zip) and larger than memory.
 
     Tasks with demonstrations (-m arc) need no model: each is learned for --seconds, 30 by default.
 
-    The file of answers appears when all are written. Files may be larger than memory.
+    The output file appears once it is complete.
 
-    Exits with 0 if all are solved, 1 if some are not or differ from the file's answers, 2 if some
-    can't be read.
+    Exit codes: 0 if all puzzles are solved, 1 if some are not or differ from the file's answers, 2
+    if some can't be read.
     """
     adapting = adapting_domain(model)
     if adapting is not None:
@@ -167,6 +173,10 @@ def _is_solved(solution: Solution) -> bool:
     return solution.verified
 
 
+def _is_refuted(solution: Solution) -> bool:
+    return solution.stopped_by == "refuted"
+
+
 def _code(result: Solution | Failure) -> int:
     """Exit code that a result asks for; says what is wrong with one that could not be read."""
     from trm_sdk.solution import Failure
@@ -179,8 +189,8 @@ def _code(result: Solution | Failure) -> int:
 
 def _verdict(solution: Solution) -> str:
     verdict = {True: "verified", False: "NOT solved", None: "not verifiable"}[solution.verified]
-    if solution.stopped_by == "impossible":
-        verdict += ", for it has no solution"
+    if _is_refuted(solution):
+        verdict = "no solution, proven by the rules"
     elif solution.unique is False:
         verdict += ", one of several solutions" if solution.verified else ", has several solutions"
     if solution.correct is not None:
@@ -240,10 +250,11 @@ def _print_board(console: Console | None, solution: Solution) -> None:
 
 
 _YES_NO = {True: "[green]yes[/]", False: "[red]no[/]", None: "-"}
+_NO_SOLUTION = "[red]no solution[/]"
 #: Columns of the table, those that a narrow terminal does without last.
 _COLUMNS: dict[str, Callable[[Solution], str]] = {
     "answer": lambda one: one.domain.to_line(one.grid),
-    "verified": lambda one: _YES_NO[one.verified],
+    "verified": lambda one: _NO_SOLUTION if _is_refuted(one) else _YES_NO[one.verified],
     "correct": lambda one: _YES_NO[one.correct],
     "unique": lambda one: _YES_NO[one.unique],
     "steps": lambda one: str(one.steps),
@@ -267,7 +278,7 @@ def _print_table(results: Iterator[Solution | Failure], bar: ProgressBar | None)
     from trm_sdk.solution import Failure
 
     started, code, total, failed = perf_counter(), 0, 0, 0
-    solved = differing = several = 0
+    solved = differing = several = refuted = 0
     console, heading = _console(), None
     while block := list(islice(results, _ROWS_TOGETHER)):
         with nullcontext() if bar is None else bar.paused():
@@ -279,6 +290,7 @@ def _print_table(results: Iterator[Solution | Failure], bar: ProgressBar | None)
                     solved += _is_solved(result)
                     differing += result.correct is False
                     several += result.unique is False
+                    refuted += _is_refuted(result)
             heading = _print_block(console, block, total, heading)
         total += len(block)
     seconds = perf_counter() - started
@@ -286,6 +298,7 @@ def _print_table(results: Iterator[Solution | Failure], bar: ProgressBar | None)
         f"{solved} of {total} solved"
         + (f", {differing} differ from the file's answer" if differing else "")
         + (f", {several} with several solutions" if several else "")
+        + (f", {refuted} without a solution" if refuted else "")
         + (f", {failed} could not be read" if failed else "")
         + f", {seconds:.2f} s, {total / seconds:.1f} puzzles/s"
     )

@@ -154,9 +154,9 @@ class Domain(Trainable):
     def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
         """Return how many answers to input `index` of a task are right, at most `limit`.
 
-        None where the domain can't tell, which is the default, or not within a moment. Asked about
-        a puzzle that the network failed on, to give it up where there is no solution, and for
-        `Solution.unique`.
+        None where the domain can't tell, which is the default, or not within a moment. 0 must be
+        proven: the search asks, with ``limit=1``, about a puzzle that the network's first attempt
+        failed on, and on 0 ends with ``stopped_by="refuted"``. `Solution.unique` asks as well.
         """
         return None
 
@@ -206,7 +206,7 @@ class Domain(Trainable):
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
     ) -> npt.NDArray[np.bool_]:
-        """`verify` for a batch of encoded puzzles, vectorised; asked only where there are rules.
+        """Verify a batch of encoded puzzles, vectorised; called only where there are rules.
 
         Parameters
         ----------
@@ -385,7 +385,7 @@ class Domain(Trainable):
             1 where a cell is in a group; as many groups as the structure states for the key, rows
             of zeros where the puzzle has fewer.
         """
-        raise InvalidInputError(f"puzzles of {self.name} bring no groups of their own")
+        raise InvalidInputError(f"puzzles of {self.name} have no groups of their own")
 
     def encode_answer(self, task: Task, answer: Grid, index: int = 0) -> Tokens:
         """Return an answer to input `index` of a task as int32 tokens of shape (N,)."""
@@ -433,7 +433,7 @@ class Domain(Trainable):
         InvalidInputError
             Here always: the domain states no such form.
         """
-        raise InvalidInputError(f"{self.name} has no form of submission")
+        raise InvalidInputError(f"{self.name} has no submission format")
 
     def borders(self, shape: Shape) -> tuple[Border, ...]:
         """Return the thick lines of a board: here, its frame."""

@@ -35,7 +35,7 @@ _Members = npt.NDArray[np.intp]
 class BoardDomain(Domain):
     """A board whose cells hold numbers; 0 is an empty cell, and the value v is token v + 1.
 
-    Where the rules are that no value stands twice in any of some groups of cells (Sudoku, Latin
+    Where the rules are that no value appears twice in any of some groups of cells (Sudoku, Latin
     squares, X-Sudoku, jigsaws), `distinct` states them, and nothing else need be written but
     `generate`. Other rules go into `verify`.
 
@@ -224,6 +224,14 @@ class BoardDomain(Domain):
         bits[tokens] = 1 << np.arange(len(tokens))
         return bits
 
+    @cached_property
+    def _given_bits(self) -> npt.NDArray[np.int64]:
+        """One bit a value that may be given, none for any other."""
+        given = self.vocabulary.having("given")
+        bits = np.zeros(len(self.vocabulary), np.int64)
+        bits[list(given)] = 1 << np.arange(len(given))
+        return bits[self.vocabulary.first :]
+
     def check(self, task: Task) -> None:
         """Refuse a puzzle whose givens repeat a value in a group of `distinct`, or from which naked
         and hidden singles lead to a contradiction."""
@@ -240,15 +248,12 @@ class BoardDomain(Domain):
                     repeated = int(counts.argmax())
                     raise InvalidInputError(
                         f"contradicting givens: {self.vocabulary.value_names()[values[repeated]]} "
-                        f"stands {counts[repeated]} times in {kind} {number}"
+                        f"appears {counts[repeated]} times in {kind} {number}"
                     )
 
     def _repeats_nothing(self, cells: npt.NDArray[np.int8]) -> bool:
-        """Whether no given value of cells of shape (N,) stands twice in a group."""
-        given = self.vocabulary.having("given")
-        bits = np.zeros(len(self.vocabulary), np.int64)
-        bits[list(given)] = 1 << np.arange(len(given))
-        of_cell = bits[self.vocabulary.first :].take(cells)
+        """Whether no given value of cells of shape (N,) appears twice in a group."""
+        of_cell = self._given_bits.take(cells)
         return all(
             (np.add.reduce(inside) == np.bitwise_or.reduce(inside)).all()
             for inside in map(of_cell.take, self._members)
@@ -290,14 +295,18 @@ class BoardDomain(Domain):
         )
 
     def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
-        """Return the number of solutions, where `distinct` states all rules; see `Domain`."""
-        if type(self).verify is not BoardDomain.verify:
-            return None
+        """Return the number of solutions, where `distinct` states all rules; see `Domain`.
+
+        Where `verify` has further rules, 0 or None: what `distinct` refutes they can't allow.
+        """
         on = self.for_puzzle(task, index)
         deduction = on._deduction
         if deduction is None:
             return None
-        return deduction.count(on._masks(deduction, task.inputs[index]), limit)
+        exact = type(self).verify is BoardDomain.verify
+        masks = on._masks(deduction, task.inputs[index])
+        found = deduction.count(masks, limit if exact else 1)
+        return found if exact or found == 0 else None
 
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""
@@ -309,7 +318,7 @@ class BoardDomain(Domain):
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
     ) -> npt.NDArray[np.bool_]:
-        """`verify` for batches of encoded puzzles and answers, each of shape (batch, N)."""
+        """Verify a batch of encoded puzzles and answers, each of shape (batch, N)."""
         if type(self).verify is not BoardDomain.verify:  # rules beyond `distinct`: one at a time
             return super().verify_tokens(tokens, answers, shape)
         return self._on(self.shape if shape is None else shape)._obeyed(tokens, answers)

@@ -109,7 +109,9 @@ def _refuse_two_blanks(
 def _blank(vocabulary: Vocabulary, cell: object) -> int:
     blanks = vocabulary.having("blank")
     if len(blanks) != 1:
-        raise InvalidInputError(f"{shown(cell)} is not a cell: no single value is the empty cell")
+        raise InvalidInputError(
+            f"{shown(cell)} is not a cell: this domain has no single value for an empty cell"
+        )
     return blanks[0] - vocabulary.first
 
 

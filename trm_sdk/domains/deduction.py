@@ -6,12 +6,14 @@ that a compiler takes to be imported. Generators have engines of their own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#: Cells that a count of solutions tries values in before it is given up. Collections of hard 9x9
-#: Sudokus need up to about a hundred (15 ms); a sparse 16x16 board any number.
-MAX_GUESSES = 400
+#: When a count of solutions is given up: guesses times cells of the board, so that it takes about
+#: 0.3 s whatever the size. That is 4,938 guesses on a 9x9 board, which seldom needs a hundredth of
+#: them, and 640 on 25x25, which may need more.
+MAX_WORK = 400_000
 
 
 class Contradiction(NamedTuple):
@@ -33,7 +35,7 @@ class Contradiction(NamedTuple):
 
 
 class Deduction:
-    """Naked and hidden singles over groups in which no value stands twice.
+    """Naked and hidden singles over groups in which no value appears twice.
 
     Parameters
     ----------
@@ -64,26 +66,29 @@ class Deduction:
         return self._reduce(list(masks), [i for i, mask in enumerate(masks) if _is_one(mask)])
 
     def count(self, masks: Sequence[int], limit: int = 2) -> int | None:
-        """Return the number of solutions, at most `limit`; None where that takes too long."""
+        """Return the number of solutions, at most `limit`; None where that takes too long.
+
+        Branches on the cell with the fewest values left for the contradictions that it took part in
+        (dom/wdeg: Boussemart, Hemery, Lecoutre and Sais, 2004).
+        """
         start = list(masks)
         if self._reduce(start, [i for i, mask in enumerate(start) if _is_one(mask)]) is not None:
             return 0
-        found, guesses, waiting = 0, 0, [start]
+        found, guesses, waiting = 0, MAX_WORK // len(start), [start]
+        weights = [1] * len(start)
         while waiting:
             board = waiting.pop()
-            cell, fewest = -1, 64
+            cell, least = -1, math.inf
             for i, mask in enumerate(board):
-                if mask & (mask - 1) and (size := mask.bit_count()) < fewest:
-                    cell, fewest = i, size
-                    if size == 2:
-                        break
+                if mask & (mask - 1) and (cost := mask.bit_count() / weights[i]) < least:
+                    cell, least = i, cost
             if cell < 0:
                 found += 1
                 if found == limit:
                     return found
                 continue
-            guesses += 1
-            if guesses > MAX_GUESSES:
+            guesses -= 1
+            if guesses < 0:
                 return None
             rest = board[cell]
             while rest:
@@ -91,8 +96,14 @@ class Deduction:
                 rest ^= bit
                 tried = board.copy() if rest else board
                 tried[cell] = bit
-                if self._reduce(tried, [cell]) is None:
+                shown = self._reduce(tried, [cell])
+                if shown is None:
                     waiting.append(tried)
+                elif shown.cell is not None:
+                    weights[shown.cell] += 1
+                elif shown.group is not None:
+                    for i in self._full[shown.group]:
+                        weights[i] += 1
         return found
 
     def _reduce(self, masks: list[int], placed: list[int]) -> Contradiction | None:

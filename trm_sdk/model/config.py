@@ -12,6 +12,8 @@ from trm_sdk.validation import is_int
 
 Mixer = Literal["mlp_t", "attention", "structured"]
 Positions = Literal["rope", "learned", "none"]
+HaltPool = Literal["mean", "mean_max"]
+Block = Literal["pool", "message"]
 # Bounds that no model comes near: a description from elsewhere is read before its weights are, and
 # must not make anyone build, count or allocate what never was.
 _LARGEST = 1 << 20
@@ -118,10 +120,10 @@ class ModelConfig(BaseModel):
     answer_tokens: tuple[_Token, ...] | None = None
     given_tokens: tuple[_Token, ...] = ()
     heads: dict[str, _Width] = Field(default_factory=dict)
-    halt_pool: Literal["mean", "mean_max"] = "mean"
+    halt_pool: HaltPool = "mean"
     dead_end_head: bool = False
     halt_max_steps: int = Field(default=16, gt=0, le=100_000)
-    block: Literal["pool", "message"] = "pool"
+    block: Block = "pool"
     structure: Structure | None = None
 
     @model_validator(mode="after")
@@ -161,7 +163,7 @@ class ModelConfig(BaseModel):
                     f"the structure has {self.structure.cells} cells, seq_len is {self.seq_len}"
                 )
             if self.puzzle_emb_len:
-                raise ValueError("mixer='structured' takes no puzzle embedding")
+                raise ValueError("mixer='structured' has no puzzle embedding")
             if self.heads and self.structure.interchangeable_values:
                 raise ValueError("heads need a structure whose nodes are cells, without 'values'")
             if self.block == "message":
@@ -233,7 +235,7 @@ class ModelConfig(BaseModel):
         return (*self.heads, DEAD_END) if self.dead_end_head else tuple(self.heads)
 
     def head_shapes(self, board: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-        """Shapes of the further heads' logits on a board, without the batch axis, by name.
+        """Return the shapes of the further heads' logits on a board, without batch axis, by name.
 
         The dead-end head says one number a puzzle, the others some a cell.
         """
@@ -258,11 +260,11 @@ class ModelConfig(BaseModel):
         return self.state_shape_of(None if self.structure is None else self.structure.shape)
 
     def token_shape_of(self, board: tuple[int, int]) -> tuple[int, ...]:
-        """Shape of the tokens of a board without the batch axis: its own, or flat."""
+        """Return the shape of a board's tokens without batch axis: its own, or flat."""
         return board if self.any_size else (board[0] * board[1],)
 
     def state_shape_of(self, board: tuple[int, int] | None) -> tuple[int, ...]:
-        """Shape of y and of z without the batch axis, on a board of this shape."""
+        """Return the shape of y and of z on a board of this shape, without batch axis."""
         if self.mixer != "structured":
             return self.puzzle_emb_len + self.seq_len, self.hidden_size
         assert self.structure is not None
@@ -274,5 +276,5 @@ class ModelConfig(BaseModel):
 
 
 def rounded_swiglu(size: int, expansion: float) -> int:
-    """SwiGLU width of the reference: two thirds of the expansion, up to a multiple of 256."""
+    """Return the reference's SwiGLU width: 2/3 of the expansion, up to a multiple of 256."""
     return -(-round(expansion * size * 2 / 3) // 256) * 256

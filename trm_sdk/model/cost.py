@@ -26,11 +26,11 @@ class Work(NamedTuple):
     readout: int
 
     def step(self, H_cycles: int, L_cycles: int, grad_cycles: int, *, loss: bool = True) -> int:
-        """A supervision step in training.
+        """Return the operations of a supervision step in training.
 
         A backward pass costs twice what its forward pass does. Nothing is counted twice for being
-        computed twice, and work that is no matrix product is not counted: it is model FLOPs, what
-        the result needs at least.
+        computed twice, and only matrix products are counted: these are model FLOPs, the least that
+        the result needs.
         """
         differentiated = min(grad_cycles, H_cycles)
         passes = (H_cycles + 2 * differentiated) * (L_cycles + 1)
@@ -51,9 +51,10 @@ def work(config: ModelConfig) -> Work:
 
 
 def step_flops(config: ModelConfig) -> float:
-    """Floating-point operations of the products of one supervision step of one puzzle.
+    """Return the floating-point operations of one supervision step of one puzzle.
 
-    A multiplication and an addition count as two; element-wise work is not counted.
+    Of matrix products: a multiplication and an addition count as two. Element-wise work does not
+    count.
     """
     one = work(config)
     return config.passes * one.update + one.readout

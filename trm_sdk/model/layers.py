@@ -26,7 +26,7 @@ def truncated_normal_(weight: Tensor, std: float) -> Tensor:
 
 
 def rms_norm(x: Tensor, eps: float, axis: int = -1) -> Tensor:
-    """Root-mean-square normalisation over an axis, computed in float32, without weights."""
+    """Normalise an axis by its root mean square, computed in float32, without weights."""
     wide = x.float()
     return (wide * torch.rsqrt(wide.square().mean(axis, keepdim=True) + eps)).to(x.dtype)
 
@@ -55,7 +55,7 @@ class SwiGLU(nn.Module):
         return out
 
     def over_rows(self, x: Tensor) -> Tensor:
-        """The same over the first axis of a matrix, with no transposed copy of it."""
+        """Apply the layer to the first axis of a matrix, without a transposed copy of it."""
         gate, up = (self.gate_up_proj.weight @ x).chunk(2, dim=0)
         return self.down_proj.weight @ (F.silu(gate) * up)
 

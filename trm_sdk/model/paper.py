@@ -78,7 +78,7 @@ class PaperNetwork(nn.Module):
         self.register_buffer("z_init", truncated_normal_(torch.empty(size), 1.0))
 
     def embed(self, tokens: Tensor, puzzle_identifiers: Tensor | None) -> Tensor:
-        """Input embedding x, shape (batch, positions, hidden_size)."""
+        """Return the input embedding x, shape (batch, positions, hidden_size)."""
         config = self.config
         x = F.embedding(tokens, self.embed_tokens)
         if config.puzzle_emb_len:
@@ -109,10 +109,10 @@ class PaperNetwork(nn.Module):
         return state.transpose(0, 1) if self.config.mixer == "mlp_t" else state
 
     def arrange(self, state: Tensor) -> Tensor:
-        """The same tensor, laid out in memory as the blocks take it: saves a copy every pass."""
+        """Lay a tensor out in memory as the blocks take it, which saves a copy every pass."""
         return self._turn(self._turn(state).contiguous())
 
     def readout(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Float32 logits (batch, seq_len, outputs) and halting logit (batch,) of an answer y."""
+        """Return float32 logits (batch, seq_len, outputs) and the halting logit (batch,) of y."""
         logits = self.lm_head(y)[:, self.config.puzzle_emb_len :]
         return logits.float(), self.q_head(y[:, 0])[:, 0].float()

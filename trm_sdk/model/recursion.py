@@ -21,11 +21,11 @@ class State(NamedTuple):
     z: Tensor
 
     def detach(self) -> State:
-        """The same state, cut from the graph that made it."""
+        """Return the same state, detached from the graph that made it."""
         return State(self.y.detach(), self.z.detach())
 
     def where(self, mask: Tensor, other: State) -> State:
-        """Rows of this state where `mask` (batch,) is true, of `other` elsewhere."""
+        """Return rows of this state where `mask` (batch,) is true, of `other` elsewhere."""
         keep = mask.view(-1, *[1] * (self.y.ndim - 1))
         return State(torch.where(keep, self.y, other.y), torch.where(keep, self.z, other.z))
 
@@ -58,7 +58,7 @@ class TRM(nn.Module):
         self.register_buffer("output_tokens", torch.tensor(config.output_tokens), persistent=False)
 
     def initial_state(self, batch: int, board: tuple[int, int] | None = None) -> State:
-        """The state every puzzle starts from, expanded to `batch` rows.
+        """Return the state that every puzzle starts from, expanded to `batch` rows.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class TRM(nn.Module):
         grad_cycles: int = 1,
         groups: Mapping[str, Tensor] | None = None,
     ) -> State:
-        """One supervision step: T times (n latent updates, one answer update).
+        """Take one supervision step: T times (n latent updates, one answer update).
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class TRM(nn.Module):
         puzzle_identifiers: Tensor | None = None,
         groups: Mapping[str, Tensor] | None = None,
     ) -> tuple[State, Tensor, Tensor]:
-        """One supervision step from tokens.
+        """Take one supervision step from tokens.
 
         Parameters
         ----------
@@ -163,6 +163,6 @@ class TRM(nn.Module):
         return state, logits, halt_logit
 
     def answer(self, tokens: Tensor, logits: Tensor) -> Tensor:
-        """The tokens that the logits stand for, with givens kept where the config says so."""
+        """Return the tokens of the logits, with givens kept where the config says so."""
         best = self.output_tokens.to(tokens.dtype)[logits.argmax(-1)]
         return torch.where(self.is_given[tokens.long()], tokens, best)

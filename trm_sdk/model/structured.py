@@ -114,7 +114,7 @@ class AxisPool(nn.Module):
         return torch.cat((total, nodes.amax(self.axes, keepdim=True)), dim=-1)
 
     def spread(self, pooled: Tensor) -> Tensor:
-        """What each node hears of the pooled groups: broadcasting does it."""
+        """Return what each node receives from the pooled groups, by broadcasting."""
         return pooled
 
 
@@ -195,7 +195,7 @@ class SetPool(nn.Module):
         return torch.cat((total, peak), dim=-1)
 
     def spread(self, pooled: Tensor) -> Tensor:
-        """Add up, for each cell, what the sets that it belongs to say."""
+        """Return what each node receives from the pooled groups, by broadcasting."""
         batch, values, channels = len(pooled), pooled.shape[-2], pooled.shape[-1]
         if not self.neighbourhood:
             heard = pooled[:, self.heard.flatten()].view(batch, *self.heard.shape, values, channels)
@@ -390,7 +390,7 @@ class StructuredNetwork(nn.Module):
         return nodes.reshape(state.shape)
 
     def arrange(self, state: Tensor) -> Tensor:
-        """The same tensor, laid out in memory as the blocks take it: here, as it is."""
+        """Return a tensor laid out in memory as the blocks take it: here, as it is."""
         return state
 
     def readout(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -401,13 +401,13 @@ class StructuredNetwork(nn.Module):
         return logits.float(), self.q_head(seen)[:, 0].float()
 
     def dead_end(self, y: Tensor) -> Tensor:
-        """Float32 logit (batch,) of a value that is filled in being wrong."""
+        """Return the float32 logit (batch,) of a filled-in value being wrong."""
         assert self.dead_end_head is not None
         logit: Tensor = self.dead_end_head(_seen(y, with_maximum=True))
         return logit[:, 0].float()
 
     def auxiliary(self, y: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Float32 logits of the config's further heads, or of some (`ModelConfig.head_shapes`)."""
+        """Return float32 logits of the further heads, or of some (`ModelConfig.head_shapes`)."""
         names = self.config.head_names if names is None else names
         return {
             name: self.dead_end(y) if name == DEAD_END else self.heads[name](y).squeeze(-2).float()

@@ -48,7 +48,7 @@ LARGEST_NAMES = 1 << 28
 
 
 def read_spec(folder: Path) -> ModelSpec:
-    """The spec of a model folder, without touching its weights.
+    """Return the spec of a model folder, without touching its weights.
 
     Raises
     ------
@@ -62,11 +62,11 @@ def read_spec(folder: Path) -> ModelSpec:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise CheckpointError(
-            f"{folder} is no model folder: {SPEC_FILE} can't be read ({error.strerror})"
+            f"{folder} is not a model folder: {SPEC_FILE} can't be read ({error.strerror})"
             + run_hint(folder)
         ) from None
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path} is no UTF-8 text: {error}") from None
+        raise CheckpointError(f"{path} is not UTF-8 text: {error}") from None
     if is_lfs_pointer(path):
         raise CheckpointError(f"{path} {LFS_HINT}")
     spec = ModelSpec.from_json(text, path)
@@ -157,7 +157,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, TRM]:
 
 
 def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) -> TRM:
-    """A model of this spec with these weights, checked for completeness.
+    """Return a model of this spec with these weights, checked for completeness.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
             expected = TRM(spec.model).state_dict()
     except Exception as error:  # whatever a network of such sizes raises
         raise CheckpointError(
-            f"{source}: its config asks for weights that can't be: {first_line(error)}"
+            f"{source}: its config describes weights that can't exist: {first_line(error)}"
         ) from None
     for name, tensor in expected.items():
         if name not in weights:
@@ -187,7 +187,9 @@ def build(spec: ModelSpec, weights: Mapping[str, Tensor], source: str | Path) ->
             )
     unknown = sorted(set(weights) - set(expected))
     if unknown:
-        raise CheckpointError(f"{source} has a weight {shown(unknown[0])} that its config has not")
+        raise CheckpointError(
+            f"{source} has a weight {shown(unknown[0])} that its config does not have"
+        )
     try:
         model = TRM(spec.model)
         model.load_state_dict(dict(weights))
@@ -274,7 +276,7 @@ def _read_safetensors(
         ) from None
     text = metadata.get(_METADATA_KEY)
     if text is None and spec_needed:
-        raise CheckpointError(f"{path} says nothing about its model ({_METADATA_KEY!r} is missing)")
+        raise CheckpointError(f"{path} does not describe its model ({_METADATA_KEY!r} is missing)")
     return (None if text is None else ModelSpec.from_json(text, path)), weights
 
 
@@ -300,7 +302,7 @@ def _read_torch_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
 
 
 def _unpacked_average(data: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Averaged weights of a travelling checkpoint, which holds their distance from the weights."""
+    """Return the averaged weights of a compact checkpoint, which holds their difference only."""
     weights, distances = data.get("model", {}), data.get("ema", {})
     for part in (weights, distances):
         check_weights(part, path)

@@ -32,7 +32,7 @@ def is_model_folder(path: Path) -> bool:
 
 
 def folder_spec(folder: Path, graph: ModelSpec) -> ModelSpec:
-    """The spec of a model folder, whose graph carries one too.
+    """Return the spec of a model folder, whose graph carries one too.
 
     Defaults for solving and notes are the folder's, where people edit them; for the rest, the two
     must agree.

@@ -24,7 +24,7 @@ _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./+-]+))?", re.ASCII)
 
 
 def list_pretrained() -> list[str]:
-    """Names of the models that come with the package."""
+    """Return the names of the models that come with the package."""
     return sorted(folder.name for folder in BUNDLED.glob("*") if is_model_folder(folder))
 
 

@@ -51,7 +51,7 @@ class Download:
         self._token = token
 
     def cached(self, why: str) -> Path:
-        """The folder in the cache; `why` nothing else is tried."""
+        """Return the folder in the cache; `why` says why nothing else is tried."""
         import huggingface_hub as hub
 
         try:
@@ -67,11 +67,11 @@ class Download:
             raise ModelNotFoundError(f"{self.what} is not in the cache, and {why}") from None
         folder = Path(config).parent
         if not is_model_folder(folder):
-            raise ModelNotFoundError(f"{self.what} is in the cache in part, and {why}")
+            raise ModelNotFoundError(f"only part of {self.what} is in the cache, and {why}")
         return folder
 
     def current(self, force: bool) -> Path:
-        """The folder as the Hub has it now, or as the cache has it where there is no network."""
+        """Return the folder as the Hub has it now, or offline, as the cache has it."""
         import huggingface_hub as hub
 
         if _COMMIT.fullmatch(self._revision) and not force:

@@ -55,7 +55,7 @@ def read_architecture(folder: Path) -> Mapping[str, Any]:
 
 
 def run_hint(folder: Path) -> str:
-    """Where a folder is a run of the reference's: which file of it to name. Else nothing."""
+    """Return which file of a reference run's folder to name instead; "" for other folders."""
     try:
         steps = [path for path in folder.glob("step_*") if (folder / CONFIG_FILE).is_file()]
     except OSError:
@@ -98,7 +98,7 @@ def convert_reference(
         raise CheckpointError(f"{source}: " + explain(error, "arch", arch)) from None
     except Exception as error:  # whatever conversions raise of values that are something else
         message = clipped(first_line(error), 200)
-        raise CheckpointError(f"{source}: no architecture that can be read: {message}") from None
+        raise CheckpointError(f"{source}: its architecture can't be read: {message}") from None
 
 
 def _converted(

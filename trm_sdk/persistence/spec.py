@@ -78,7 +78,7 @@ class ModelSpec(BaseModel):
     def for_domain(
         cls, domain: Domain, model: ModelConfig, solve: SolveOptions | None = None, **notes: Any
     ) -> ModelSpec:
-        """The spec of a model made for a domain."""
+        """Return the spec of a model made for a domain."""
         return cls(
             format=FORMAT,
             domain=domain.name,
@@ -164,7 +164,7 @@ class ModelSpec(BaseModel):
         own = model.structure
         if not model.takes_groups or own is None:
             raise CheckpointError(
-                f"{source} is a model of {self.domain!r} alone: only models of block 'message' "
+                f"{source} is a model of {self.domain!r} only: models of block 'message' "
                 f"take other groups of cells, such as those of {domain.name!r}"
             )
         same = self.grid_shape == domain.shape and self.vocabulary == domain.vocabulary.names

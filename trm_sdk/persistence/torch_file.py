@@ -57,7 +57,7 @@ def load_torch_file(path: Path) -> Any:
         )
     if path.suffix == ".ort":
         raise CheckpointError(
-            f"{path} is a graph in ORT format, for hosts of their own; a .onnx graph, a checkpoint "
+            f"{path} is in ORT format, which other hosts load; a .onnx graph, a checkpoint "
             "or a model folder is needed"
         )
     try:

@@ -269,6 +269,8 @@ def _verdict(domain: Domain, step: Step, before: Grid | None, total: int) -> Tex
     if step.verified:
         steps = "1 step" if total == 1 else f"{total} steps"
         return Text(f"verified: the rules confirm it after {steps}", "bold green")
+    if step.refuted:
+        return Text("no solution: proven by the rules", "bold red")
     if step.verified is None:
         return Text("no rules to check it by", "dim")
     if step.guesses:

@@ -203,13 +203,13 @@ def require_step(graph: GraphFile) -> None:
         names = sorted(name for _, name in graph.functions)
         raise CheckpointError(
             f"{graph.path} is not a step graph: it defines functions ({shown(names)}), which "
-            "trm-export writes for mode 'unroll' alone"
+            "trm-export writes only for mode 'unroll'"
         )
     loops = sorted(name for _, name in graph.operators if name in _CONTROL_FLOW)
     if loops or graph.subgraphs:
         raise CheckpointError(
             f"{graph.path} is not a step graph: it has control flow ({', '.join(loops) or 'graphs'}"
-            " inside nodes), which trm-export writes for other modes alone"
+            " inside nodes), which trm-export writes only for other modes"
         )
 
 
@@ -246,7 +246,7 @@ class _Walk:
         self._graph = graph
         self._nodes = 0
         if graph.data[4:8] == b"ORTM":
-            raise _MalformedError("it is a graph in ORT format, for hosts of their own")
+            raise _MalformedError("it is in ORT format, which other hosts load")
         if not graph.data:
             raise _MalformedError("it is empty")
 
@@ -354,4 +354,4 @@ def _check_size(data: memoryview) -> None:
                 sizes.append(size)
     # Two numbers of 4 bits to a byte are the densest that there are.
     if prod(sizes) > 2 * len(data):
-        raise _MalformedError(f"a tensor of shape {shown(tuple(sizes))} is not there in whole")
+        raise _MalformedError(f"a tensor of shape {shown(tuple(sizes))} is incomplete")

@@ -141,7 +141,7 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
             run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             found = session.run(list(wanted), feeds, run_options)
     except MemoryError as error:
-        raise CheckpointError(f"{path}: a step of it is too large: {first_line(error)}") from None
+        raise CheckpointError(f"{path}: one step is too large: {first_line(error)}") from None
     except Exception as error:  # onnxruntime's exceptions have no common public base
         message = first_line(error)
         if INTERRUPTED in message:
@@ -150,7 +150,7 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
             message = f"one row was not done after {TRIAL_SECONDS} s"
         elif "Available memory" in message:
             message = f"one row takes more than {TRIAL_MEMORY >> 20} MB"
-        raise CheckpointError(f"{path}: a step of it fails: {message}") from None
+        raise CheckpointError(f"{path}: one step fails: {message}") from None
     for (name, sizes), array in zip(wanted.items(), found, strict=True):
         shape = (1, *sizes)
         if getattr(array, "shape", None) != shape or array.dtype != np.float32:

@@ -34,8 +34,12 @@ from trm_sdk.validation import checked_threads
 
 #: Bytes of a graph up to which its batch, not its operators, is split between threads.
 SMALL_GRAPH = 2 << 20
-#: Rows that one thread runs at once there.
-_ROWS_A_CALL = 2
+#: Size there of the widest value between two operators, in bytes, for the rows that one thread runs
+#: at once. With more rows, values leave the core's cache before the next operator reads them; with
+#: fewer, a call costs more beside what it computes, and takes Python's lock more often. For the
+#: bundled models within 3% of the best number of rows: `python -m benchmarks.rows_a_call`.
+_BYTES_A_CALL = 1_100_000
+_MOST_ROWS_A_CALL = 16
 
 
 class OnnxState:
@@ -198,7 +202,7 @@ class OnnxRuntime:
                 raise TRMError("the model is closed; no step can be taken") from None
             message = first_line(error)
             if deadline is not None and INTERRUPTED in message:
-                raise StepInterruptedError("a step was not done at its deadline") from None
+                raise StepInterruptedError("a step was still running at its deadline") from None
             raise TRMError(f"onnxruntime failed in a step: {message}") from None
 
     def _step(self, state: OnnxState, options: Any) -> StepOutput:
@@ -235,10 +239,12 @@ class OnnxRuntime:
             for name in self.heads
         ]
 
+        at_once = rows_a_call(y[0].size // model.hidden_size, model.swiglu_size)
+
         def run(part: int) -> None:
             first, last = part * batch // parts, (part + 1) * batch // parts
-            for start in range(first, last, _ROWS_A_CALL):
-                rows = slice(start, min(start + _ROWS_A_CALL, last))
+            for start in range(first, last, at_once):
+                rows = slice(start, min(start + at_once, last))
                 y[rows], z[rows], logits[rows], halt_logit[rows], *found = self._session.run(
                     self._outputs, self._feeds(state, rows), options
                 )
@@ -391,6 +397,20 @@ _PROVIDERS = {
 }
 
 
+def rows_a_call(positions: int, swiglu_size: int) -> int:
+    """Return how many rows of a small model one call of onnxruntime computes.
+
+    Parameters
+    ----------
+    positions : int
+        Of a row's state: cells, or (cell, value) pairs.
+    swiglu_size : int
+        Width of the network's SwiGLU, whose two halves are the widest value.
+    """
+    widest = 4 * positions * 2 * swiglu_size
+    return min(max(round(_BYTES_A_CALL / widest), 1), _MOST_ROWS_A_CALL)
+
+
 def choose_providers(device: str, available: Sequence[str]) -> list[str]:
     """Return execution providers in order of preference; refuse what this onnxruntime lacks."""
     if device == "auto":
@@ -439,4 +459,5 @@ __all__ = [
     "OnnxState",
     "check_providers",
     "choose_providers",
+    "rows_a_call",
 ]

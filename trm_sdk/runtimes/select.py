@@ -24,7 +24,7 @@ def open_runtime(
     compile: bool = False,
     domain: Domain | None = None,
 ) -> Runtime:
-    """A runtime for the model in this folder or file; see `Solver.from_pretrained`.
+    """Open a runtime for the model of a folder or file; see `Solver.from_pretrained`.
 
     It gives the heads that `domain`, by default the registered one, decodes answers from, as far as
     model and graph have them.

@@ -259,7 +259,7 @@ class TorchRuntime:
         given: tuple[Tensor, ...] = ()
         if groups is not None:
             if not self.takes_groups:
-                raise InvalidInputError("this model has its groups of cells built in")
+                raise InvalidInputError("this model takes no groups of cells")
             given = tuple(
                 torch.from_numpy(np.array(groups[key], np.float32)).to(self._device)
                 for key in self._keys

@@ -90,7 +90,7 @@ def check_options(
         if not model.given_tokens:
             raise ConfigError(
                 f"explore={options.explore!r} is unavailable: it fills in empty cells, and the "
-                "answers of this model need not keep givens (given_tokens is empty); "
+                "answers of this model don't have to keep givens (given_tokens is empty); "
                 "explore='noise' works for every model"
             )
         if options.patience == 0:

@@ -320,8 +320,8 @@ class Scheduler:
             )
         if halted or self._steps - slot.admitted >= request.options.max_steps:
             self._retire(place, slot, halt_logit, bool(halted))
-        elif self._is_impossible(request):
-            self._conclude(request, "impossible", self._end(place, slot, halt_logit))
+        elif self._is_refuted(request):
+            self._conclude(request, "refuted", self._end(place, slot, halt_logit))
         elif self._steps >= slot.deadline:
             slot.deadline = slot.admitted + request.options.max_steps
             self._queue_more(request)
@@ -334,8 +334,8 @@ class Scheduler:
         request.unfinished -= 1
         if halted and not request.votes:
             self._conclude(request, "halted", grid)
-        elif self._is_impossible(request):
-            self._conclude(request, "impossible", grid)
+        elif self._is_refuted(request):
+            self._conclude(request, "refuted", grid)
         elif request.is_exhausted:
             best = ranked(request)[0]
             ended = request.ended_with[best]
@@ -345,8 +345,12 @@ class Scheduler:
         elif request.queued < request.options.attempts:
             self._queue_more(request)
 
-    def _is_impossible(self, request: Request) -> bool:
-        """Whether the domain knows of no solution; asked once the plain attempt has failed."""
+    def _is_refuted(self, request: Request) -> bool:
+        """Whether the domain proves that there is no solution.
+
+        Asked once, when the plain attempt has failed: most puzzles are solved without. The answer
+        No changes nothing about the search.
+        """
         if request.asked or not request.check:
             return False
         request.asked = True

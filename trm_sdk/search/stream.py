@@ -49,6 +49,8 @@ def stream(
         while not submission.done:
             seen.clear()
             search.step()
+            if request.stopped_by == "refuted" and seen:
+                seen[-1] = dataclasses.replace(seen[-1], refuted=True)
             if request.stopped_by == "verified" and seen and not seen[-1].verified:
                 # By an alternative to the best tokens, which the observer doesn't know of.
                 grid = request.candidates[0].grid

@@ -13,7 +13,7 @@ from trm_sdk.solution import Solution, StoppedBy
 from trm_sdk.task import Task
 
 #: From the best reason for a task to end to the worst: with several inputs, the worst counts.
-_REASONS: tuple[StoppedBy, ...] = ("verified", "halted", "max_steps", "seconds", "impossible")
+_REASONS: tuple[StoppedBy, ...] = ("verified", "halted", "max_steps", "seconds", "refuted")
 
 
 def for_boards_of(domain: Domain, shape: Shape) -> Domain:

@@ -31,6 +31,10 @@ _MARGIN = 3.0
 #: Every second wave so many attempts begin by the probabilities of their paths alone. A head that
 #: is sure of a dead end where there is none would hide the answer's branch behind all others.
 _UNGUIDED = 2
+#: What a guess costs there whatever its probability. Without, chains of near certain guesses below
+#: a wrong one would hide it: on 100 puzzles that no lookahead solves, 127 steps in the mean against
+#: 147, and 1,296 at most against 2,088.
+_A_GUESS = 1.5
 
 
 class _Open(NamedTuple):
@@ -42,7 +46,7 @@ class _Open(NamedTuple):
     cost : float
         The parent's dead-end logit, minus the logarithm of the last guess's probability.
     unlikely : float
-        Minus the logarithm of the probability of all its guesses.
+        Minus the logarithm of the probability of all its guesses, and `_A_GUESS` for each.
     """
 
     path: Path
@@ -69,9 +73,9 @@ class Tree:
         self._given = given
         self._columns, self._tokens = answer_columns(domain, model)
         self._paths: list[Path] = [()]
-        self._unlikely = [0.0]  # minus the logarithm of the probability of each
+        self._unlikely = [0.0]  # of each: see `_Open`
         self._running = {0}
-        # Heaps of open paths: by cost, and by the path's probability alone. Each path is in both.
+        # Heaps of open paths: by cost, and by `_Open.unlikely`. Each path is in both.
         self._guided: list[tuple[float, int]] = []
         self._unguided: list[tuple[float, int]] = []
         self._open: dict[int, _Open] = {}
@@ -114,7 +118,7 @@ class Tree:
             _Open(
                 (*path, (int(cells[at]), token)),
                 cost=dead_end_logit - chance,
-                unlikely=self._unlikely[number] - chance,
+                unlikely=self._unlikely[number] + _A_GUESS - chance,
             )
             for token, chance in zip(self._tokens, log_p[at].tolist(), strict=True)
         ]

@@ -23,9 +23,9 @@ def check_domain(
 
     What is checked: declared attributes; text, file and token round trips; that what should be
     refused is, with `InvalidInputError`; verdicts on right and on spoilt answers, one by one and in
-    batches; alternatives read from random heads; that generated puzzles are right and repeat by
-    seed; sources that resume; fingerprints; symmetries and their inverses; pictures; `resized`;
-    and, with PyTorch, a tiny model that trains a step and solves.
+    batches; alternatives read from random heads; counts of solutions; that generated puzzles are
+    right and repeat by seed; sources that resume; fingerprints; symmetries and their inverses;
+    pictures; `resized`; and, with PyTorch, a tiny model that trains a step and solves.
 
     Parameters
     ----------
@@ -64,6 +64,7 @@ def check_domain(
     rules.check_verdicts(samples)
     rules.check_batches(samples)
     rules.check_alternatives(samples)
+    rules.check_counts(samples)
     capabilities.check_generator(samples)
     capabilities.check_fingerprints(samples)
     capabilities.check_symmetries(samples)

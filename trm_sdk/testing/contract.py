@@ -23,69 +23,94 @@ from trm_sdk.validation import is_int
 
 def check_declarations(domain: Domain) -> None:
     """Check the attributes that a domain states about itself."""
-
-    def declared(name: str, condition: bool, expected: str) -> None:
-        expect(condition, domain, name, expected, getattr(domain, name, "nothing"))
-
     assert isinstance(domain, Domain), f"a domain must be an instance of Domain; got {domain!r}"
     for name in ("name", "shape", "vocabulary"):
-        declared(name, hasattr(domain, name), "must be set")
-    declared("name", isinstance(domain.name, str) and bool(domain.name), "must be text")
+        _declared(domain, name, hasattr(domain, name), "must be set")
+    _declared(domain, "name", isinstance(domain.name, str) and bool(domain.name), "must be text")
     shape = domain.shape
-    declared(
+    _declared(
+        domain,
         "shape",
         isinstance(shape, tuple) and len(shape) == 2 and all(is_int(n) and n > 0 for n in shape),
         "must be a tuple (rows, columns) of positive integers",
     )
-    declared("vocabulary", isinstance(domain.vocabulary, Vocabulary), "must be a Vocabulary")
-    declared(
+    _declared(
+        domain, "vocabulary", isinstance(domain.vocabulary, Vocabulary), "must be a Vocabulary"
+    )
+    _declared(
+        domain,
         "vocabulary",
         bool(domain.vocabulary.answer_tokens),
         "must have a token with the role 'answer'",
     )
-    declared(
+    _declared(
+        domain,
         "family",
         isinstance(domain.family, str) and domain.name.startswith(domain.family),
         "must be what the name begins with, before a size",
     )
     _check_structure(domain)
     for name in ("has_rules", "has_symmetries", "any_size", "clues_in_cells"):
-        declared(name, isinstance(getattr(domain, name), bool), "must be True or False")
-    declared(
-        "identifiers", is_int(domain.identifiers) and domain.identifiers > 0, "must be 1 or more"
+        _declared(domain, name, isinstance(getattr(domain, name), bool), "must be True or False")
+    _declared(
+        domain,
+        "identifiers",
+        is_int(domain.identifiers) and domain.identifiers > 0,
+        "must be 1 or more",
     )
+    _check_groups_and_heads(domain)
+    _declared(
+        domain,
+        "Options",
+        isinstance(domain.Options, type) and issubclass(domain.Options, BaseModel),
+        "must be a pydantic model, a class",
+    )
+    _check_comment(domain)
+
+
+def _declared(domain: Domain, name: str, condition: bool, expected: str) -> None:
+    expect(condition, domain, name, expected, getattr(domain, name, "nothing"))
+
+
+def _check_groups_and_heads(domain: Domain) -> None:
     stated = () if domain.structure is None else tuple(domain.structure.groups_by_key())
-    declared(
+    _declared(
+        domain,
         "own_groups",
         isinstance(domain.own_groups, tuple) and set(domain.own_groups) <= set(stated),
         f"must be a tuple of weights keys of the structure's groups ({sorted(stated)})",
     )
-    declared(
+    _declared(
+        domain,
         "base_model",
         domain.base_model is None or isinstance(domain.base_model, str),
         "must be the name of a bundled model, or None",
     )
-    declared(
+    _declared(
+        domain,
         "heads",
         isinstance(domain.heads, Mapping)
         and all(is_int(n) and n > 1 for n in domain.heads.values()),
         "must map names to numbers of classes, 2 or more",
     )
-    declared(
+    _declared(
+        domain,
         "decode_heads",
         isinstance(domain.decode_heads, tuple) and set(domain.decode_heads) <= set(domain.heads),
         f"must be a tuple of names of heads ({sorted(domain.heads)})",
     )
-    declared(
-        "Options",
-        isinstance(domain.Options, type) and issubclass(domain.Options, BaseModel),
-        "must be a pydantic model, a class",
-    )
+
+
+def _check_comment(domain: Domain) -> None:
     sign = domain.comment
-    declared(
-        "comment", sign is None or (isinstance(sign, str) and bool(sign)), "must be text or None"
+    _declared(
+        domain,
+        "comment",
+        sign is None or (isinstance(sign, str) and bool(sign)),
+        "must be text or None",
     )
-    declared(
+    _declared(
+        domain,
         "comment",
         sign is None or domain.vocabulary.value_of(sign[0]) is None,
         "must be None, for a board may begin with that character",

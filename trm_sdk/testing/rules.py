@@ -49,6 +49,20 @@ def check_verdicts(samples: Samples) -> None:
             _told(domain, task, other, index, "must be False for another shape", verdict)
 
 
+def check_counts(samples: Samples) -> None:
+    """Check that `count_solutions` never denies a solution, nor counts beyond its limit."""
+    domain = samples.domain
+    for task, index, answer in samples.pairs():
+        if not domain.has_rules or domain.verify(task, answer, index) is not True:
+            continue
+        for limit in (1, 2):
+            puzzle = as_text(domain, task.inputs[index])
+            call = f"count_solutions of the puzzle {puzzle} with limit {limit}"
+            found = run(domain, call, domain.count_solutions, task, index, limit)
+            if found is not None and not 1 <= found <= limit:
+                fail(domain, call, f"must be None or 1 to {limit}, for there is an answer", found)
+
+
 def _contradicting(samples: Samples, task: Task, index: int) -> list[Grid]:
     """Answers to other puzzles, and images of this one's, that contradict its givens."""
     domain, puzzle = samples.domain, task.inputs[index]

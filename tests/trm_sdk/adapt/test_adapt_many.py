@@ -79,3 +79,12 @@ def test_a_kept_result_is_plain_json(tmp_path: Path) -> None:
     data = json.loads((tmp_path / many.key(RECOLOUR, _options())).read_text(encoding="utf-8"))
     assert data["steps"] == 20
     assert data["candidates"][0][0][0] == found()[0][0][0][0].grid.tolist()
+
+
+def test_other_arguments_are_refused_at_once(tmp_path: Path) -> None:
+    wrong: Any = [RECOLOUR, "00d62c1b"]
+    with pytest.raises(InvalidInputError, match="tasks must be Tasks; got '00d62c1b'"):
+        solve_tasks(wrong, steps=1)
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match="file can't be made: "):
+        solve_tasks(TASKS, steps=1, cache=tmp_path / "file")

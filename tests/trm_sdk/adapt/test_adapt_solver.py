@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 pytest.importorskip("numba")
 from adapt_tasks import RECOLOUR, made
 
-from trm_sdk import AdaptedSolver, Solver, solve_task
-from trm_sdk.adapt.solver import Progress
+from trm_sdk import AdaptedSolver, AdaptOptions, Failure, Solver, solve_task
+from trm_sdk.adapt.progress import Progress
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.task import Task
@@ -96,6 +97,50 @@ def test_it_is_saved_and_loaded(solver: AdaptedSolver, tmp_path: Path) -> None:
         AdaptedSolver.load(tmp_path / "made")
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda about: about | {"format": 99}, "format 99; this version reads"),
+        (lambda about: about | {"snapshots": []}, "shorter|longer|no snapshots"),
+        (lambda about: about | {"domain": "chess"}, "chess"),
+        (lambda about: about | {"options": {"steps": -1}}, "steps"),
+        (lambda about: {key: about[key] for key in about if key != "task"}, "task"),
+        (lambda about: [], "list"),
+    ],
+)
+def test_what_is_not_a_saved_solver_says_why(
+    solver: AdaptedSolver, tmp_path: Path, change: Callable[[Any], Any], named: str
+) -> None:
+    file = solver.save_pretrained(tmp_path / "made") / "adapted.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(CheckpointError, match=f"is not a saved AdaptedSolver: .*({named})"):
+        AdaptedSolver.load(file.parent)
+    file.write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="is not a saved AdaptedSolver"):
+        AdaptedSolver.load(file.parent)
+
+
+def test_arguments_of_an_adapted_solver_are_checked(solver: AdaptedSolver) -> None:
+    with pytest.raises(InvalidInputError, match="on_error must be 'raise' or 'yield'; got 'skip'"):
+        solver.solve_many([RECOLOUR], "skip")  # at once, not at the first puzzle
+    for index in (1, -1, "0", True):
+        with pytest.raises(InvalidInputError, match="index must be a whole number from 0 to 0"):
+            next(solver.stream(RECOLOUR, index))  # type: ignore[arg-type]
+    for domain in (3, None):
+        with pytest.raises(InvalidInputError, match="must be a Domain or its name; got"):
+            Solver.adapt(RECOLOUR, domain, steps=1)  # type: ignore[arg-type]
+
+
+def test_a_puzzle_that_fails_is_one_of_many(solver: AdaptedSolver) -> None:
+    first, second = solver.solve_many(["no task", RECOLOUR], "yield")
+    assert isinstance(first, Failure)
+    assert isinstance(first.error, InvalidInputError)
+    assert first.index == 0
+    assert second.grid == solver.solve(RECOLOUR).grid
+    with pytest.raises(InvalidInputError):
+        list(solver.solve_many(["no task", RECOLOUR]))
+
+
 def test_every_step_can_be_watched(solver: AdaptedSolver) -> None:
     steps = list(solver.stream(RECOLOUR))
     assert [step.index for step in steps] == list(range(1, solver.speaker()[1] + 1))
@@ -129,6 +174,65 @@ def test_what_is_wrong_is_named() -> None:
     closed.close()
     with pytest.raises(TRMError, match="is closed"):
         closed.solve(RECOLOUR)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", True), ("seconds", "30"), ("turns", 1), ("lasso", float("inf")), ("depths", ("4",))],
+)
+def test_options_are_not_converted_and_a_wrong_one_is_named(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field):
+        AdaptOptions(**{field: value})
+    with pytest.raises(ConfigError, match=field):
+        AdaptOptions.model_validate({field: value})
+
+
+def test_arguments_are_checked_at_once_not_when_the_first_result_is_asked_for(
+    solver: AdaptedSolver,
+) -> None:
+    wrong: Any
+    for wrong in ("0", 1.0, -1, 1, True):
+        with pytest.raises(InvalidInputError, match="index must be a whole number from 0 to 0"):
+            solver.stream(RECOLOUR, wrong)
+    for wrong in (RECOLOUR, "12", 3):
+        with pytest.raises(InvalidInputError, match="iterable of puzzles"):
+            solver.solve_many(wrong)
+    wrong = "skip"
+    with pytest.raises(InvalidInputError, match="on_error must be"):
+        solver.solve_many([RECOLOUR], on_error=wrong)
+    wrong = "yes"
+    with pytest.raises(InvalidInputError, match="progress must be"):
+        Solver.adapt(RECOLOUR, progress=wrong)
+
+
+def test_what_a_reader_could_not_read_fails_alone(solver: AdaptedSolver) -> None:
+    error = InvalidInputError("line 2: not a task")
+    puzzles = [RECOLOUR, error, RECOLOUR]
+    one, failure, other = solver.solve_many(puzzles, on_error="yield")
+    assert failure == Failure(1, error)
+    assert one == other == solver.solve(RECOLOUR)
+    with pytest.raises(InvalidInputError, match="line 2"):
+        list(solver.solve_many(puzzles))
+
+
+def test_after_the_block_the_solver_is_closed(tmp_path: Path) -> None:
+    with Solver.adapt(RECOLOUR, steps=1) as closed:
+        assert closed.speaker()
+    calls: list[Callable[[], object]] = [
+        closed.speaker,
+        lambda: closed.stream(RECOLOUR),
+        lambda: closed.solve_many([RECOLOUR]),
+        lambda: closed.save_pretrained(tmp_path),
+    ]
+    for call in calls:
+        with pytest.raises(TRMError, match="is closed"):
+            call()
+
+
+def test_a_folder_that_can_not_be_written_is_named(solver: AdaptedSolver, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match=r"file can't be written: "):
+        solver.save_pretrained(tmp_path / "file")
 
 
 def test_without_numba_the_error_names_what_to_install() -> None:

@@ -45,7 +45,7 @@ def test_groups_of_any_kind_may_be_distinct() -> None:
     task = domain.parse("." * 9)
     assert domain.verify(task, domain.parse_answer("123 345 512")) is True
     assert domain.verify(task, domain.parse_answer("123 315 241")) is False  # 1, 1, 1
-    with pytest.raises(InvalidInputError, match="1 stands 2 times in diagonal 1"):
+    with pytest.raises(InvalidInputError, match="1 appears 2 times in diagonal 1"):
         domain.parse("1...1....")
 
 
@@ -61,5 +61,5 @@ def test_boards_of_any_size_keep_the_rules() -> None:
         assert board.verify(task, Grid([[3, 2, 1], [1, 3, 2]])) is True
         assert board.verify(task, Grid([[3, 2, 1], [3, 1, 2]])) is False
         assert board.verify(task, Grid([[3, 2, 1]])) is False
-    with pytest.raises(InvalidInputError, match="2 stands 2 times in column 1"):
+    with pytest.raises(InvalidInputError, match="2 appears 2 times in column 1"):
         domain.parse([[2, 0, 0], [2, 0, 0]])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import permutations, product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trm_sdk import Solver
 from trm_sdk.domains import get_domain
@@ -72,6 +76,60 @@ def test_only_puzzles_without_solution_are_refused_and_most_of_them_at_once(
     assert refused > 0.85 * (expected == 0).sum()
 
 
+def filled(names: Sequence[str]) -> list[np.ndarray]:
+    """All 4x4 boards that obey the rules of a domain, found by trying all rows."""
+    lines = np.array(list(permutations((1, 2, 3, 4))))
+    squares = np.array(list(product(lines, repeat=4)))
+    squares = squares[(np.sort(squares, axis=1) == np.arange(1, 5)[:, None]).all((1, 2))]
+    boxes = squares.reshape(-1, 2, 2, 2, 2).swapaxes(2, 3).reshape(-1, 4, 4)
+    fits = (np.sort(boxes, axis=2) == np.arange(1, 5)).all((1, 2))
+    if "x" in names:
+        for diagonal in (squares, squares[:, :, ::-1]):
+            values = np.sort(np.diagonal(diagonal, axis1=1, axis2=2), axis=1)
+            fits &= (values == np.arange(1, 5)).all(1)
+    return squares[fits].reshape(-1, 16)
+
+
+@pytest.mark.parametrize(("name", "number"), [("sudoku-4x4", 288), ("sudoku-x-4x4", 48)])
+def test_counts_are_those_of_all_filled_boards(name: str, number: int) -> None:
+    """No puzzle with a solution is refuted, and every one without: compared with a list of all."""
+    domain, boards = get_domain(name), filled(name.split("-"))
+    assert isinstance(domain, BoardDomain)
+    assert len(boards) == number
+    seen = set()
+
+    @settings(max_examples=400, deadline=None, derandomize=True)
+    @given(
+        st.sampled_from(range(number)),
+        st.lists(st.booleans(), min_size=16, max_size=16),
+        st.lists(st.tuples(st.integers(0, 15), st.integers(1, 4)), max_size=3),
+    )
+    def check(which: int, kept: list[bool], changes: list[tuple[int, int]]) -> None:
+        puzzle = np.where(kept, boards[which], 0)
+        for cell, value in changes:
+            puzzle[cell] = value
+        count = int(((boards == puzzle) | (puzzle == 0)).all(1).sum())
+        task = task_of(puzzle, domain)
+        for limit in (1, 2, 300):
+            assert domain.count_solutions(task, limit=limit) == min(count, limit)
+        if count:
+            domain.check(task)
+        seen.add(min(count, 2))
+
+    check()
+    assert seen == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", ["sudoku", "sudoku-x", "windoku", "jigsaw"])
+def test_puzzles_that_are_made_with_an_answer_are_never_refuted(name: str) -> None:
+    domain = get_domain(name)
+    rng = np.random.default_rng(8)
+    options = domain.generator_options({})
+    for _ in range(60):
+        task = domain.parse(domain.generate(rng, **options))
+        assert domain.count_solutions(task, limit=1) in (1, None)
+
+
 def test_a_contradiction_is_named_by_cell_or_by_value() -> None:
     domain = get_domain("sudoku")
     with pytest.raises(InvalidInputError, match="no value is left for row 1, column 9"):
@@ -89,7 +147,7 @@ def test_nothing_is_deduced_where_the_rules_say_nothing() -> None:
         name, shape, vocabulary = "free", (2, 2), Vocabulary.numbers(2)
 
     class Half(BoardDomain):
-        """Rules beyond `distinct`: solutions can't be counted, contradictions still show."""
+        """Rules beyond `distinct`: solutions can't be counted, that there are none still shows."""
 
         name, shape, vocabulary = "half", (2, 2), Vocabulary.numbers(2)
         distinct = (rows(), columns())
@@ -99,6 +157,8 @@ def test_nothing_is_deduced_where_the_rules_say_nothing() -> None:
 
     assert Free().count_solutions(Free().parse("1.1.")) is None
     assert Half().count_solutions(Half().parse("....")) is None
+    assert Half().count_solutions(Half().parse("2...")) is None  # which verify alone would say
+    assert Half().count_solutions(Task((Grid([[1, 0], [0, 2]]),))) == 0
     with pytest.raises(InvalidInputError, match="no value is left for row"):
         Half().parse("1..2")
 
@@ -128,25 +188,3 @@ def test_a_solution_says_whether_it_is_the_only_one() -> None:
     several = solver.solve("..34 3412 ..43 4321", SolveOptions(attempts=9, explore="guess"))
     assert (several.verified, several.unique) == (True, False)
     assert several.to_dict()["unique"] is False
-
-
-def test_a_puzzle_without_solution_that_singles_do_not_show_ends_early() -> None:
-    """The plain attempt has its steps; the thousands of others are not begun."""
-    domain = Sudoku()
-    puzzles = changed((3, 3), 600)
-    counts, _, _ = engine.solve_count(puzzles)
-    solver = Solver.from_pretrained("sudoku")
-    left = [
-        task_of(board, domain) for board in puzzles[counts == 0] if not is_refused(board, domain)
-    ]
-    assert left
-    for task in left[:4]:
-        solution = solver.solve(task)
-        assert (solution.stopped_by, solution.verified) == ("impossible", False)
-        assert (solution.attempts, solution.unique) == (1, None)
-        assert (solution.grid.cells > 0).all()
-        single = solver.solve(task, SolveOptions(attempts=1, max_steps=3))
-        assert (single.stopped_by, single.steps) == ("impossible", 3)
-    # Whoever leaves the rules aside is not told by them.
-    blind = solver.solve(left[0], SolveOptions(attempts=1, max_steps=3, verify=False))
-    assert blind.stopped_by == "max_steps"

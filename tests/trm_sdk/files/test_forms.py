@@ -364,7 +364,7 @@ def test_a_file_of_another_domain_is_one_error() -> None:
 def test_clashing_givens_spoil_their_own_line_alone() -> None:
     clash = "....................1..6.9...841...7..2.5.6..6...124...2.5..9...................."
     bad, good = read(f"{clash}\n{P}\n")
-    assert str(bad) == "f:1: contradicting givens: 1 stands 2 times in column 5"
+    assert str(bad) == "f:1: contradicting givens: 1 appears 2 times in column 5"
     assert isinstance(good, Task)
     (impossible,) = read("12345678" + "." * 45 + "9" + "." * 27)
     assert str(impossible) == (

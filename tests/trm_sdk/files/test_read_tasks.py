@@ -176,7 +176,7 @@ def test_bad_lines_are_named_and_skipped() -> None:
     text = f"{ONE}\n11..............\n{TWO}x\n{TWO}\n"
     kinds = read(text)
     assert [isinstance(kind, Task) for kind in kinds] == [True, False, False, True]
-    assert str(kinds[1]) == "f:2: contradicting givens: 1 stands 2 times in row 1"
+    assert str(kinds[1]) == "f:2: contradicting givens: 1 appears 2 times in row 1"
     assert str(kinds[2]).startswith("f:3: expected 16 cells")
     _, bad, wrong = read(f"question,answer\n{ONE},{ANSWER}\n{ONE}\n{ONE},12\n")
     assert str(bad) == "f:3: expected 2 columns; got 1"

@@ -31,11 +31,11 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_domains_say_which_model_solves_them(registered: None) -> None:
     names = ("jigsaw", "own", "sudoku-x", "windoku")
-    assert list_variants() == dict.fromkeys(names, "sudoku-variants")
+    assert list_variants() == dict.fromkeys(names, "sudoku")
 
 
 def test_a_name_opens_that_model_for_that_domain(registered: None) -> None:
-    assert model_for("own") == ("sudoku-variants", get_domain("own"))
+    assert model_for("own") == ("sudoku", get_domain("own"))
     for name in ("sudoku", "jigsaw-4x4", "arc", "broken", "nothing"):
         assert model_for(name) == (name, None)
     given = get_domain("windoku")
@@ -46,7 +46,7 @@ def test_what_lies_on_the_disk_comes_before_the_name_of_a_domain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert model_for("windoku")[0] == "sudoku-variants"
+    assert model_for("windoku")[0] == "sudoku"
     (tmp_path / "windoku").mkdir()
     assert model_for("windoku") == ("windoku", None)
     assert model_for(Path("jigsaw")) == (Path("jigsaw"), None)

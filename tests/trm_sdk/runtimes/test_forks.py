@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from fresh_process import IN_A_CHILD
 
 from trm_sdk.persistence.hub import BUNDLED
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 PUZZLE = "1...  ..3.  .4..  ...2"
 #: As for a graph of more than 2 MB: onnxruntime's own threads run its operators.
 LARGE = """
-import os, shutil, signal, sys, threading, time
+import shutil, threading
 from pathlib import Path
 from trm_sdk import Solver, TRMError
 from trm_sdk.runtimes import onnx
@@ -31,28 +32,13 @@ onnx.SMALL_GRAPH = 0
 solver = Solver.from_pretrained(sys.argv[1], "onnx", threads=2)
 puzzle = sys.argv[2]
 expected = solver.solve(puzzle)
-
-def in_a_child(work):
-    pid = os.fork()
-    if pid == 0:
-        work()
-        sys.exit(0)  # the end of the interpreter, which destroys what modules hold
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return "hangs"
 """
 
 
 def run(code: str, model: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     done = subprocess.run(
-        [sys.executable, "-c", LARGE + code, str(model), PUZZLE],
+        [sys.executable, "-c", IN_A_CHILD + LARGE + code, str(model), PUZZLE],
         capture_output=True, text=True, timeout=300, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from fresh_process import IN_A_CHILD, ROOT
 
-import trm_sdk
 from trm_sdk.runtimes.ort import TELEMETRY_SWITCH
 
-ROOT = Path(trm_sdk.__file__).parents[1]
 PUZZLE = "1.34341..14343.1"
 #: onnxruntime 1.32 looks its server up nine seconds after the import.
 SECONDS = 12
@@ -107,27 +106,13 @@ def test_onnxruntime_is_imported_in_one_place() -> None:
     assert importing == {"trm_sdk/runtimes/ort.py"}
 
 
-FORKS = """
-import os, signal, sys, time
+FORKS = f"""
+{IN_A_CHILD}
+def work():
+    assert solver.solve({PUZZLE!r}).verified
+    assert all(solution.verified for solution in solver.solve_many([{PUZZLE!r}] * 8))
 
-def ended(pid):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1] or "killed"
-
-statuses = []
-for _ in range(50):
-    pid = os.fork()
-    if pid == 0:
-        assert solver.solve(%r).verified
-        assert all(solution.verified for solution in solver.solve_many([%r] * 8))
-        sys.exit(0)
-    statuses.append(ended(pid))
+statuses = [in_a_child(work) for _ in range(50)]
 assert statuses == [0] * 50, statuses
 """
 
@@ -135,4 +120,4 @@ assert statuses == [0] * 50, statuses
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_forked_children_end_by_sys_exit(tmp_path: Path) -> None:
     """As under ``gunicorn --preload``; with telemetry on, each of them aborts or hangs."""
-    solve(tmp_path, FORKS % (PUZZLE, PUZZLE))
+    solve(tmp_path, FORKS)

@@ -214,7 +214,7 @@ def test_a_board_of_another_size_has_groups_of_its_own() -> None:
     domain = Rowwise()
     assert domain.verify(domain.parse(np.zeros((3, 3), int)), Grid([[1, 2, 3]] * 3))
     task = domain.parse([[1, 0, 0, 0, 0], [1, 0, 0, 0, 2]])
-    with pytest.raises(InvalidInputError, match="1 stands 2 times in row 2"):
+    with pytest.raises(InvalidInputError, match="1 appears 2 times in row 2"):
         domain.parse([[1, 0, 0, 0, 0], [1, 0, 0, 0, 1]])
     assert domain.verify(task, Grid([[1, 2, 3, 4, 5], [1, 3, 4, 5, 2]]))
     assert not domain.verify(task, Grid([[1, 2, 3, 4, 5], [1, 3, 4, 4, 2]]))

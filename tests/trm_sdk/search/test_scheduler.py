@@ -366,7 +366,7 @@ class Hanging(Counting):
         assert deadline is not None, "this would never end"
         while perf_counter() < deadline:
             sleep(0.001)
-        raise StepInterruptedError("a step was not done at its deadline")
+        raise StepInterruptedError("a step was still running at its deadline")
 
 
 @pytest.mark.parametrize("hangs_at", [0, 2])

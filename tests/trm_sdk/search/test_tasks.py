@@ -355,3 +355,27 @@ def test_rules_that_give_no_verdict_are_a_mistake(solver: Solver, puzzles: Puzzl
 
     with pytest.raises(InvalidInputError, match="verify_tokens of sudoku-4x4 must return a bool"):
         Solver(solver.runtime, Mute(2, 2)).solve(puzzles[0][0])
+
+
+# --- what a domain's encode must return ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"tokens": np.zeros(15, np.int32)}, r"must return 16 tokens and givens .* got .*\(15,\)"),
+        ({"given": np.zeros((4, 4), bool)}, r"must return 16 tokens and givens .* got .*\(4, 4\)"),
+        ({"tokens": np.full(16, 77, np.int32)}, "77"),
+        ({"tokens": np.full(16, -3, np.int32)}, "-3"),
+    ],
+)
+def test_what_encode_returns_is_checked(
+    solver: Solver, puzzles: Puzzles, change: dict[str, Any], named: str
+) -> None:
+    class Careless(Sudoku):
+        def encode(self, task: Task, index: int = 0) -> Encoded:
+            return super().encode(task, index)._replace(**change)
+
+    careless = Solver(solver.runtime, Careless(2, 2))
+    with pytest.raises(InvalidInputError, match=named):
+        careless.solve(puzzles[0][0], STEPS)

@@ -94,6 +94,21 @@ def test_children_of_the_less_suspect_attempt_come_first():
     assert wave[:2] == [((5, 3), (7, 2)), ((5, 3), (7, 3))]
 
 
+def test_a_chain_of_near_certain_guesses_does_not_hide_what_the_head_refuses():
+    """The head may be wrong about the answer's branch, and the network sure below another one."""
+    tree = _tree()
+    tree.grow(0, _logits(c5=[0.4, 0.35, 0.25, 0]), 0.0)
+    assert tree.next_wave(3) == range(1, 4)
+    for number, dead_end in ((1, -5.0), (2, -5.0), (3, 50.0)):
+        tree.grow(number, _logits(), dead_end)
+    begun: list[object] = []
+    while ((5, 4), (0, 2)) not in begun:
+        for number in tree.next_wave(2):
+            begun.append(tree.path(number))
+            tree.grow(number, _logits(), -5.0)
+        assert len(begun) < 12
+
+
 def test_the_order_in_which_a_wave_fails_does_not_matter():
     def paths(order: tuple[int, ...]) -> list[object]:
         tree = _tree()

@@ -159,7 +159,7 @@ class Arc(Domain):
         # The reference fills rows that it leaves out with the blank name.
         known = [name for name in self.names if name != self.names[0]]
         if len(set(known)) < len(known):
-            raise InvalidInputError("names must be different; one stands twice")
+            raise InvalidInputError("names must be distinct; one appears twice")
         self._rows = {name: row for row, name in enumerate(self.names) if name != self.names[0]}
         self.identifiers = len(self.names)
         #: Data sets that `trained_on` has built or loaded, which takes minutes, by their options.

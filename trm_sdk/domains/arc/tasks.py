@@ -145,7 +145,7 @@ def parse_json(text: str, source: str) -> Any:
         if len(found) < len(items):
             keys = [key for key, _ in items]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise InvalidInputError(f"{source}: the key {twice!r} stands twice in one object")
+            raise InvalidInputError(f"{source}: the key {twice!r} appears twice in one object")
         return found
 
     try:

@@ -162,7 +162,7 @@ class Maze(Domain):
     def verify_tokens(
         self, tokens: Tokens, answers: npt.NDArray[np.integer[Any]], shape: Shape | None = None
     ) -> npt.NDArray[np.bool_]:
-        """`verify` for batches of encoded mazes and answers, each of shape (batch, N)."""
+        """Verify a batch of encoded mazes and answers, each of shape (batch, N)."""
         board = (len(tokens), *(self.shape if shape is None else shape))
         first = self.vocabulary.first
         verdicts = rules.judge(tokens.reshape(board) - first, answers.reshape(board) - first)

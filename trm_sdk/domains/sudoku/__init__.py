@@ -91,7 +91,7 @@ class SudokuOptions(ClueOptions):
         if not self.hard:
             for name in ("rating", "pool", "first_rounds", "rounds", "lifetime"):
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} is for pools: it needs hard: true")
+                    raise ValueError(f"{name} applies only to pools of hard puzzles (hard: true)")
         return self
 
 

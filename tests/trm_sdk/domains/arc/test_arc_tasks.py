@@ -148,7 +148,7 @@ def test_test_outputs_are_all_there_or_none(tmp_path: Path) -> None:
         ("[]", "holds no task"),
         ("[1]", "must be an object with the keys 'train' and 'test'"),
         ('{"a": 5}', "task a: must be an object"),
-        ('{"a": {}, "b": 1, "a": {}}', "the key 'a' stands twice"),
+        ('{"a": {}, "b": 1, "a": {}}', "the key 'a' appears twice"),
     ],
 )
 def test_what_is_no_file_of_tasks_is_refused(tmp_path: Path, text: str, named: str) -> None:

@@ -166,9 +166,9 @@ def test_a_puzzle_comes_in_any_form(puzzle: object) -> None:
 @pytest.mark.parametrize(
     ("puzzle", "named"),
     [
-        ("55" + PUZZLE[2:], "5 stands 2 times in row 1"),
-        ("5" + "." * 26 + "5" + "." * 53, "5 stands 2 times in column 1"),
-        (PUZZLE[:10] + "3" + PUZZLE[11:], "3 stands 2 times in (column 2|box 1)"),
+        ("55" + PUZZLE[2:], "5 appears 2 times in row 1"),
+        ("5" + "." * 26 + "5" + "." * 53, "5 appears 2 times in column 1"),
+        (PUZZLE[:10] + "3" + PUZZLE[11:], "3 appears 2 times in (column 2|box 1)"),
         (PUZZLE[:-1], "expected 81 cells"),
         (PUZZLE.replace("5", "A", 1), "got 10 in row 1, column 1"),
         (PUZZLE.replace("5", "!", 1), "'!'"),
@@ -181,7 +181,7 @@ def test_a_puzzle_comes_in_any_form(puzzle: object) -> None:
         (3.5, "dimensions"),
         (np.full((9, 9), -1), "got -1 in row 1"),
         (" ".join(["5", *["-1"] * 80]), "got -1 in row 1, column 2"),
-        ([True] + [0] * 80, "no booleans"),
+        ([True] + [0] * 80, "not booleans"),
     ],
 )
 def test_what_is_no_sudoku_is_refused_by_name(puzzle: object, named: str) -> None:
@@ -190,7 +190,7 @@ def test_what_is_no_sudoku_is_refused_by_name(puzzle: object, named: str) -> Non
 
 
 def test_a_box_repeat_is_found() -> None:
-    with pytest.raises(InvalidInputError, match="7 stands 2 times in box 5"):
+    with pytest.raises(InvalidInputError, match="7 appears 2 times in box 5"):
         get_domain("sudoku").parse("." * 30 + "7" + "." * 10 + "7" + "." * 39)
 
 

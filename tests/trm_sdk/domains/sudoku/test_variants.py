@@ -164,11 +164,11 @@ def test_an_order_keeps_relations_and_opposites() -> None:
 
 
 def test_a_diagonal_or_window_that_repeats_a_value_is_named() -> None:
-    with pytest.raises(InvalidInputError, match="5 stands 2 times in diagonal 1"):
+    with pytest.raises(InvalidInputError, match="5 appears 2 times in diagonal 1"):
         get_domain("sudoku-x").parse("5" + "." * 79 + "5")
     board = np.zeros((9, 9), int)
     board[1, 1] = board[3, 2] = 7
-    with pytest.raises(InvalidInputError, match="7 stands 2 times in window 1"):
+    with pytest.raises(InvalidInputError, match="7 appears 2 times in window 1"):
         get_domain("windoku").parse(board)
     get_domain("sudoku").parse(board)
 
@@ -299,7 +299,7 @@ def test_a_value_twice_in_a_region_is_refused_and_never_verified(task: Task) -> 
     assert domain.verify(foreign, task.answer) is False
     board = np.zeros((4, 4), int)
     board[0, 0] = board[1, 1] = 4
-    with pytest.raises(InvalidInputError, match="4 stands 2 times in region 1"):
+    with pytest.raises(InvalidInputError, match="4 appears 2 times in region 1"):
         Jigsaw(4).parse((board, "1122 1122 3344 3344"))
     tokens = domain.encode(task).tokens[None]
     assert not domain.verify_tokens(tokens, domain.encode_answer(task, task.answer)[None]).any()

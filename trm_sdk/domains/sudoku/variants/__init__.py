@@ -39,7 +39,7 @@ class SudokuX(Sudoku):
 
     def __init__(self, box_rows: int = 3, box_columns: int = 3) -> None:
         super().__init__(box_rows, box_columns)
-        self.base_model = "sudoku-variants" if self.size == 9 else None
+        self.base_model = "sudoku" if self.size == 9 else None
 
     def _further_groups(self) -> tuple[Grouping, ...]:
         steps = range(self.size)
@@ -75,7 +75,7 @@ class Windoku(Sudoku):
 
     Options: ClassVar[type[BaseModel]] = ClueOptions
     _family = "windoku"
-    base_model = "sudoku-variants"
+    base_model = "sudoku"
 
     def __init__(self) -> None:
         super().__init__(3, 3)

@@ -173,7 +173,7 @@ def test_a_row_of_the_board_is_not_dropped_as_the_head_of_a_sheet() -> None:
 def test_what_is_wrong_with_a_list_is_said() -> None:
     given = json.dumps([[cell or -1 for cell in row] for row in cells(P)])
     assert "got -1 in row 1, column 3" in refusal(given)
-    assert "no booleans" in refusal(
+    assert "not booleans" in refusal(
         json.dumps([[cell or False for cell in row] for row in cells(P)])
     )
     assert "{'value': 5}" in refusal(

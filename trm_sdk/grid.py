@@ -44,7 +44,7 @@ class Grid:
             raise InvalidInputError(
                 f"a grid has two non-empty dimensions (rows, columns); got shape {array.shape}"
             )
-        if array.dtype.kind == "f" and (np.abs(array) < 1e6).all() and (array % 1 == 0).all():
+        if array.dtype.kind == "f" and (np.abs(array) < 1e4).all() and (array % 1 == 0).all():
             array = array.astype(np.int64)  # e.g. read by np.loadtxt or from a data frame
         if array.dtype.kind not in "iu":
             raise InvalidInputError(
@@ -126,6 +126,10 @@ def as_array(cells: npt.ArrayLike) -> npt.NDArray[Any]:
         If they are ragged, can't be made an array, or have booleans among numbers, which numpy
         would read as 0 and 1.
     """
+    if isinstance(cells, np.ma.MaskedArray) and np.ma.is_masked(cells):
+        raise InvalidInputError(
+            f"a grid needs a value in every cell; got a masked array: {shown(cells)}"
+        )
     try:
         array = np.asarray(cells)
     except Exception as error:  # ragged rows, or whatever an object's `__array__` raises

@@ -58,6 +58,9 @@ class Domain(Trainable):
         Weights keys of the structure whose groups come with each puzzle, such as the regions of a
         jigsaw; `groups_of` gives them. The structure states as many groups of these keys as any
         puzzle has. Needs a model of block "message". Default none.
+    beside : tuple of str
+        Columns of a CSV, or keys in JSON, that belong to a puzzle: of the first that is there,
+        `parse` is given the pair (puzzle, value). Default none.
     identifiers : int
         Puzzle identifiers that `encode` may give. Default 1: all are 0.
     names : tuple of str
@@ -96,6 +99,7 @@ class Domain(Trainable):
     any_size: bool = False
     clues_in_cells: bool = True
     own_groups: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     identifiers: int = 1
     names: tuple[str, ...] = ()
     has_data_sets: bool = False
@@ -272,8 +276,8 @@ class Domain(Trainable):
         ----------
         puzzle : Task, Grid, str, or array-like of shape `shape` or (N,)
             Text is read by `read`. Arrays and nested sequences hold whole numbers, or cells as
-            text; None, NaN and an empty string are an empty cell. A sequence of strings may hold a
-            row each.
+            text; None, NaN, an empty string and what a masked array hides are an empty cell. A
+            sequence of strings may hold a row each.
 
         Raises
         ------
@@ -310,6 +314,14 @@ class Domain(Trainable):
             Naming the character, or the number of cells found and expected.
         """
         return read_symbols(self, text)
+
+    def from_data(self, data: Any) -> Any:
+        """Return what `parse` is to be given for a board that a file holds as nested lists.
+
+        Here the lists themselves. Overridden where numbers in files mean something else than the
+        values of a `Grid`.
+        """
+        return data
 
     def read_file(
         self, text: str, name: str, path: Path | None = None

@@ -19,12 +19,15 @@ from trm_sdk.domains.rows import boards_in, cells_of_line
 from trm_sdk.domains.text import BLANKS, read_numbers
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
+from trm_sdk.messages import shown, times
 from trm_sdk.render.picture import Border, edges, frame
 from trm_sdk.structure import Grouping
 from trm_sdk.task import Task
 
 #: What stands between the cells of a board as people write it.
 _NOT_CELLS = re.compile(r"[\s,;|+\-=/\[\]\u2500-\u257f]")
+#: Characters that a board takes at most, in any form: a cell's, and a whole board's.
+_WIDEST_CELL, _LONGEST = 400, 20_000
 #: Sets of cells of equal size, of shape (size, sets): the last axis is the fast one.
 _Members = npt.NDArray[np.intp]
 
@@ -70,6 +73,7 @@ class BoardDomain(Domain):
             another character stand for an empty cell on a board of ten values or more, whose first
             may be meant by ``0``.
         """
+        self.refuse_much(text)
         try:
             return self._read(text)
         except InvalidInputError:
@@ -77,6 +81,15 @@ class BoardDomain(Domain):
             if found is None:
                 raise
             return found
+
+    def refuse_much(self, text: str) -> None:
+        """Refuse what is far longer than one board, in whatever form, before any form is tried."""
+        longest = max(_LONGEST, _WIDEST_CELL * self.seq_len)
+        if not self.any_size and isinstance(text, str) and len(text) > longest:
+            raise InvalidInputError(
+                f"expected {self.seq_len} cells for a {times(self.shape)} grid; got "
+                f"{len(text):,} characters: {shown(text)}"
+            )
 
     def _read_plainly(self, text: str) -> Grid | None:
         """A board in a text that has other things around it; None where it is not found."""

@@ -14,7 +14,7 @@ _TITLE = re.compile(r"\s*[^\W\d_]{2,}[^\W_]*\s*:\s+")
 _BRACKETS = re.compile(r"[\[({]([^\[\](){}]*)[\])}]")
 _VALUE = re.compile(r"-?[0-9]+(?:\.0*)?")
 #: What an empty cell is called in source code.
-_NOTHING = frozenset(("None", "null", "nil", "nan", "NaN", "NA", "_", ".", "''", '""', "0"))
+_NOTHING = frozenset(("None", "null", "nil", "nan", "NaN", "NA", "_", ".", "''", '""'))
 _SQUARES = "\u25a2\u25fb\u25fd\u2b1c\u2b1b\u2610"
 
 

@@ -66,6 +66,8 @@ def grid_of(domain: Domain, value: object) -> Grid:
             "a puzzle must be a Task, a Grid, a str, or an array of integers; "
             f"got {type(value).__name__}"
         )
+    if isinstance(value, np.ma.MaskedArray):
+        value = np.ma.filled(value.astype(object), None)  # what is hidden is an empty cell
     rows = rows_of_text(value)
     if rows is not None:
         return domain.read("\n".join(rows))

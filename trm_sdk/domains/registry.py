@@ -122,9 +122,9 @@ def _make(name: str) -> Domain:
             if size is not None:
                 return _checked(load()(rows=size[0], columns=size[1]), name)
     names = available_domains()
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name[:100], names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise InvalidInputError(f"no domain named {name!r}{hint} (there are {names})")
+    raise InvalidInputError(f"no domain named {shown(name)}{hint} (there are {names})")
 
 
 def _size_in(name: str, pattern: str) -> tuple[int, int] | None:

@@ -26,6 +26,8 @@ _NUMBER = re.compile(r"\W*\d{1,6}\W*")
 #: Characters that may stand for an empty cell in a text, beside those of the vocabulary.
 _MAYBE_BLANK = "-xX~oO#:\u00b7\u2022\u25a1\u25a2\u2592\u2014\u2013"
 
+#: Characters that a cell takes at most, with what stands around it.
+_WIDEST_CELL = 40
 #: Lines among which one must be a row, so that text about something else is soon done with.
 _LOOKED_AT = 500
 _Split = Literal["gaps", "titles"]
@@ -58,6 +60,8 @@ class Reading:
 
     def cells(self, line: str, count: int) -> list[str] | None:
         """Return the cells of a line of `count` cells; None where it is no such line."""
+        if len(line) > _WIDEST_CELL * (count + 10):
+            return None
         written = self.split(line, count)
         if written is None or len(written) != count:
             return None

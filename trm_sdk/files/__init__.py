@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -27,8 +28,12 @@ from trm_sdk.task import Task
 #: Lines in which one is looked for that holds a puzzle; what comes after such lines is streamed.
 _LOOKED_AT = 1000
 _DATA = re.compile(r"\s*(?:[{\[<]|(?:import|from|package|using|#include|#!|//)\b)")
+_ASSIGNS = re.compile(r"\w\s*=\s*[\[{(]")
 #: What Excel takes for the first line of a CSV that says how fields are parted.
 _SEPARATOR = re.compile(r"\"?sep=[,;|\t]?\"?", re.IGNORECASE)
+#: How files in TOML and INI begin, and lists of code with a puzzle a line.
+_SECTION = re.compile(r"\s*(?:\[\[?[\w.-]+\]\]?|[\[{(])\s*\n|[^\n]*=\s*[\[{(]")
+_OPENS = re.compile(r"\s*[\[{]+\s*")
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 _Lines = list[tuple[int, str]]
@@ -68,7 +73,8 @@ def read_tasks(
     """
     begun = False
     try:
-        for task in _recognised(lines, Puzzles(domain, name), path):
+        puzzles = Puzzles(domain, name)
+        for task in _recognised(lines, puzzles, path):
             yield task
             begun = True
         if not begun:  # a header, and nothing below it
@@ -94,6 +100,25 @@ def read_file(path: Path, domain: Domain, name: str | None = None) -> Iterator[T
     return read_tasks(open_lines(path), domain, path.name if name is None else name, path)
 
 
+def _with_answers_below(
+    tasks: Iterator[Task | TRMError], puzzles: Puzzles
+) -> Iterator[Task | TRMError]:
+    """A filled board right after a puzzle whose givens it keeps is the answer to it."""
+    waiting: Task | None = None
+    for task in tasks:
+        if waiting is not None and isinstance(task, Task) and puzzles.is_answer(task, waiting):
+            task = replace(waiting, answers=task.inputs)
+        elif waiting is not None:
+            yield waiting
+        waiting = None
+        if isinstance(task, Task) and puzzles.wants_answer(task):
+            waiting = task
+        else:
+            yield task
+    if waiting is not None:
+        yield waiting
+
+
 def _recognised(
     lines: Iterable[str], puzzles: Puzzles, path: Path | None
 ) -> Iterator[Task | TRMError]:
@@ -106,6 +131,8 @@ def _recognised(
         line = line.removeprefix("\ufeff") if number == 1 else line
         if number == 1 and _SEPARATOR.fullmatch(line.strip()):
             continue  # the header shows it
+        if _is_note(line, domain):
+            continue
         head.append((number, line))
         if domain.cells_in(line) and not puzzles.is_comment(line):
             first = line
@@ -122,9 +149,10 @@ def _recognised(
     if object_in(first) is not None:
         return read_jsonl(puzzles, chain(head, numbered))
     begins = next(number for number, line in head if line is first)
-    if domain.is_whole(first) and puzzles.board(puzzles.text(first)) is not None:
+    opened = any(_OPENS.fullmatch(line) for _, line in head)
+    if not opened and domain.is_whole(first) and puzzles.board(puzzles.text(first)) is not None:
         return _each_line(puzzles, chain(head, numbered), begins)
-    if not (_is_data(first) or is_frame(first)):
+    if not (opened or _is_data(first) or is_frame(first)):
         # One whole puzzle is enough: before it stood a title, or a puzzle cut short.
         if any(puzzles.is_puzzle(line) for _, line in head):
             return _each_line(puzzles, chain(head, numbered), begins)
@@ -140,6 +168,11 @@ def _recognised(
     return _whole_text(puzzles, [*head, *numbered], path)
 
 
+def _is_note(line: str, domain: Domain) -> bool:
+    """Return whether a line is a comment of a programming language, above the data."""
+    return domain.comment is not None and line.lstrip().startswith("//")
+
+
 def _next_line(numbered: Iterator[tuple[int, str]]) -> _Lines:
     """The lines up to the next that is not blank."""
     found: _Lines = []
@@ -152,7 +185,9 @@ def _next_line(numbered: Iterator[tuple[int, str]]) -> _Lines:
 
 def _is_data(line: str) -> bool:
     """Whether a line begins JSON, XML, sections or source code, which are read as a whole."""
-    return bool(_DATA.match(line)) or line.rstrip().endswith(("[", "{", "("))
+    return bool(_DATA.match(line) or _ASSIGNS.search(line)) or line.rstrip().endswith(
+        ("[", "{", "(")
+    )
 
 
 def _each_line(
@@ -174,10 +209,14 @@ def _whole_text(puzzles: Puzzles, numbered: _Lines, path: Path | None) -> Iterat
     found = puzzles.domain.read_file(text, puzzles.name, path)
     found = read_data(puzzles, text) if found is None else found
     if found is not None:
-        return found
+        return _with_answers_below(found, puzzles)
     tasks = read_boards(puzzles, numbered)
     if any(isinstance(task, Task) for task in tasks):
-        return iter(tasks)
+        return _with_answers_below(iter(tasks), puzzles)
+    if _SECTION.match(text):
+        whole = [(number, line) for number, line in numbered if puzzles.domain.is_whole(line)]
+        if any(puzzles.is_puzzle(line) for _, line in whole[:_LOOKED_AT]):
+            return _each_line(puzzles, whole, 0)
     raise InvalidInputError(_nothing(puzzles, numbered, text, tasks))
 
 
@@ -188,7 +227,7 @@ def _nothing(puzzles: Puzzles, numbered: _Lines, text: str, tasks: list[Task | T
         for number, line in numbered
         if puzzles.domain.cells_in(line) and not puzzles.is_comment(line)
     )
-    kind = describe(text)
+    kind = describe(puzzles, text)
     if kind:
         return f"{puzzles.name} holds no puzzle of {puzzles.domain.name}: {kind}"
     hint = f" (the header of a CSV has a column called {NAMED})"

@@ -97,9 +97,14 @@ class Puzzles:
         """Return the task of a puzzle and its answer, or what is wrong with them."""
         if isinstance(puzzle, str) and _NOT_TEXT.search(puzzle):
             return InvalidInputError(f"{name} can't be read as text: it is not UTF-8")
+        beside = {one.strip().lower(): one for one in metadata}
+        keys = [beside[one] for one in self.domain.beside if one in beside]
+        if keys:
+            puzzle = (self._given(puzzle), self._given(metadata[keys[0]]))
+            metadata = {key: value for key, value in metadata.items() if key != keys[0]}
         try:
-            task = self.domain.parse(puzzle)
-            answers = None if answer is None else (self.domain.parse_answer(answer),)
+            task = self.domain.parse(self._given(puzzle))
+            answers = None if answer is None else (self.domain.parse_answer(self._given(answer)),)
         except TRMError as error:
             return InvalidInputError(f"{name}: {self._mangled(puzzle) or error}")
         return Task(
@@ -109,6 +114,17 @@ class Puzzles:
             name=name,
             metadata={**task.metadata, **metadata},
         )
+
+    def reason(self, puzzle: object) -> str:
+        """Return why something is not a puzzle; empty where it is one."""
+        try:
+            self.domain.parse(self._given(puzzle))
+        except TRMError as error:
+            return str(error)
+        return ""
+
+    def _given(self, board: object) -> object:
+        return self.domain.from_data(board) if isinstance(board, list) else board
 
     def line(self, line: str, number: int) -> Task | TRMError:
         """Return the task of a line that holds one puzzle."""
@@ -167,6 +183,25 @@ class Puzzles:
         only = set(vocabulary.having("blank")) - set(vocabulary.having("answer"))
         blank = {token - vocabulary.first for token in only}
         return grid is not None and not blank & {value for row in grid.tolist() for value in row}
+
+    def wants_answer(self, task: Task) -> bool:
+        """Return whether a task has one board, with something to fill in, and no known answer."""
+        return (
+            task.answers is None
+            and len(task.inputs) == 1
+            and not task.demonstrations
+            and not self.is_filled(task.inputs[0])
+        )
+
+    def is_answer(self, task: Task, puzzle: Task) -> bool:
+        """Return whether a task is the filled board that keeps the givens of the one before."""
+        board, given = task.inputs[0], puzzle.inputs[0]
+        if task.answers is not None or len(task.inputs) > 1 or task.demonstrations:
+            return False
+        if board.shape != given.shape or not self.is_filled(board):
+            return False
+        kept = self.domain.vocabulary.given_values[given.cells]
+        return bool((board.cells == given.cells)[kept].all())
 
     def _mangled(self, puzzle: object) -> str | None:
         """What a spreadsheet or a data frame did to digits that it took for a number."""

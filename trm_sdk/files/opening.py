@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -34,6 +35,10 @@ _BINARY = (
     (b"GIF8", "a GIF image"),
     (b"PAR1", "a Parquet file"),
     (b"\x93NUMPY", "a NumPy array file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"FEA1", "a Feather file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"{\\rtf", "an RTF document"),
     (b"SQLite format 3", "an SQLite database"),
     (b"\xd0\xcf\x11\xe0", "an old Office document"),
     (b"7z\xbc\xaf", "a 7-Zip archive"),
@@ -43,6 +48,12 @@ _BINARY = (
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
     *((bytes((0x80, version, marker)), "a Python pickle") for version, marker in _PICKLES),
 )
+#: What no text has: the zero byte and most other control characters.
+_CONTROL = re.compile(rb"[\x00-\x06\x0e-\x19]")
+#: A file is binary where more than one byte in so many is one of them.
+_ONE_IN = 64
+#: What old programs, and disks that were full, leave at the end of a text.
+_PADDING = "\x00\x1a"
 #: Where a tar archive says what it is.
 _TAR, _TAR_AT = b"ustar", 257
 _PEEKED = 512
@@ -102,7 +113,8 @@ def _unpacked(file: IO[bytes], name: str, depth: int) -> Iterator[str]:
                 # Any bytes are UTF-16, but no text has the mark all over.
                 if errors == "strict" and "\ufeff" in (line[1:] if number == 0 else line):
                     raise OSError(f"it begins as {encoding.upper()} does, and is not")
-                yield line
+                if line.strip(_PADDING) or not line:
+                    yield line
         finally:
             text.detach()  # whoever opened the file closes it
 
@@ -118,6 +130,13 @@ def _refuse_binary(head: bytes, name: str, depth: int) -> None:
     for magic, kind in _BINARY:
         if head.startswith(magic):
             raise InvalidInputError(f"{name} is {kind}, not text; export the puzzles as CSV")
+    # A stray one spoils its line alone.
+    found = len(_CONTROL.findall(head.rstrip(_PADDING.encode())))
+    if found * _ONE_IN > len(head) and _encoding(head[:_TOLD]).startswith("utf-8"):
+        raise InvalidInputError(
+            f"{name} is a binary file, not text ({found} of its first {len(head)} bytes are "
+            "control characters); export the puzzles as CSV"
+        )
 
 
 def _only_file(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
@@ -129,7 +148,7 @@ def _only_file(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         and not entry.filename.endswith(".DS_Store")
     ]
     names = [entry.filename for entry in entries]
-    if "[Content_Types].xml" in names:
+    if "[Content_Types].xml" in names or "mimetype" in names:
         raise InvalidInputError(f"{name} is an Office document, not text; save the sheet as CSV")
     if len(entries) != 1:
         raise InvalidInputError(

@@ -28,6 +28,8 @@ ANSWERS = (
 )
 #: Those that errors name.
 NAMED = "question, puzzle or quizzes"
+#: Characters of a header.
+_LONGEST_HEADER = 20_000
 #: Lines that a record of a CSV may take.
 _LONGEST_RECORD = 1000
 
@@ -48,6 +50,8 @@ class Header(NamedTuple):
 
 def header_of(line: str) -> Header | None:
     """Return the header that a line is by the names in it; None where it is not one."""
+    if len(line) > _LONGEST_HEADER:
+        return None
     for delimiter in f"{DELIMITERS}|":
         header = _names(line, delimiter)
         question = first_of(QUESTIONS, header)

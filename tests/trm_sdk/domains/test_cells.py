@@ -110,3 +110,13 @@ def test_symbols_of_any_domain_and_grids_of_numbers_alone() -> None:
 @pytest.mark.parametrize("text", ["", "no data", "[1, 2", "f(x", "it's", "(" * 5000, "[" * 5000])
 def test_text_without_data_has_none(text: str) -> None:
     assert data_in(text) is None
+
+
+def test_what_a_masked_array_hides_is_an_empty_cell() -> None:
+    answer = np.array([[1, 2, 3, 4], [3, 4, 1, 2], [2, 1, 4, 3], [4, 3, 2, 1]])
+    hidden = np.ma.masked_array(answer, mask=answer > 2)
+    domain = get_domain("sudoku-4x4")
+    assert domain.to_line(domain.parse(hidden).grid) == "12....1221....21"
+    with pytest.raises(InvalidInputError, match="masked array"):
+        Grid(hidden)
+    assert domain.parse(answer.astype("f2")).grid == Grid(answer)

@@ -154,3 +154,35 @@ def test_bytes_that_are_not_utf_8_spoil_their_own_line_alone(tmp_path: Path) -> 
     assert isinstance(one, Task)
     assert isinstance(two, Task)
     assert str(bad) == "p.txt:2 can't be read as text: it is not UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (pickle.dumps({"puzzle": ONE}, protocol=1), "a binary file"),
+        (bytes(range(16)) * 8, "a binary file"),
+        (b"ARROW1\x00\x00", "an Arrow file"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (rb"{\rtf1 " + ONE.encode() + b"}", "an RTF document"),
+    ],
+)
+def test_binary_files_are_refused_by_what_they_begin_with(
+    tmp_path: Path, data: bytes, named: str
+) -> None:
+    path = tmp_path / "p"
+    path.write_bytes(data)
+    assert named in refusal(path)
+
+
+def test_what_old_programs_leave_at_the_end_of_a_text_is_no_puzzle(tmp_path: Path) -> None:
+    for end in (b"\x1a", b"\x00" * 600):
+        path = tmp_path / "p.txt"
+        path.write_bytes(f"{ONE}\n{TWO}\n".encode() + end)
+        assert puzzles(path) == [ONE, TWO]
+
+
+def test_a_title_that_is_not_utf_8_does_not_spoil_the_board_below(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    rows = "\n".join(ONE[start : start + 4] for start in range(0, 16, 4))
+    path.write_bytes("R\u00e4tsel f\u00fcr Anf\u00e4nger\n".encode("cp1252") + rows.encode())
+    assert puzzles(path) == [ONE]

@@ -267,9 +267,12 @@ class Arc(Domain):
         self, text: str, name: str, path: Path | None = None
     ) -> Iterator[Task | TRMError] | None:
         """Read ARC's JSON files; solutions of a combined file are looked for beside it."""
-        if not text.lstrip("\ufeff \t\r\n").startswith("{"):
-            return None
-        return iter(tasks_in(parse_json(text.lstrip("\ufeff"), name), name, path))
+        body = text.lstrip("\ufeff \t\r\n")
+        if body.startswith("{"):
+            return iter(tasks_in(parse_json(body, name), name, path))
+        if body.startswith("[") and '"input"' in body:
+            return iter(tasks_in(parse_json(body, name), name, path))
+        return None
 
     def parse_answer(self, answer: object) -> Grid:
         """Read an answer in the forms that `parse` takes for a grid."""

@@ -24,9 +24,10 @@ def read_tasks(
     """Read all tasks of a file or folder, in the order of the file.
 
     Accepted: a task, ``{"train": [pair, ...], "test": [pair, ...]}``, named after its file; a
-    combined file as on Kaggle, ``{id: task, ...}``; a folder, in which every ``*.json`` at any
-    depth is one of these, as in the repositories of ARC-AGI-1, ARC-AGI-2 and ConceptARC. A pair is
-    ``{"input": grid, "output": grid}``; outputs of test pairs may be missing.
+    combined file as on Kaggle, ``{id: task, ...}``, or a list of tasks; a folder, in which every
+    ``*.json`` at any depth is one of these, as in the repositories of ARC-AGI-1, ARC-AGI-2 and
+    ConceptARC. A pair is
+    ``{"input": grid, "output": grid}``; outputs of test pairs may be missing, or null.
 
     Parameters
     ----------
@@ -92,13 +93,34 @@ def tasks_in(
         solutions = beside if beside.is_file() else None
     if not data:
         raise InvalidInputError(f"{source}: holds no task")
-    if isinstance(data, dict) and not set(_SECTIONS) & set(data):
+    if isinstance(data, list):
+        tasks = _listed(data, PurePath(source).stem, source)
+    elif isinstance(data, dict) and not set(_SECTIONS) & set(data):
         tasks = [task_of(value, name, source) for name, value in data.items()]
     else:
         tasks = [task_of(data, PurePath(source).stem, source)]
     if solutions is None:
         return tasks
     return _merged(tasks, _loaded(solutions), solutions.name)
+
+
+def _listed(data: list[Any], stem: str, source: str) -> list[Task]:
+    """Return the tasks of a list, each named by its "id" or "name", or after its place."""
+    if all(isinstance(item, dict) and "input" in item for item in data):
+        raise InvalidInputError(
+            f"{source}: a list of {len(data)} pairs, of which none says whether it is a "
+            "demonstration or a test; a task is an object with the keys 'train' and 'test'"
+        )
+    tasks = []
+    for number, item in enumerate(data, start=1):
+        known = [item.get(key) for key in ("id", "name")] if isinstance(item, dict) else []
+        names = [one for one in known if isinstance(one, str) and one]
+        tasks.append(task_of(item, names[0] if names else f"{stem}-{number}", source))
+    names = [str(task.name) for task in tasks]
+    if len(set(names)) < len(names):
+        twice = next(one for one in names if names.count(one) > 1)
+        raise InvalidInputError(f"{source}: the id {twice!r} stands twice in the list")
+    return tasks
 
 
 def _loaded(path: Path) -> Any:
@@ -201,7 +223,8 @@ def _pair(pair: Any, where: str) -> tuple[Grid, Grid | None]:
         )
     if "input" not in pair:
         raise InvalidInputError(f"{where}: missing key 'input'")
-    output = grid_of(pair["output"], f"{where}, output") if "output" in pair else None
+    given = pair.get("output")  # null where it is withheld
+    output = None if given is None else grid_of(given, f"{where}, output")
     return grid_of(pair["input"], f"{where}, input"), output
 
 

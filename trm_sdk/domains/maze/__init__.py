@@ -5,6 +5,7 @@ Rules, text and pictures need numpy alone; making mazes and targets needs numba.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.data import Examples, Head, Targets, Tokens
 from trm_sdk.domains.maze import rules
-from trm_sdk.domains.maze.text import check_maze, format_maze, parse_maze
+from trm_sdk.domains.maze.text import check_maze, format_maze, parse_maze, refuse_swapped
 from trm_sdk.domains.symmetry import Turn
 from trm_sdk.domains.vocabulary import Token, Vocabulary
 from trm_sdk.errors import InvalidInputError
@@ -199,6 +200,18 @@ class Maze(Domain):
                 text[start : start + columns] for start in range(0, len(text), columns)
             )
         return Grid(parse_maze(text))
+
+    def from_data(self, data: Any) -> Any:
+        """Return a matrix of numbers in a file as its text, in which 1 is a wall and 0 free."""
+        rows = data if isinstance(data, list) else []
+        cells = [cell for row in rows if isinstance(row, list) for cell in row]
+        return json.dumps(data) if any(map(is_int, cells)) else data
+
+    def _grid(self, value: object) -> Grid:
+        grid = super()._grid(value)
+        if not isinstance(value, (str, Grid)):
+            refuse_swapped(grid.cells, "in arrays 0 is a wall and 1 free; write a Grid, or text")
+        return grid
 
     def format(self, grid: Grid) -> str:
         """Return a maze as lines of ``# SGo``."""

@@ -8,6 +8,7 @@ Read by `parse_maze`, told apart by what they look like:
 - the same on one line, where its length is a square number: the 900 characters of Maze-Hard;
 - matrices of 0 (free) and 1 (wall), with ``S`` and ``G`` or 2 and 3 in them; in rows of digits,
   separated by spaces or commas, or in brackets;
+- plain bitmaps (PBM, ``P1``), black pixels being walls;
 - mazes drawn with ``+``, ``-`` and ``|`` or with box characters. Every wall, passage and room
   becomes a cell: 2r + 1 rows and 2c + 1 columns for r x c rooms of whatever width and height.
 
@@ -82,7 +83,10 @@ def parse_maze(text: str) -> Cells:
         raise InvalidInputError(f"a maze's text must be a str; got {shown(text)}")
     if not text.strip():
         raise InvalidInputError("a maze's text is empty")
-    if "[" in text:
+    bitmap = _bitmap(text)
+    if bitmap is not None:
+        cells = bitmap
+    elif "[" in text:
         rows = [_entries(row) for row in re.findall(r"\[([^\[\]]*)\]", text)]
         cells = _values(rows)
     else:
@@ -90,7 +94,41 @@ def parse_maze(text: str) -> Cells:
         cells = _drawn(lines) if _is_drawn(text) else _values(_split(lines))
     cells = _named_ends(cells)
     check_maze(cells)
+    if set(text) & set("01"):
+        refuse_swapped(cells, "in matrices 1 is a wall and 0 free; write walls as '#', free as '.'")
     return cells
+
+
+def refuse_swapped(cells: npt.ArrayLike, meaning: str) -> None:
+    """Refuse a maze of numbers that looks as if walls and free cells were exchanged.
+
+    That is so where the cells around it are free, all but two at most, and the maze with walls in
+    the place of free cells has a way, too.
+
+    Parameters
+    ----------
+    cells : integer array of shape (rows, columns)
+        Values from 0 to 4.
+    meaning : str
+        What the numbers are read as, for the error.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    array = _checked_cells(cells)
+    inside = np.zeros(array.shape, np.bool_)
+    inside[1:-1, 1:-1] = True
+    if not inside.any() or not (array == WALL).any() or (array[~inside] == WALL).any():
+        return
+    if (array[~inside] != FREE).sum() > 2:
+        return
+    swapped = np.where(array == WALL, FREE, np.where(array == FREE, WALL, array))
+    if lengths(np.where(swapped == PATH, FREE, swapped)[None])[0] >= 0:
+        raise InvalidInputError(
+            f"all around this maze is free, and what is read as walls leads from start to goal: "
+            f"walls and free cells may be exchanged; {meaning}"
+        )
 
 
 def format_maze(cells: npt.ArrayLike) -> str:
@@ -184,6 +222,23 @@ def _is_walled(lines: list[str]) -> bool:
     rows = [line.rstrip() or " " for line in lines]
     ring = [*rows[0], *rows[-1], *(row[0] for row in rows), *(row[-1] for row in rows)]
     return sum(_CHARACTERS.get(mark) != WALL for mark in ring) <= 2
+
+
+def _bitmap(text: str) -> Cells | None:
+    """The cells of a plain bitmap (PBM, "P1"), whose black pixels are walls; None for others."""
+    if not text.startswith("P1"):
+        return None
+    _, *entries = re.sub(r"#[^\n]*", "", text).split()
+    if len(entries) < 2 or not all(one.isdecimal() and len(one) < 5 for one in entries[:2]):
+        return None
+    columns, rows = int(entries[0]), int(entries[1])
+    bits = "".join(entries[2:])
+    if len(bits) != rows * columns or set(bits) - set("01"):
+        raise InvalidInputError(
+            f"a bitmap (P1) of {rows} rows and {columns} columns must have {rows * columns} pixels "
+            f"of 0 or 1; got {len(bits)} in {shown(bits)}"
+        )
+    return np.array([_DIGITS[bit] for bit in bits], np.int8).reshape(rows, columns)
 
 
 def _entries(row: str) -> list[str]:

@@ -207,6 +207,7 @@ class Sudoku(BoardDomain):
 
     def read(self, text: str) -> Grid:
         """Read a board in any form that boards of numbers have, or only Sudokus; see `formats`."""
+        self.refuse_much(text)
         if isinstance(text, str):
             special = formats.read_line(text, self)
             if special is not None:

@@ -212,3 +212,32 @@ def test_puzzle_files_are_read_as_arc_s_own(tmp_path: Path) -> None:
     assert task.name == "0a1b2c3d"
     with pytest.raises(InvalidInputError, match=r"bad\.json"):
         list(read_file(write(tmp_path / "bad.json", {"train": []}), get_domain("arc")))
+
+
+def test_a_list_of_tasks_is_read_and_one_of_pairs_refused(tmp_path: Path) -> None:
+    task = TRAINING[ID]
+    for data, names in (
+        ([task, task], ["l-1", "l-2"]),
+        ([{"id": "a", **task}, {"name": "b", **task}], ["a", "b"]),
+    ):
+        path = write(tmp_path / "l.json", data)
+        found = list(read_file(path, get_domain("arc")))
+        assert [one.name for one in read_tasks(path)] == names
+        assert [(one.name, len(one.demonstrations)) for one in found if isinstance(one, Task)] == [
+            (name, len(task["train"])) for name in names
+        ]
+    for data, named in (
+        (task["train"], "demonstration or a test"),
+        ([{"id": "a", **task}] * 2, "the id 'a' stands twice"),
+    ):
+        with pytest.raises(InvalidInputError, match=named):
+            list(read_file(write(tmp_path / "l.json", data), get_domain("arc")))
+
+
+def test_a_test_output_of_null_is_one_that_is_withheld(tmp_path: Path) -> None:
+    task = {**TRAINING[ID], "test": [{**TRAINING[ID]["test"][0], "output": None}]}
+    (found,) = read_tasks(write(tmp_path / "t.json", task))
+    assert found.answers is None
+    broken = {**task, "train": [{**task["train"][0], "output": None}]}
+    with pytest.raises(InvalidInputError, match="train pair 1: missing key 'output'"):
+        read_tasks(write(tmp_path / "t.json", broken))

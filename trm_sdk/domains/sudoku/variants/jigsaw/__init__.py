@@ -77,6 +77,7 @@ class Jigsaw(BoardDomain):
     has_symmetries = True
     clues_in_cells = False
     own_groups = (BOX_WEIGHTS,)
+    beside = (REGIONS, "region", "layout", "shape")
     Options: ClassVar[type[BaseModel]] = ClueOptions
 
     def __init__(self, size: int = 9) -> None:

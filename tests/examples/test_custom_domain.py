@@ -78,8 +78,8 @@ def test_names_that_can_not_be_a_package_are_refused(tmp_path: Path) -> None:
         ("a_b", "lower-case letters"),
         ("../up", "lower-case letters"),
         ("sudoku", "a domain named 'sudoku' already"),
-        ("json", "a name of Python's"),
-        ("class", "a name of Python's"),
+        ("json", "a reserved name in Python"),
+        ("class", "a reserved name in Python"),
         ("a" * 60, "lower-case letters"),
     ):
         result = CliRunner().invoke(main, ["new-domain", name, "--folder", folder])

@@ -31,6 +31,7 @@ from trm_sdk.domains.text import line_of, read_numbers
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.model.recursion import TRM
+from trm_sdk.persistence.hub import BUNDLED
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.structure import Structure, board, offsets, rows
 from trm_sdk.task import Task
@@ -157,11 +158,11 @@ def test_a_tree_of_guesses_is_python_s(node: str, guided: Path) -> None:
     assert len(set(ours)) == 40
 
 
-def test_a_tree_needs_the_head(node: str, model: Path) -> None:
+def test_a_tree_needs_the_head(node: str) -> None:
+    graph = BUNDLED / "sudoku-4x4" / "model.onnx"
     options = json.dumps({"attempts": 4, "explore": "tree"})
-    result = run(
-        node, Path(__file__).with_name("trm.mjs"), "steps", model / "model.onnx", HARD, options
-    )
+    program = Path(__file__).with_name("trm.mjs")
+    result = run(node, program, "steps", graph, "1...............", options)
     assert result.returncode != 0
     assert "needs a graph with the output dead_end" in result.stderr
 

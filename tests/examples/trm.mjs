@@ -126,10 +126,11 @@ const questions = {
         InferenceSession: {
           async create(...given) {
             const session = await ort.InferenceSession.create(...given);
-            const { inputMetadata, inputNames } = session;
+            const { inputMetadata, inputNames, outputNames } = session;
             return {
               inputMetadata,
               inputNames,
+              outputNames,
               async run(feeds) {
                 const results = await session.run(feeds);
                 const { data } = results.logits;

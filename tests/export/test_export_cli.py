@@ -167,7 +167,10 @@ def test_another_models_graph_is_refused(folder: Path, tmp_path: Path) -> None:
         (["onnx", "{model}", "-o", ""], "got ''"),
         (["onnx", "{model}", "-o", "{out}", "--batch", "1" + 22 * "0"], "from 1 to 4096"),
         (["onnx", "{model}", "-o", "{out}", "--batch", "²"], "'²' is neither"),
-        (["onnx", "{model}", "-o", "{out}", "--calibration", "{junk}"], "'int8s' alone"),
+        (
+            ["onnx", "{model}", "-o", "{out}", "--calibration", "{junk}"],
+            "applies only to precision 'int8s'",
+        ),
         (["bench", "{step}", "--batch", "2", "--steps", "9"], "takes steps=1; got steps=9"),
         (["bench", "{step}", "--seconds", "nan"], "got nan"),
         (["bench", "{step}", "--seconds", "inf"], "got inf"),

@@ -52,7 +52,7 @@ def test_overrides_reach_nested_keys_and_keep_their_types():
         ),
         ("data=[{kind: generated, clues_added: [5, 2]}]", r"data\.0: .*low <= high; got \(5, 2\)"),
         ("data=[{kind: generated, clues_added: [0, 99]}]", "99 clues on a board of 81"),
-        ("data=[{kind: generated, pool: 9}]", "needs hard: true"),
+        ("data=[{kind: generated, pool: 9}]", "pools of hard puzzles"),
         ("data=[{kind: generated, end: 0.5}]", "no data source covers the run from 50%"),
         ("data=[{kind: generated, start: 0.9, end: 0.1}]", "start 0.9 is after end 0.1"),
         ("data=[{a: 1, a: 2}]", "'a' is given twice"),
@@ -95,7 +95,7 @@ def test_times_are_read(text, value):
 
 @pytest.mark.parametrize("text", ["", "m", "-3m", "9 minutes", "0"])
 def test_other_times_are_refused(text):
-    with pytest.raises(ConfigError, match="number with s, m or h"):
+    with pytest.raises(ConfigError, match="number followed by s, m or h"):
         seconds(text)
 
 

@@ -146,7 +146,7 @@ def test_groups_are_padded_to_the_most_of_the_mixture() -> None:
     [
         ({"data": [{"kind": "generated", "domain": "jigsow"}]}, "no domain named 'jigsow'"),
         ({"data": [{"kind": "generated", "domain": "jigsaw"}]}, "boards of 4x4"),
-        ({"model": {"mixer": "structured"}}, "only models of block 'message'"),
+        ({"model": {"mixer": "structured"}}, "'sudoku-4x4' only: models of block 'message'"),
         (
             {"data": [{"kind": "generated", "domain": "jigsaw-4x4", "hard": True}]},
             "unknown key 'hard'",

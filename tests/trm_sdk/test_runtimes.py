@@ -542,7 +542,7 @@ def test_a_step_past_its_deadline_is_given_up_and_changes_nothing(
     tokens = some_tokens(rows)
     plain, tried = runtime.start(tokens), runtime.start(tokens)
     for _ in range(2):
-        with pytest.raises(StepInterruptedError, match="not done at its deadline"):
+        with pytest.raises(StepInterruptedError, match="still running at its deadline"):
             runtime.step(tried, perf_counter() - 1)
         plain, expected, *_ = runtime.step(plain)
         tried, found, *_ = runtime.step(tried, perf_counter() + 3600)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.suites import Suite, sample
+from benchmarks.suites import Suite, one_attempt, sample
 from training.data.files import read_csv
 from trm_sdk import Grid, Solver, Task
 from trm_sdk.domains.data import HELD_OUT_SEED
@@ -20,8 +20,6 @@ from trm_sdk.errors import InvalidInputError
 
 #: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
-#: Steps of an attempt without search after which its answers are counted.
-ONE_ATTEMPT = (16, 64)
 
 
 def sudoku_of(solver: Solver) -> Sudoku:
@@ -105,13 +103,8 @@ class SudokuSuite(Suite):
         }
 
     def details(self, tasks: Sequence[Task]) -> dict[str, Any]:
-        """Return the share that one attempt solves within each of `ONE_ATTEMPT` steps."""
-        options = self.solver.options.model_copy(
-            update={"max_steps": ONE_ATTEMPT[-1], "attempts": 1, "patience": None}
-        )
-        solutions = list(self.solver.solve_many(iter(tasks), options, batch_size=16))
-        steps = np.array([one.steps if one.correct else np.inf for one in solutions])
-        return {"one_attempt": {str(most): float((steps <= most).mean()) for most in ONE_ATTEMPT}}
+        """Return what one attempt solves, without search."""
+        return {"one_attempt": one_attempt(self.solver, tasks)}
 
     def extra_columns(self, result: dict[str, Any], name: str) -> dict[str, str]:
         """Return what one attempt solves, by the heading of its column."""

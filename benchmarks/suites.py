@@ -24,6 +24,8 @@ SUITES = {
     "maze": "benchmarks.maze_sets:MazeSuite",
     "sudoku": "benchmarks.sudoku_sets:SudokuSuite",
 }
+#: Steps of an attempt without search after which its answers are counted.
+ONE_ATTEMPT = (16, 64)
 
 
 def sample(tasks: Sequence[Task], n: int | None) -> list[Task]:
@@ -31,6 +33,17 @@ def sample(tasks: Sequence[Task], n: int | None) -> list[Task]:
     if n is None or n >= len(tasks):
         return list(tasks)
     return [tasks[i] for i in np.random.default_rng(0).choice(len(tasks), n, replace=False)]
+
+
+def one_attempt(solver: Solver, tasks: Sequence[Task]) -> dict[str, float]:
+    """Return the share that one attempt solves within each of `ONE_ATTEMPT` steps.
+
+    An attempt stops at the first answer that the rules confirm, so the longest one tells of all.
+    """
+    options = SolveOptions(max_steps=ONE_ATTEMPT[-1], attempts=1)
+    solutions = list(solver.solve_many(tasks, options, batch_size=16))
+    steps = np.array([one.steps if one.correct else np.inf for one in solutions])
+    return {str(most): float((steps <= most).mean()) for most in ONE_ATTEMPT}
 
 
 class Suite:

@@ -19,12 +19,12 @@ from rich.console import Console
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe, sentence
-from trm_sdk import SolveOptions, Solver, Task, get_domain
+from benchmarks.suites import ONE_ATTEMPT, one_attempt
+from trm_sdk import Solver, Task, get_domain
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.domains.data import HELD_OUT_SEED
 
 DOMAINS = ("sudoku", "sudoku-x", "windoku", "jigsaw")
-ATTEMPTS = (16, 64)
 
 
 def tasks_of(name: str, n: int) -> list[Task]:
@@ -37,11 +37,7 @@ def tasks_of(name: str, n: int) -> list[Task]:
 
 def measure(solver: Solver, tasks: list[Task]) -> dict[str, Any]:
     """Exact answers in one attempt and with the defaults, and the time of single solves."""
-    row: dict[str, Any] = {"puzzles": len(tasks), "one_attempt": {}}
-    for steps in ATTEMPTS:
-        options = SolveOptions(max_steps=steps, attempts=1)
-        found = list(solver.solve_many(tasks, options))
-        row["one_attempt"][str(steps)] = sum(one.correct is True for one in found) / len(tasks)
+    row: dict[str, Any] = {"puzzles": len(tasks), "one_attempt": one_attempt(solver, tasks)}
     seconds, steps_taken, exact, false = [], [], 0, 0
     for task in tasks:
         begun = time.perf_counter()
@@ -68,7 +64,7 @@ def table(result: dict[str, Any]) -> str:
         "| --- |" + " ---: |" * 8,
     ]
     for name, row in result["domains"].items():
-        short, long = (row["one_attempt"][str(steps)] for steps in ATTEMPTS)
+        short, long = (row["one_attempt"][str(steps)] for steps in ONE_ATTEMPT)
         lines.append(
             f"| {name} | {row['puzzles']:,} | {short:.1%} | {long:.1%} | {row['exact']:.1%} | "
             f"{row['false_verified']} | {row['mean_steps']:.1f} | {row['p50_ms']:.1f} | "

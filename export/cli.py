@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, get_args
 
 import click
@@ -61,6 +62,19 @@ GROUPS = click.option(
     "that puzzles can bring their own. auto: optional where the domain's puzzles bring groups, "
     "else fixed.",
 )
+
+
+def _seconds(default: float) -> Callable[[Any], Any]:
+    """Return the option of how long to measure."""
+    return click.option(
+        "--seconds",
+        type=click.FloatRange(0.01),
+        default=default,
+        show_default=True,
+        help="Time to measure for.",
+    )
+
+
 CALIBRATION = click.option(
     "--calibration",
     metavar="FILE",
@@ -264,13 +278,7 @@ def verify(
     type=click.IntRange(1, STEPS[-1]),
     help="Steps of mode 'loop' [the model's own]; in other modes the graph fixes them.",
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.01),
-    default=3.0,
-    show_default=True,
-    help="Time to measure for.",
-)
+@_seconds(3.0)
 @click.option(
     "--board",
     type=SIZE,
@@ -342,13 +350,7 @@ def bench(
     "--max-steps", type=click.IntRange(1, STEPS[-1]), help="Supervision steps [the model's own]."
 )
 @click.option("--threads", type=THREADS, default=2, show_default=True, help="CPU threads.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.01),
-    default=10.0,
-    show_default=True,
-    help="Time to measure for.",
-)
+@_seconds(10.0)
 @CALIBRATION
 @click.option("-o", "--output", type=click.Path(), help="Also write OUTPUT.md and OUTPUT.json.")
 def report(checkpoint: str, output: str | None, **options: Any) -> None:

@@ -25,6 +25,7 @@ from trm_sdk.atomic import writing_whole
 from trm_sdk.cli.console import ErrorHandlingCommand
 from trm_sdk.errors import CheckpointError
 from trm_sdk.messages import first_line
+from trm_sdk.persistence.checkpoint import averaged_weights
 from trm_sdk.persistence.torch_file import check_archive
 
 LATEST = "latest.pt"
@@ -164,9 +165,7 @@ def unpack(packed: dict[str, Any]) -> dict[str, Any]:
     if "packed" not in packed:
         raise CheckpointError("this checkpoint is not in its compact form")
     saved = {key: value for key, value in packed.items() if key != "packed"}
-    saved["ema"] = {
-        name: saved["model"][name] + distance.float() for name, distance in packed["ema"].items()
-    }
+    saved["ema"] = averaged_weights(saved["model"], packed["ema"])
     saved["optimizers"] = [
         {
             **one,

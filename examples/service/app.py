@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trm_sdk import AsyncSolver, Solution, SolveOptions, TRMError
 from trm_sdk.choices import Explore
+from trm_sdk.solution import StoppedBy
 
 
 class Settings(BaseModel):
@@ -82,7 +83,7 @@ class SolutionReply(BaseModel):
     steps: int
     attempts: int
     seconds: float
-    stopped_by: Literal["verified", "halted", "max_steps", "seconds", "refuted"]
+    stopped_by: StoppedBy
 
 
 class Problem(BaseModel):

@@ -309,4 +309,11 @@ def _unpacked_average(data: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     for name, distance in distances.items():
         if name not in weights or weights[name].shape != distance.shape:
             raise CheckpointError(f"{path}: its averaged weights are not those of its model")
-    return {name: weights[name] + distance.float() for name, distance in distances.items()}
+    return averaged_weights(weights, distances)
+
+
+def averaged_weights(
+    weights: Mapping[str, Tensor], differences: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return averaged weights out of their differences from the weights, as float32."""
+    return {name: weights[name] + difference.float() for name, difference in differences.items()}

@@ -27,6 +27,7 @@ from .settings import (
     Objective,
     OfDomain,
     Optimizer,
+    Prepared,
     Source,
     Strict,
 )
@@ -101,6 +102,14 @@ class Recipe(Strict):
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _measures_something(self) -> Recipe:
+        """Puzzles may be prepared for a machine that has no generator, and judged elsewhere."""
+        nothing = self.evaluation.sets == {} and not self.evaluation.files
+        if nothing and not any(isinstance(source, Prepared) for source in self.data):
+            raise ValueError("evaluation must name a set or a file; got sets={}, files={}")
         return self
 
     @model_validator(mode="after")

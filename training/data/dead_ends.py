@@ -38,29 +38,47 @@ def with_dead_ends(
         Of the puzzles that are chosen.
     rng : numpy Generator
     """
-    n = len(examples.tokens)
+    n, cells = examples.tokens.shape
     tokens, dead = examples.tokens.copy(), np.zeros(n, bool)
     values = np.array(config.output_tokens)
     empty = ~np.isin(tokens, config.given_tokens) & examples.mask
-    groups = _groups(examples, config)
-    for row in np.flatnonzero(rng.random(n) < share).tolist():
-        order = rng.permutation(np.flatnonzero(empty[row]))
-        right = min(int(rng.geometric(_CHANCE)) - 1, len(order) - 1)
-        if right < 0:  # nothing is empty
-            continue
-        tokens[row, order[:right]] = examples.answers[row, order[:right]]
-        if rng.random() < 0.5 or len(values) < 2:
-            continue
-        own = groups[row % len(groups)]
-        others = [values[values != examples.answers[row, cell]] for cell in order[right:]]
-        unseen = (
-            (cell, wrong[~np.isin(wrong, tokens[row, own[own[:, cell]].any(0)])])
-            for cell, wrong in zip(order[right:], others, strict=True)
-        )
-        # Where plain sight rules everything out, or groups may hold a value twice: any wrong value.
-        cell, wrong = next((one for one in unseen if len(one[1])), (order[right], others[0]))
-        tokens[row, cell], dead[row] = rng.choice(wrong), True
+    rows = np.flatnonzero((rng.random(n) < share) & empty.any(1))
+    # Each puzzle's empty cells in a random order, then the others.
+    order = np.where(empty[rows], rng.random((len(rows), cells)), 2.0).argsort(1)
+    count = empty[rows].sum(1)
+    right = np.minimum(rng.geometric(_CHANCE, len(rows)) - 1, count - 1)
+    row, place = np.nonzero(np.arange(cells) < right[:, None])
+    filled = rows[row], order[row, place]
+    tokens[filled] = examples.answers[filled]
+    ends = np.flatnonzero(rng.random(len(rows)) < 0.5) if len(values) > 1 else np.empty(0, np.int64)
+    if not len(ends):
+        return examples._replace(tokens=tokens), dead
+    rows, order, count, right = rows[ends], order[ends], count[ends], right[ends]
+    every = _groups(examples, config)
+    own = every[rows] if len(every) > 1 else every
+    wrong = values != examples.answers[rows][:, :, None]
+    unseen = wrong & ~_seen(tokens[rows], own, values)
+    # The first cell in order that has such a value. Where plain sight rules everything out, or
+    # groups may hold a value twice: the first of all, with any wrong value.
+    places = np.arange(cells)
+    ahead = (places >= right[:, None]) & (places < count[:, None])
+    fits = ahead & np.take_along_axis(unseen.any(2), order, 1)
+    found = fits.any(1)
+    cell = order[np.arange(len(rows)), np.where(found, fits.argmax(1), right)]
+    allowed = np.where(
+        found[:, None], unseen[np.arange(len(rows)), cell], wrong[np.arange(len(rows)), cell]
+    )
+    tokens[rows, cell] = values[np.where(allowed, rng.random(allowed.shape), -1.0).argmax(1)]
+    dead[rows] = True
     return examples._replace(tokens=tokens), dead
+
+
+def _seen(tokens: npt.NDArray[np.int32], groups: Bools, values: npt.NDArray[np.int64]) -> Bools:
+    """Which values stand in the groups of each cell, (n, N, values)."""
+    stands = (tokens[:, :, None] == values).astype(np.float32)
+    members = groups.astype(np.float32)
+    seen: Bools = np.swapaxes(members, 1, 2) @ np.minimum(members @ stands, 1) > 0
+    return seen
 
 
 def _groups(examples: Examples, config: ModelConfig) -> Bools:

@@ -15,14 +15,17 @@ from trm_sdk.domains.data import HELD_OUT_SEED, Examples
 from trm_sdk.errors import ConfigError
 
 from ..recipe import Recipe, check_shapes, parted_options
-from ..settings import DataSet, DataSource, PuzzleFile, Source
+from ..settings import DataSet, DataSource, OfDomain, Prepared, PuzzleFile, Source
 from .files import FileSource, read_csv
+from .prepared import PreparedPuzzles, PreparedSource
 
 #: Examples made at once: enough to spread the cost of a call, few enough to follow a curriculum.
 _CHUNK = 64
 #: Chunks in a row without an example that may be used, after which a source is given up. There are
 #: only 36 minimal 4x4 puzzles up to symmetry: a source can be held out as a whole.
 _FRUITLESS = 100
+
+Ints = npt.NDArray[np.int64]
 
 
 class Stream(Protocol):
@@ -105,24 +108,35 @@ class Mixture:
         prints = {name: _prints(one, held) for name, one in several.items()}
         self.excluded = prints[domain.name]
         self.parts = [
-            _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name], batch)
+            _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name], batch, held)
             for source, own, made_by in zip(sources, seeds[1:], makers, strict=True)
         ]
         #: Groups of each weights key that every example says, where the sources' domains differ:
         #: as many as any of them has, for slots of a batch are of one form.
         self.groups: dict[str, int] = {}
-        if any(part.domain is not domain for part in self.parts):
-            for made_by in makers:
-                for key, sets in _stated(made_by).items():
-                    self.groups[key] = max(self.groups.get(key, 0), len(sets))
+        prepared = [part.prepared.groups for part in self.parts if part.prepared is not None]
+        if any(part.domain is not domain for part in self.parts) or any(prepared):
+            stated = [(key, len(sets)) for one in makers for key, sets in _stated(one).items()]
+            stated += [(key, sets.shape[1]) for one in prepared for key, sets in one.items()]
+            for key, count in stated:
+                self.groups[key] = max(self.groups.get(key, 0), count)
         #: Examples dropped because they are held out; of files, once each.
         self.dropped = sum(part.dropped for part in self.parts)
         self.shapes = [part.source.shape for part in self.parts]
         check_shapes(sources, dict(enumerate(self.shapes)))
 
-    def fitted(self, examples: Examples) -> Examples:
-        """Return examples that were drawn by other sources, with groups in the form of these."""
-        return with_groups(examples, self.domain, self.groups) if self.groups else examples
+    def fitted(self, examples: Examples, made_by: Domain | None = None) -> Examples:
+        """Return examples with groups in the form that all sources have in common.
+
+        Parameters
+        ----------
+        examples : Examples
+        made_by : Domain, optional
+            That made them. Default: the mixture's own.
+        """
+        return (
+            with_groups(examples, made_by or self.domain, self.groups) if self.groups else examples
+        )
 
     def shape_at(self, progress: float) -> Shape:
         """Return the shape of the boards that are drawn at this point of the run."""
@@ -141,16 +155,24 @@ class Mixture:
 
     def draw(self, n: int, progress: float) -> Examples:
         """Return the next n examples of the sources that are in use at this point of the run."""
+        drawn = self._drawn(n, progress)
+        order = np.argsort(np.concatenate([rows for _, rows, _ in drawn]))
+        return Examples.concatenate([some for _, _, some in drawn]).rows(order)
+
+    def draw_by_domain(self, n: int, progress: float) -> list[tuple[str, Examples]]:
+        """Return the next n examples, those of each source with the name of its domain."""
+        return [(domain.name, some) for domain, _, some in self._drawn(n, progress)]
+
+    def _drawn(self, n: int, progress: float) -> list[tuple[Domain, Ints, Examples]]:
+        """The next n examples by source: its domain, their places in the draw, and themselves."""
         chosen = self.rng.choice(len(self.parts), size=n, p=self._weights_at(progress))
-        drawn, places = [], []
+        drawn = []
         for number, part in enumerate(self.parts):
             rows = np.flatnonzero(chosen == number)
             if len(rows):
                 some = self._take(number, part, len(rows))
-                drawn.append(with_groups(some, part.domain, self.groups) if self.groups else some)
-                places.append(rows)
-        order = np.argsort(np.concatenate(places))
-        return Examples.concatenate(drawn).rows(order)
+                drawn.append((part.domain, rows, self.fitted(some, part.domain)))
+        return drawn
 
     def _take(self, number: int, part: _Part, n: int) -> Examples:
         fruitless = 0
@@ -184,7 +206,7 @@ class Mixture:
 
 def source_domain(source: DataSource, domain: Domain) -> Domain:
     """Return the domain whose puzzles a source draws: the recipe's, or another that it names."""
-    return domain if isinstance(source, PuzzleFile) else source.made_by(domain)
+    return source.made_by(domain) if isinstance(source, OfDomain) else domain
 
 
 def _prints(domain: Domain, held_out: Sequence[Examples]) -> npt.NDArray[np.uint64]:
@@ -230,14 +252,19 @@ class _Part:
         seed: int,
         excluded: npt.NDArray[np.uint64],
         batch: int,
+        held_out: Sequence[Examples],
     ) -> None:
         self.domain, self.excluded = source_domain(source, domain), excluded
         self.chunk = batch if isinstance(source, DataSet) else _CHUNK
         self.source: domain_data.Source
+        self.prepared: PreparedPuzzles | None = None
         self.dropped = 0
         if isinstance(source, PuzzleFile):
             self.source = FileSource(source, domain, seed, excluded)
             self.dropped = self.source.dropped
+        elif isinstance(source, Prepared):
+            self.source = PreparedSource(source.path, domain, seed, held_out)
+            self.dropped, self.prepared = self.source.dropped, self.source.puzzles
         else:
             self.source = self.domain.source(source.options, seed)
         self.ready: Examples | None = None
@@ -250,6 +277,9 @@ class _Part:
     def fill(self) -> int:
         """Have the source make a chunk, keep what is not held out, and return what was dropped."""
         made = self.source.draw(self.chunk)
+        if not len(self.excluded) or self.prepared is not None:  # or left out once and for all
+            self.ready = made if self.ready is None else Examples.concatenate([self.ready, made])
+            return 0
         held = np.isin(self.domain.fingerprint(made.tokens, made.shape), self.excluded)
         kept = made.rows(~held)
         self.ready = kept if self.ready is None else Examples.concatenate([self.ready, kept])
@@ -332,8 +362,9 @@ def make_held_out(recipe: Recipe, domain: Domain) -> dict[str, Examples]:
     if generated is None:
         generated = {"generated": {}} if domain.has_generator else {}
         sets = _held_out_by_data(recipe, domain)
-    # A data set may have no answers beyond those that are trained on: then nothing is measured.
-    from_data = any(isinstance(one, DataSet) for one in recipe.data)
+    # A data set may have no answers beyond those that are trained on, and where puzzles were
+    # prepared there may be no generator: then nothing is measured.
+    from_data = any(isinstance(one, DataSet | Prepared) for one in recipe.data)
     if not (generated or sets or evaluation.files or from_data):
         raise ConfigError(
             f"evaluation.files: puzzles of {domain.name!r} can't be generated; name a file to "

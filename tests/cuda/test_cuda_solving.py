@@ -205,13 +205,15 @@ def test_one_by_one_and_in_batches_of_any_size() -> None:
     for size in (1, 7, 256):
         together = [course(one) for one in solver.solve_many(PUZZLES["sudoku"], options, size)]
         assert sum(a == b for a, b in zip(together, alone, strict=True)) >= len(alone) - 2
-        assert all(
-            a[1] == b[1] for a, b in zip(together, alone, strict=True) if a[0] and b[0]
-        ), size
+        assert all(a[1] == b[1] for a, b in zip(together, alone, strict=True) if a[0] and b[0]), (
+            size
+        )
 
 
 def test_mazes_of_two_sizes_share_a_stream() -> None:
-    lines = [line for pair in zip(PUZZLES["maze-11"], PUZZLES["maze-17"], strict=True) for line in pair]
+    lines = [
+        line for pair in zip(PUZZLES["maze-11"], PUZZLES["maze-17"], strict=True) for line in pair
+    ]
     solutions = list(on(DEVICE, "maze").solve_many(lines, SolveOptions(width=WIDTH)))
     assert all(one.verified for one in solutions)
     assert {one.grid.shape for one in solutions} == {(11, 11), (17, 17)}

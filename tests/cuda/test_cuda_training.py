@@ -63,7 +63,12 @@ def sudoku(*overrides: str) -> Recipe:
     """Groups by messages, of Sudoku and of jigsaws; dead ends; no noise unless it is asked for."""
     data = [{"kind": "generated"}, {"kind": "generated", "domain": "jigsaw"}]
     quiet = ("objective.noise=0", "objective.random_start=0", "optimizer.name=adamw")
-    cheap = ("batch_size=8", "evaluation.sets={minimal: [0, 0]}", f"data={json.dumps(data)}")
+    cheap = (
+        "batch_size=8",
+        "micro_batch=4",
+        "evaluation.sets={minimal: [0, 0]}",
+        f"data={json.dumps(data)}",
+    )
     return load_recipe("sudoku", (*SMALL, *cheap, *quiet, *overrides))
 
 

@@ -167,7 +167,7 @@ def training_rates(
                         }
                     )
                     console.print(
-                        f"{name}, batch {batch}, {device}, {precision}: {rate:.2f} optimiser steps/s"
+                        f"{name}, batch {batch}, {device}, {precision}: {rate:.2f} steps/s"
                     )
     torch.set_float32_matmul_precision("highest")  # which `machine.prepare` lowers
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -81,12 +82,16 @@ class ExportReport:
 def load_source(source: Source) -> tuple[ModelSpec, TRM]:
     """Return a model given by name or path, as `Solver.from_pretrained` finds it, or as it is.
 
+    It is on the CPU, where graphs are compared with it: of a model on a GPU, a copy.
+
     Raises
     ------
     ModelNotFoundError, CheckpointError
     """
     if isinstance(source, tuple):
-        return source
+        spec, model = source
+        on_cpu = model.output_tokens.device.type == "cpu"
+        return spec, model if on_cpu else copy.deepcopy(model).cpu()
     name, domain = model_for(source)
     spec, model = load_model(resolve(name))
     return (spec, model) if domain is None else _solving(spec, model, domain)

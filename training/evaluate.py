@@ -75,15 +75,18 @@ def answers_by_step(
     device = next(model.parameters()).device
     puzzles = Puzzles.of(examples, model.config, device=device)
     board = examples.shape if model.config.any_size else None
-    with torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
+    rounded = dtype is torch.bfloat16
+    with torch.autocast(device.type, torch.bfloat16, enabled=rounded):
         x = model.network.embed(puzzles.tokens, puzzles.identifiers).to(dtype)
         start = model.initial_state(len(examples.tokens), board)
         state = State(start.y.to(dtype), start.z.to(dtype))
-        for _ in range(steps):
+    for _ in range(steps):
+        # Entered anew each step: inference mode is left at a yield, and takes autocast along.
+        with torch.autocast(device.type, torch.bfloat16, enabled=rounded):
             state = model.recurse(x, state, groups=puzzles.groups)
             logits, halt_logit = model.network.readout(state.y)
             answers = model.answer(puzzles.tokens, logits).flatten(1).cpu().numpy()
-            yield answers, halt_logit.float().cpu().numpy()
+        yield answers, halt_logit.float().cpu().numpy()
 
 
 def judge(

@@ -257,6 +257,7 @@ class Supervision(nn.Module):
         # The logit column of each token; one that may not stand in an answer has the first.
         columns = torch.zeros(model.config.vocab_size, dtype=torch.long)
         columns[list(model.config.output_tokens)] = torch.arange(model.config.outputs)
+        columns = columns.to(model.output_tokens.device)  # a model may have been moved already
         self.register_buffer("columns", columns, persistent=False)
 
     @property

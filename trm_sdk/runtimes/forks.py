@@ -7,6 +7,9 @@ import os
 from typing import Any, Protocol
 from weakref import WeakSet
 
+#: Said by runtimes on a GPU in a forked process: CUDA can't be used there.
+NO_GPU_AFTER_FORK = "a forked process can't use its parent's GPU: load the model in it"
+
 
 class Forked(Protocol):
     """Something that holds sessions."""

@@ -24,7 +24,7 @@ from trm_sdk.runtimes.base import (
     Tokens,
     best_batch_size,
 )
-from trm_sdk.runtimes.forks import abandon, tell_after_fork
+from trm_sdk.runtimes.forks import NO_GPU_AFTER_FORK, abandon, tell_after_fork
 from trm_sdk.runtimes.graph_session import IDENTIFIERS, OUTPUTS, group_input, open_step_graph
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.runtimes.ort import import_onnxruntime
@@ -358,7 +358,7 @@ class OnnxRuntime:
             If the file is gone, or holds another model by now.
         """
         if self.device != "cpu":
-            raise TRMError("a forked process can't use its parent's GPU: load the model in it")
+            raise TRMError(NO_GPU_AFTER_FORK)
         with lock:
             if self._reopening is None:
                 return  # another thread was here first

@@ -27,6 +27,7 @@ from trm_sdk.runtimes.base import (
     Tokens,
     best_batch_size,
 )
+from trm_sdk.runtimes.forks import NO_GPU_AFTER_FORK, tell_after_fork
 from trm_sdk.runtimes.noise import GaussianTables
 from trm_sdk.validation import checked_threads
 
@@ -180,7 +181,8 @@ class TorchRuntime:
     -----
     On CUDA a step is recorded as one CUDA graph for each of those batch sizes, and the state stays
     in its buffers. Where compiling or recording fails, or a recorded step gives other results than
-    the step itself, a warning says why and the step runs without.
+    the step itself, a warning says why and the step runs without. A forked process can't use the
+    GPU: steps there raise `TRMError`.
 
     Raises
     ------
@@ -220,6 +222,9 @@ class TorchRuntime:
         self._compiled: _StepFunction | None = None
         if compile:
             self._compiled = torch.compile(self._step_rows, dynamic=False)
+        self._forked = False
+        if self.device == "cuda":
+            tell_after_fork(self)
         self._in_buffers = compile or self.device == "cuda"
         self._buffers: dict[tuple[int, ...], _Buffers] = {}
         # States share buffers, and take turns; a state that must move out of them does so in
@@ -251,6 +256,7 @@ class TorchRuntime:
         groups: GroupsOf | None = None,
     ) -> TorchState:
         """Return the initial state for puzzles; see `Runtime.start`."""
+        self._check_process()
         on_device = torch.from_numpy(np.ascontiguousarray(tokens, np.int32)).to(self._device)
         rows = None
         if identifiers is not None:
@@ -275,6 +281,7 @@ class TorchRuntime:
         """Take one supervision step of every row; one that has begun is finished."""
         if self._closed:
             raise TRMError("the model is closed; no step can be taken")
+        self._check_process()
         with self._lock:
             return self._advance(state)
 
@@ -371,11 +378,21 @@ class TorchRuntime:
             state.z.index_add_(0, index, noise.view(-1, *shape))
         return state
 
+    def forked(self) -> None:
+        """Leave the GPU to the parent process."""
+        self._forked = True
+
+    def _check_process(self) -> None:
+        if self._forked:  # before the lock, which another thread may have held at the fork
+            raise TRMError(NO_GPU_AFTER_FORK)
+
     def close(self) -> None:
         """Release the model; only `close` may be called afterwards."""
         if not self._closed:
             self._closed = True
             self._buffers.clear()
+            self._numbers.clear()
+            self._compiled = None
             del self.model
 
 
@@ -428,7 +445,7 @@ def choose_device(device: str) -> torch.device:
             f"device={device!r} is unavailable: the last CUDA device is "
             f"cuda:{torch.cuda.device_count() - 1}"
         )
-    return torch.device(device)
+    return torch.device(kind, int(number)) if number else torch.device(kind)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -261,11 +261,15 @@ def test_a_checkpoint_is_read_where_there_is_no_gpu(tmp_path: Path) -> None:
     run = Run.start(four("objective.noise=0.1"), GPU)
     steps(run, 2)
     run.save(tmp_path / state.LATEST)
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, str(tmp_path)],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(TESTS.parent)},
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        env={**os.environ, **hidden},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert math.isfinite(float(done.stdout))
 

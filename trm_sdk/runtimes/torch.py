@@ -34,6 +34,10 @@ from trm_sdk.validation import checked_threads
 #: Batch sizes that buffers are made for; beyond the last, powers of two.
 _SIZES = (1, 2, 4, 8, 16, 64, 256)
 
+#: Held while a CUDA graph is recorded: what begins a recording waits for the whole device, which
+#: breaks any other that is under way.
+_RECORDING = threading.Lock()
+
 #: From x, y, z and groups to the next y and z, logits, halting logits, and logits of heads.
 _StepFunction = Callable[..., tuple[Tensor, ...]]
 
@@ -129,7 +133,7 @@ class _Buffers:
         """
         y, z = self.y.clone(), self.z.clone()
         try:
-            with torch.cuda.device(self.x.device):
+            with _RECORDING, torch.cuda.device(self.x.device):
                 # Libraries set themselves up in their first calls, which must not be recorded.
                 side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
                 side.wait_stream(torch.cuda.current_stream())

@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -231,10 +231,10 @@ def run(
         asked: set[Future[dict[str, Any]]] = set()
         while True:
             while len(asked) < processes and perf_counter() < until:
-                task = next(waiting, None)
-                if task is None:
+                following = next(waiting, None)
+                if following is None:
                     break
-                asked.add(pool.submit(measure, task, options))
+                asked.add(pool.submit(measure, following, options))
             if not asked:
                 return
             done, asked = wait(asked, return_when=FIRST_COMPLETED)
@@ -291,7 +291,7 @@ def main(
     data: Path,
     split: str,
     seconds: float,
-    clock: str,
+    clock: Literal["wall", "cpu"],
     seed: int,
     first: int,
     count: int | None,

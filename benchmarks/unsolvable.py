@@ -102,7 +102,8 @@ def unsolvable(
 ) -> tuple[list[Task], list[Task]]:
     """Return n puzzles without a solution, and those that they were made from."""
     rng = np.random.default_rng(HELD_OUT_SEED)
-    found, made_from = [], []
+    found: list[Task] = []
+    made_from: list[Task] = []
     for number, task in enumerate(solvable(domain, options)):
         if len(found) == n:
             break

@@ -26,7 +26,7 @@ from trm_sdk.model.config import DEAD_END
 from trm_sdk.runtimes.base import Float32, Runtime, StepInterruptedError, StepOutput
 from trm_sdk.search.alternatives import Alternatives, Places
 from trm_sdk.search.answers import Answers, confidence_of, logit_of
-from trm_sdk.search.attempts import Attempt, begin, draw_guesses, has_groups_of
+from trm_sdk.search.attempts import Attempt, begin, draw_guesses, same_groups
 from trm_sdk.search.requests import Request
 from trm_sdk.search.rules import Bools, read_answer, verdict, verdicts
 from trm_sdk.search.select import candidates, count, ranked
@@ -52,7 +52,7 @@ Observer = Callable[[Slot, int, Float32, float], None]
 
 @dataclass(slots=True)
 class _Lone:
-    """What is kept of a slot that is the only one, and whose answers the rules check."""
+    """The only slot of a batch, whose answers the rules check."""
 
     choices: list[tuple[int, ...]]  # token that each logit column stands for, cell by cell
     refuted: list[int]  # columns of the last answer
@@ -83,7 +83,7 @@ class Scheduler:
         self._answers = Answers(self._model, domain.vocabulary)
         decodes = domain.has_rules and bool(domain.decode_heads)
         self._alternatives = Alternatives(domain) if decodes else None
-        self._grouped = bool(domain.own_groups) or not has_groups_of(domain, self._model)
+        self._grouped = bool(domain.own_groups) or not same_groups(domain, self._model)
         self._token_shape = self._model.token_shape_of(domain.shape)
         self._waiting: deque[tuple[Request, int]] = deque()  # and the number of the attempt
         # In the order of the runtime's state; None where an attempt has been retired.
@@ -370,18 +370,18 @@ class Scheduler:
     def _is_refuted(self, request: Request) -> bool:
         """Whether the domain proves that there is no solution.
 
-        Asked once, when the plain attempt has failed: most puzzles are solved without. The answer
-        No changes nothing about the search.
+        It is asked once, when the plain attempt has failed: most puzzles are solved before that.
+        Without a proof the search goes on as it would have.
         """
-        if request.asked or not request.check:
+        if request.asked_for_proof or not request.check:
             return False
-        request.asked = True
+        request.asked_for_proof = True
         return self.domain.count_solutions(request.task, request.index, 1) == 0
 
     def _end(self, place: int, slot: Slot, halt_logit: float, halted: bool = False) -> Grid:
-        """Count an attempt's answer as its last, and return it."""
+        """Record an attempt's last answer, and return it."""
         answer = self._rows.answer[place]
-        if answer[0] < 0:  # not one step was done: it is left as it was given
+        if answer[0] < 0:  # no step was taken: the answer is the puzzle itself
             answer = self._rows.puzzle[place]
         grid = read_answer(self.domain, slot.request, answer, slot.attempt.symmetry)
         count(slot.request, grid, confidence_of(halt_logit), halted)
@@ -406,7 +406,7 @@ class Scheduler:
             finished.append(request)
 
     def _conclude(self, request: Request, stopped_by: StoppedBy, best: Grid | None = None) -> None:
-        """Evict a request and settle its candidates, of which `best` (default: the best) leads."""
+        """Evict a request and settle its candidates: `best` (default: the top-ranked) first."""
         self._evict(request)
         if best is None:
             best = ranked(request)[0]
@@ -543,7 +543,7 @@ class Scheduler:
         return *inputs, groups
 
     def _refresh(self) -> None:
-        """Note what needs doing for any of the slots: once a change, not once a step."""
+        """Work out what the slots need in a step: once per change of slots, not once per step."""
         rows, slots = self._rows, [slot for _, slot in self._occupied()]
         self._checking = bool(rows.check.any())
         self._halting = bool((rows.threshold < math.inf).any())

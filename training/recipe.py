@@ -88,13 +88,17 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _generated_by_default(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("data"), list):
-            sources = [
-                {"kind": "generated", **one} if isinstance(one, dict) else one
-                for one in data["data"]
-            ]
-            return {**data, "data": sources}
-        return data
+        if not isinstance(data, dict) or "data" not in data:
+            return data
+        given = data["data"]
+        sources = given if isinstance(given, list | tuple) else [given]
+        if any(not isinstance(one, dict | Source) for one in sources):
+            raise ValueError(
+                "data: must be sources, such as [{kind: file, path: train.csv}]; "
+                f"got {shown(given)}"
+            )
+        kinds = [{"kind": "generated", **one} if isinstance(one, dict) else one for one in sources]
+        return {**data, "data": kinds}
 
     @model_validator(mode="after")
     def _divisible(self) -> Recipe:

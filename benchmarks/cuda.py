@@ -58,7 +58,8 @@ TRAINED = {
     ),
     "maze": ("data=[{kind: generated, rows: 15}]", "evaluation.sets={small: {rows: 15}}"),
 }
-BATCHES = {"sudoku": (16, 256), "maze": (16, 256)}
+#: Puzzles of an optimiser step.
+BATCHES = (16, 256)
 
 
 def best(call: Callable[[], Any], seconds: float, rounds: int = 3) -> float:
@@ -102,7 +103,7 @@ def step_rates(
 def solve_rates(
     tasks: Sequence[Task], ways: dict[str, Any], seconds: float, console: Console
 ) -> list[dict[str, Any]]:
-    """Measure the puzzles per second of `Solver.solve_many`, with the model's own options.
+    """Measure the puzzles per second of `Solver.solve_many`, with `SolveOptions()`.
 
     Each row ends after so many seconds, or when all tasks are solved.
     """
@@ -140,7 +141,7 @@ def training_rates(
     """Measure optimiser steps per second, which include drawing the puzzles that they need."""
     rows = []
     for name, overrides in TRAINED.items():
-        for batch in BATCHES[name]:
+        for batch in BATCHES:
             for device in devices:
                 for precision in ("float32",) if device == "cpu" else ("float32", "bfloat16"):
                     place = choose_device(device)

@@ -357,6 +357,11 @@ def recipe_files() -> Iterator[Path]:
     yield from sorted(RECIPES.glob("*/*.yaml"))
 
 
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return [file.stem for file in recipe_files()]
+
+
 def _find(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:

@@ -205,6 +205,9 @@ def fuzz(
             begun = time.process_time()
             wrong = tried(border, value)
             spent = time.process_time() - begun
+            if wrong and spent > MOST_SECONDS:
+                # The clock may have counted what other programs did: what is slow is slow again.
+                wrong = tried(border, nth(border, place, seed, number))
             count["inputs"] += 1
             count["seconds"] += spent
             count["slowest"] = max(count["slowest"], spent)

@@ -38,7 +38,7 @@ PARTS = ("sets", "details", "latency", "givens", "curve", "halting")
 def measure(
     suite: Suite, tasks: Sequence[Task], options: SolveOptions | None, batch_size: int
 ) -> dict[str, Any]:
-    """Solve a set in batches: right answers, verified ones, false claims, steps and attempts."""
+    """Solve a set in batches; return shares that are right and verified, steps, and attempts."""
     solver, start = suite.solver, time.perf_counter()
     solutions = list(solver.solve_many(iter(tasks), options, batch_size=batch_size))
     seconds = time.perf_counter() - start
@@ -63,7 +63,7 @@ def measure(
 
 
 def latency(solver: Solver, tasks: Sequence[Task]) -> list[float]:
-    """Seconds of single solves with the model's defaults, after a warm-up."""
+    """Return the seconds of single solves with the model's defaults, after a warm-up."""
     solver.solve(tasks[0])
     times = []
     for task in tasks:
@@ -74,7 +74,10 @@ def latency(solver: Solver, tasks: Sequence[Task]) -> list[float]:
 
 
 def reliability(suite: Suite, tasks: Sequence[Task], steps: int) -> list[dict[str, float]]:
-    """Of all steps of plain runs whose halting probability is in a tenth, how many were right."""
+    """Return how often answers were right, by tenths of the halting probability.
+
+    Every step of a plain run counts, up to `steps` of them.
+    """
     said: list[float] = []
     right: list[bool] = []
     for task in tasks:
@@ -97,7 +100,7 @@ def reliability(suite: Suite, tasks: Sequence[Task], steps: int) -> list[dict[st
 def _percentiles(
     times: Sequence[float], weights: Sequence[float] | None = None
 ) -> dict[str, float]:
-    """Median and tails in milliseconds; `weights` where a time stands for several puzzles."""
+    """Return p50, p95 and p99 in ms; `weights` are the puzzles that each time stands for."""
     order = np.argsort(times)
     share = np.cumsum(np.ones(len(times)) if weights is None else np.array(weights)[order])
     at = [order[np.searchsorted(share, part * share[-1])] for part in (0.5, 0.95, 0.99)]
@@ -130,7 +133,7 @@ class Run:
         self.console = Console()
 
     def save(self) -> None:
-        """Write what there is."""
+        """Write what has been measured so far."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.out.write_text(json.dumps(self.result, indent=1) + "\n", encoding="utf-8")
 

@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -47,7 +47,7 @@ REVISIONS = {"zoom": 2}
 
 
 def in_order(tasks: list[Task]) -> list[Task]:
-    """Return tasks in the order that is drawn once."""
+    """Return tasks in the one random order that every run uses."""
     ordered = sorted(tasks, key=lambda task: task.name or "")
     random.Random(SEED).shuffle(ordered)
     return ordered
@@ -108,7 +108,7 @@ def measure(task: Task, options: AdaptOptions) -> dict[str, Any]:
 def _votes(
     snapshots: list[Snapshot], read: list[list[tuple[Grid, ...]]], answers: tuple[Grid, ...]
 ) -> list[list[Any]]:
-    """Return of each snapshot: run, seconds, progress, accuracies, and answers to each input.
+    """Return for each snapshot: run, seconds, progress, accuracies, and answers to each input.
 
     An answer is a number for each depth, 0 for the right one: with these, other ways to weigh votes
     can be tried without learning anew.
@@ -200,12 +200,12 @@ def _size_class(one: dict[str, Any]) -> str:
 
 
 def is_current(one: dict[str, Any]) -> bool:
-    """Return whether a line says what would be measured today."""
+    """Return whether a line still holds: what a network sees in its view has not changed since."""
     return bool(one.get("revision", 1) == REVISIONS.get(one.get("view", "none"), 1))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return what is done; a last line that was cut off is left out."""
+    """Return the lines of tasks that are done; a last line that was cut off is left out."""
     found = []
     if path.is_file():
         for text in path.read_text(encoding="utf-8").splitlines():
@@ -231,10 +231,10 @@ def run(
         asked: set[Future[dict[str, Any]]] = set()
         while True:
             while len(asked) < processes and perf_counter() < until:
-                task = next(waiting, None)
-                if task is None:
+                following = next(waiting, None)
+                if following is None:
                     break
-                asked.add(pool.submit(measure, task, options))
+                asked.add(pool.submit(measure, following, options))
             if not asked:
                 return
             done, asked = wait(asked, return_when=FIRST_COMPLETED)
@@ -291,7 +291,7 @@ def main(
     data: Path,
     split: str,
     seconds: float,
-    clock: str,
+    clock: Literal["wall", "cpu"],
     seed: int,
     first: int,
     count: int | None,

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe
+from training.data.mixture import Mixture
 from training.evaluate import evaluate
 from training.recipe import load_recipe
 from training.run import Run
 from training.step import train_step
+from trm_sdk.domains.arc.data import ArcSource
 from trm_sdk.domains.data import Examples
 
 #: What is smaller than in the recipe; the rest is the recipe's.
@@ -43,13 +45,15 @@ SMALL = (
 
 
 def demonstrations(run: Run) -> Examples:
-    """Every example that the run's data set has, each once."""
-    source = run.carry.stream.parts[0].source  # type: ignore[attr-defined]
+    """Return every example that the run's data set has, each once."""
+    stream = run.carry.stream
+    assert isinstance(stream, Mixture)
+    source = stream.parts[0].source
+    assert isinstance(source, ArcSource)
     made = source.build
     puzzles = np.repeat(np.arange(len(made.group_of)), made.sizes[made.group_of])
     members = np.concatenate([np.arange(size) for size in made.sizes[made.group_of]])
-    examples: Examples = made.examples(puzzles, members)
-    return examples
+    return made.examples(puzzles, members)
 
 
 @click.command()

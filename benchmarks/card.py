@@ -29,7 +29,7 @@ BEGIN, END = "<!-- measured -->", "<!-- end -->"
 
 
 def tables(result: dict[str, Any], suite: Suite) -> str:
-    """The measured part of a card, as Markdown."""
+    """Return the measured part of a card, as Markdown."""
     options = result["defaults"]
     times = result.get("latency", {})
     how = {
@@ -79,7 +79,7 @@ def tables(result: dict[str, Any], suite: Suite) -> str:
 
 
 def draw_failures(result: dict[str, Any], suite: Suite, path: Path) -> None:
-    """A few puzzles that were not solved, as the suite shows them."""
+    """Draw a few puzzles that were not solved, as the suite shows them."""
     pictures = suite.failures(result)
     if not pictures:
         return
@@ -96,7 +96,7 @@ def draw_failures(result: dict[str, Any], suite: Suite, path: Path) -> None:
 
 
 def draw_curve(points: list[dict[str, Any]], suite: Suite, path: Path) -> None:
-    """Accuracy against supervision steps: all ways in one panel, or each in its own."""
+    """Draw accuracy against supervision steps: all ways in one panel, or each in its own."""
     sets = list(dict.fromkeys(point["set"] for point in points))
     measured = {point["explore"] for point in points}
     ways = [way for way in suite.ways if way.explore in measured]

@@ -24,7 +24,7 @@ from trm_sdk.domains.sudoku import engine
 
 
 def measure(puzzles: int, mazes: int) -> dict[str, Any]:
-    """Times of all, on freshly generated minimal puzzles and Maze-Hard-like mazes."""
+    """Time all of them on freshly generated minimal puzzles and Maze-Hard-like mazes."""
     boards, answers = engine.generate(puzzles, seed=20_260_101)
     solver = Solver.from_pretrained("sudoku", threads=1)
     tasks = [Grid(board.reshape(9, 9)) for board in boards]
@@ -48,7 +48,7 @@ def measure(puzzles: int, mazes: int) -> dict[str, Any]:
 
 
 def fragment(result: dict[str, Any]) -> str:
-    """The page's part: a table and how it was measured."""
+    """Return the page's part: a table and how it was measured."""
     times, solved = result["us"], result["right"] / result["puzzles"]
     ratio = times["model"] / times["backtracking"]
     rows = [

@@ -58,11 +58,12 @@ TRAINED = {
     ),
     "maze": ("data=[{kind: generated, rows: 15}]", "evaluation.sets={small: {rows: 15}}"),
 }
-BATCHES = {"sudoku": (16, 256), "maze": (16, 256)}
+#: Puzzles of an optimiser step.
+BATCHES = (16, 256)
 
 
 def best(call: Callable[[], Any], seconds: float, rounds: int = 3) -> float:
-    """Seconds of the fastest call among those that fit into a time, and at least `rounds`."""
+    """Return the seconds of the fastest call in so much time, of at least `rounds` calls."""
     fastest, made, end = float("inf"), 0, time.perf_counter() + seconds
     while made < rounds or (time.perf_counter() < end and made < 1000):
         started = time.perf_counter()
@@ -75,7 +76,7 @@ def best(call: Callable[[], Any], seconds: float, rounds: int = 3) -> float:
 def step_rates(
     name: str, ways: dict[str, Any], batches: Sequence[int], seconds: float, console: Console
 ) -> list[dict[str, Any]]:
-    """Supervision steps a second, counted a puzzle, of a bundled model."""
+    """Measure the supervision steps per second, counted per puzzle, of a bundled model."""
     rows: list[dict[str, Any]] = []
     for way, (runtime, device, options) in ways.items():
         solver = Solver.from_pretrained(name, runtime, device, **options)
@@ -102,7 +103,10 @@ def step_rates(
 def solve_rates(
     tasks: Sequence[Task], ways: dict[str, Any], seconds: float, console: Console
 ) -> list[dict[str, Any]]:
-    """Puzzles a second of `Solver.solve_many` with the model's own options, as far as time goes."""
+    """Measure the puzzles per second of `Solver.solve_many`, with `SolveOptions()`.
+
+    Each row ends after so many seconds, or when all tasks are solved.
+    """
     rows = []
     for way, (runtime, device, options) in ways.items():
         solver = Solver.from_pretrained("sudoku", runtime, device, **options)
@@ -134,10 +138,10 @@ def solve_rates(
 def training_rates(
     devices: Sequence[str], compiled: bool, seconds: float, console: Console
 ) -> list[dict[str, Any]]:
-    """Optimiser steps a second, with the puzzles that they need drawn in between."""
+    """Measure optimiser steps per second, which include drawing the puzzles that they need."""
     rows = []
     for name, overrides in TRAINED.items():
-        for batch in BATCHES[name]:
+        for batch in BATCHES:
             for device in devices:
                 for precision in ("float32",) if device == "cpu" else ("float32", "bfloat16"):
                     place = choose_device(device)
@@ -176,7 +180,7 @@ def training_rates(
 def with_ratios(
     rows: list[dict[str, Any]], rate: str, alike: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The same with each rate over the fastest of the CPU's among rows that agree in `alike`."""
+    """Add to each row its rate over the CPU's fastest among the rows that agree in `alike`."""
 
     def on_cpu(row: dict[str, Any]) -> bool:
         return "CPU" in row.get("way", "") or row.get("device") == "cpu"
@@ -192,7 +196,7 @@ def with_ratios(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table of rows that have the same keys."""
+    """Return a Markdown table of rows that have the same keys."""
     if not rows:
         return ""
     keys = list(rows[0])

@@ -46,7 +46,7 @@ WAYS = (
 def curve(
     solver: Solver, tasks: Sequence[Task], batch_size: int, ways: Sequence[Way] = WAYS
 ) -> list[dict[str, Any]]:
-    """Points of every way, in order.
+    """Return the points of every way, in order.
 
     A search stops at the first step that the rules confirm, and here attempts follow one another:
     so one run of the longest says what every shorter one would have done. The milliseconds of a

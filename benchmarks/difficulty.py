@@ -33,7 +33,7 @@ _HEADS = [f"{kind} {q:.0%}" for kind in ("guesses", "probing") for q in QUANTILE
 
 
 def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
-    """At most n puzzles of each kind, (n, 81), 0 for a blank."""
+    """Return at most n puzzles of each kind, uint8 of shape (n, 81), 0 for a blank."""
     domain = Sudoku()
     sets = {"random minimal": engine.generate(n, domain.box, seed=HELD_OUT_SEED)[0]}
     for source in load_recipe("sudoku-wide").data:
@@ -59,12 +59,12 @@ def boards(data: Path | None, n: int) -> dict[str, npt.NDArray[np.uint8]]:
 
 
 def rate(rows: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float64]]:
-    """Both ratings of puzzles."""
+    """Return both ratings of puzzles."""
     return {"guesses": engine.rate(rows), "probing": engine.probe(rows)}
 
 
 def draw(ratings: dict[str, dict[str, npt.NDArray[np.float64]]], path: Path) -> None:
-    """Share of each set that is rated at most so, by either rating."""
+    """Draw the share of each set that is rated no higher, for both ratings."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), layout="constrained")
     for name, both in ratings.items():
         generated = name == "random minimal" or name.startswith("pool")

@@ -56,7 +56,7 @@ SIDE = 1536
 
 
 def paper_model() -> tuple[ModelSpec, TRM]:
-    """The paper's Sudoku model, 5M parameters, with random weights."""
+    """Return the paper's Sudoku model, 5M parameters, with random weights."""
     torch.manual_seed(0)
     domain = Sudoku()
     config = ModelConfig(
@@ -69,7 +69,10 @@ def paper_model() -> tuple[ModelSpec, TRM]:
 
 
 def paper_graphs() -> tuple[Graphs, TRM]:
-    """Its graphs; one step of one puzzle calibrates, which does for sizes and times."""
+    """Return the paper's model, and its graphs calibrated by one step of one puzzle.
+
+    That is enough for sizes and times.
+    """
     from export.calibrate import calibrate
 
     spec, model = paper_model()
@@ -79,7 +82,7 @@ def paper_graphs() -> tuple[Graphs, TRM]:
 
 
 def judge(name: str, puzzles: int, steps: int) -> dict[str, Any]:
-    """Share of held-out minimal puzzles that each precision solves."""
+    """Measure the share of held-out minimal puzzles that each precision solves."""
     spec, model = load_source(name)
     graphs = Graphs.of(spec, model)
     examples = held_out(spec, puzzles)
@@ -99,20 +102,20 @@ def judge(name: str, puzzles: int, steps: int) -> dict[str, Any]:
 
 
 def time_steps(name: str, threads: int, seconds: float) -> dict[str, Any]:
-    """Median milliseconds of a bundled model's step."""
+    """Measure the median milliseconds of a bundled model's step, in each precision."""
     spec, model = load_source(name)
     times = Graphs.of(spec, model).times(model, threads, seconds)
     return {"model": name, "threads": threads, "ms": times}
 
 
 def measure_sizes() -> dict[str, Any]:
-    """Bytes of the paper's model in every precision and mode; ``unroll`` of 16 steps."""
+    """Return the bytes of the paper's model in every precision and mode; ``unroll`` of 16 steps."""
     graphs, _ = paper_graphs()
     return {"parameter_bytes": graphs.parameter_bytes, "bytes": graphs.sizes(16)}
 
 
 def time_paper(threads: int, seconds: float) -> dict[str, Any]:
-    """The paper's step beside PyTorch eager, without and with spinning threads, and the peak.
+    """Time the paper's step beside PyTorch eager, without and with spinning threads; and the peak.
 
     Each half is a run of its own, because threads that spin disturb whatever runs beside them.
     """
@@ -147,7 +150,7 @@ def time_paper(threads: int, seconds: float) -> dict[str, Any]:
 
 
 def time_loop(name: str, threads: int, seconds: float, steps: int = 16) -> dict[str, Any]:
-    """``loop`` against ``unroll`` for equal steps, batch 1: the bundled and the paper's model."""
+    """Time ``loop`` against ``unroll`` at batch 1, for a bundled and the paper's model."""
     result: dict[str, Any] = {"threads": threads, "models": {}}
     spec, model = load_source(name)
     bundled = Graphs(spec, state_arrays(model), None)
@@ -190,7 +193,7 @@ print(int(peak.split()[1]) * 1024 / 1e6, int(steps[0]), "".join(str(v - 1) for v
 
 
 def measure_memory(name: str, threads: int) -> dict[str, Any]:
-    """Peak resident megabytes of a process that solves one held-out puzzle with a ``loop`` graph.
+    """Measure the peak resident memory of a process that solves a puzzle with a ``loop`` graph.
 
     Raises
     ------
@@ -214,7 +217,7 @@ def measure_memory(name: str, threads: int) -> dict[str, Any]:
 
 
 def fragment(result: dict[str, Any]) -> str:
-    """The page's part of what was measured: two tables, and sentences."""
+    """Return the page's part of what was measured: two tables, and sentences."""
     parts = []
     if judged := result.get("precisions"):
         parts.append(_bundled_table(judged, result.get("speed", {}).get("ms", {})))

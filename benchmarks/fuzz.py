@@ -103,7 +103,7 @@ def _changed_bytes(data: bytes, others: Sequence[bytes], rng: np.random.Generato
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every (container, key) within a value."""
+    """Yield every (container, key) within a value."""
     keys: Sequence[Any] = ()
     if isinstance(value, dict):
         keys = list(value)
@@ -156,7 +156,7 @@ _OWN = (TRMError, pydantic.ValidationError)
 
 
 def tried(border: Border, value: Any) -> str | None:
-    """Give a border a value; return what is wrong with what it does, if anything."""
+    """Give a border a value; return what it does wrong, or None."""
     before = _peak()
     begun = time.process_time()
     signal.setitimer(signal.ITIMER_REAL, GIVEN_UP)
@@ -181,7 +181,7 @@ def tried(border: Border, value: Any) -> str | None:
 
 
 def _peak() -> int:
-    """Most memory that this process has held, in bytes."""
+    """Return the most memory that this process has held, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -263,7 +263,7 @@ class Tally:
 
     @property
     def findings(self) -> int:
-        """Findings that are not mended."""
+        """Number of findings that are not mended."""
         return sum(len(row["findings"]) for row in self.borders.values())
 
     def add(self, last: int, counts: dict[str, dict[str, Any]], minutes: float) -> None:
@@ -294,7 +294,7 @@ class Tally:
         self.write()
 
     def write(self) -> None:
-        """Write the file."""
+        """Write all counts to the file."""
         facts = {
             "machine": describe(), "seed": self.seed, "inputs": self.done, "minutes": self.minutes,
             "findings": self.findings, "borders": self.borders,
@@ -302,7 +302,7 @@ class Tally:
         write_whole(self.path, json.dumps(facts, indent=1).encode() + b"\n")
 
     def table(self) -> Iterator[str]:
-        """Give a line for each border."""
+        """Yield a line for each border."""
         for name, row in self.borders.items():
             milliseconds = 1e3 * row["seconds"] / max(row["inputs"], 1)
             yield (

@@ -150,7 +150,7 @@ def _start(recipe: str, out: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 def _written(path: Path) -> int:
-    """When a file was written, in nanoseconds; 0 where there is none."""
+    """Return when a file was written, in nanoseconds; 0 where there is none."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -171,7 +171,7 @@ def _sleep(seconds: float, process: subprocess.Popen[bytes]) -> None:
 
 
 def _parts(out: Path) -> set[str]:
-    """Names of unfinished files in the run's folder: the lock apart, nothing else is hidden."""
+    """Return the names of unfinished files in the run's folder: its hidden files but the lock."""
     return {path.name for path in out.rglob(".*")} - {LOCK}
 
 

@@ -15,7 +15,7 @@ SIMD = ("avx2", "avx512f", "avx512_vnni", "amx_bf16")
 
 
 def describe(threads: int | None = None) -> dict[str, Any]:
-    """Processor, cores, threads used, Python, and the versions that matter."""
+    """Return processor, cores, threads used, Python, and the versions that matter."""
     cpu = platform.processor() or platform.machine()
     flags = ""
     info = Path("/proc/cpuinfo")
@@ -46,7 +46,7 @@ def describe(threads: int | None = None) -> dict[str, Any]:
 
 
 def sentence(machine: dict[str, Any]) -> str:
-    """The same in a line for a table's caption."""
+    """Return what `describe` found as one line for a table's caption."""
     simd = machine["simd"][-1] if machine["simd"] else "no SIMD found"
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (
@@ -56,7 +56,7 @@ def sentence(machine: dict[str, Any]) -> str:
 
 
 def microseconds(call: Callable[[], Any], puzzles: int, rounds: int = 3) -> float:
-    """Processor time a puzzle, the best of some rounds after one to warm up."""
+    """Return the processor time per puzzle: the best of some rounds after one to warm up."""
     call()
     best = float("inf")
     for _ in range(rounds):

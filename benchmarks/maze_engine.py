@@ -40,7 +40,7 @@ def seconds(call: Callable[[], Any], rounds: int) -> float:
 
 
 def generators(n: int, rounds: int) -> dict[str, float]:
-    """Return mazes of 30x30 a second by kind, with near and farthest ends, and hard ones."""
+    """Return mazes of 30x30 per second by kind, with random and farthest ends, and hard ones."""
     calls: dict[str, tuple[int, Callable[[], Any]]] = {}
     for kind in KINDS:
         for name, share in (("random ends", 0), ("farthest ends", 1)):
@@ -55,7 +55,7 @@ def generators(n: int, rounds: int) -> dict[str, float]:
 
 
 def checks(rounds: int) -> dict[str, dict[str, float]]:
-    """Return milliseconds a batch of Maze-Hard-like boards, in numpy and compiled."""
+    """Return milliseconds per batch of Maze-Hard-like boards, in numpy and compiled."""
     puzzles = maze_hard_like(max(BATCHES), 2).puzzles
     answers, lengths = distances.shortest_path(puzzles)
     fields = distances.targets(puzzles).directions

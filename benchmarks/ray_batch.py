@@ -50,7 +50,7 @@ print(time.perf_counter() - started)
 
 
 def seconds(program: str, source: Path, *arguments: str) -> float:
-    """Return what a program says that it took."""
+    """Run a program, and return the seconds that it says it took."""
     with tempfile.TemporaryDirectory() as target:
         # Where Ray's workers find the example, too.
         places = (str(ROOT), str(ROOT / "examples"), os.environ.get("PYTHONPATH", ""))

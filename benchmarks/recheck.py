@@ -106,7 +106,7 @@ def _beside(place: Place) -> Iterator[Place]:
 
 
 def _dijkstra(free: set[Place], origin: Place) -> dict[Place, int]:
-    """Fewest moves from a place to all that can be reached."""
+    """Return the fewest moves from a place to every place that can be reached."""
     final: dict[Place, int] = {}
     queue = [(0, origin)]
     while queue:
@@ -228,7 +228,7 @@ def _compare(
 
 
 def _candidates(made: Examples, rng: np.random.Generator) -> Iterator[Tokens]:
-    """Give known answers, and what they become by a few kinds of mistakes."""
+    """Yield the known answers, and what a few kinds of mistakes make of them."""
     right = made.answers
     n, cells = right.shape
     every = np.arange(n)

@@ -104,7 +104,7 @@ class Reference(nn.Module):
 
 
 def stablemax_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum over puzzles of the mean over cells."""
+    """Return the loss: its mean over cells, summed over puzzles."""
     wide = logits.to(torch.float64)
     s = torch.where(wide < 0, 1 / (1 - wide + 1e-30), wide + 1)
     log_p = torch.log(s / s.sum(-1, keepdim=True))
@@ -138,7 +138,7 @@ class Loop:
         self.steps = torch.zeros(batch, dtype=torch.int64, device=device)
 
     def step(self) -> float:
-        """One optimiser step; the loss a puzzle."""
+        """Take one optimiser step; return the loss per puzzle."""
         model, batch = self.model, len(self.x)
         fresh = self.halted.view(-1, 1, 1)
         first = model.start.to(model.dtype)

@@ -32,7 +32,7 @@ CASES = (
 
 
 def milliseconds(solver: Solver, shape: tuple[int, int], batch: int, rounds: int) -> dict[int, Any]:
-    """Return milliseconds a row by the rows of a call; under 0, the number that is chosen."""
+    """Return milliseconds per row by the rows of a call; under 0, the number that is chosen."""
     domain, model, runtime = solver.domain, solver.spec.model, solver.runtime
     domain = domain.resized(shape) if shape != domain.shape else domain
     rng = np.random.default_rng(0)

@@ -31,7 +31,7 @@ from trm_sdk.cli.console import ErrorHandlingCommand
 
 
 def resident_mb() -> float:
-    """Memory that this process holds now."""
+    """Return the memory that this process holds now, in MiB."""
     status = Path("/proc/self/statm")
     if status.is_file():
         return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

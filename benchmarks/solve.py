@@ -64,7 +64,7 @@ Way = Callable[[Sequence[Task], int], list[bool]]
 
 
 def reference(model: TRM, domain: Domain, steps: int) -> Way:
-    """The reference's evaluation: every puzzle takes every step."""
+    """Return the reference's evaluation: every puzzle takes every step."""
 
     @torch.inference_mode()
     def solve(tasks: Sequence[Task], batch: int) -> list[bool]:
@@ -86,7 +86,7 @@ def reference(model: TRM, domain: Domain, steps: int) -> Way:
 
 
 def solver(runtime: Solver, options: SolveOptions | None) -> Way:
-    """This package's Solver; batches are refilled as puzzles finish."""
+    """Return this package's Solver as a way; batches are refilled as puzzles finish."""
 
     def solve(tasks: Sequence[Task], batch: int) -> list[bool]:
         if batch == 1:
@@ -99,7 +99,7 @@ def solver(runtime: Solver, options: SolveOptions | None) -> Way:
 
 
 def loop_graph(path: Path, domain: Domain, steps: int, threads: int) -> Way:
-    """The `loop` graph: one call a batch, halting inside by the halting head alone."""
+    """Return the `loop` graph as a way: one call per batch, halted by the halting head alone."""
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -125,7 +125,7 @@ def loop_graph(path: Path, domain: Domain, steps: int, threads: int) -> Way:
 
 
 def time_way(way: Way, tasks: Sequence[Task], batch: int) -> dict[str, float]:
-    """Latency of single solves, and throughput and accuracy at a batch size."""
+    """Measure the latency of single solves, and throughput and accuracy at a batch size."""
     way(tasks[:2], 1)
     singles = []
     for task in tasks[: max(len(tasks) // 2, 1)]:
@@ -149,8 +149,10 @@ def time_way(way: Way, tasks: Sequence[Task], batch: int) -> dict[str, float]:
 def count_failures(
     yardstick: Way, onnx: Solver, least: int, most: int, batch: int
 ) -> dict[str, Any]:
-    """Fresh minimal puzzles until the reference evaluation has failed `least` of them (or there
-    are `most`), and how many of those failures longer runs and 16 attempts solve."""
+    """Count how many of the reference evaluation's failures longer runs and 16 attempts solve.
+
+    Fresh minimal puzzles are drawn until it has failed `least` of them, or `most` are drawn.
+    """
     domain = cast(Sudoku, onnx.domain)
     puzzles, failures = 0, list[Task]()
     while len(failures) < least and puzzles < most:
@@ -197,7 +199,7 @@ class Timed:
 
 
 def without_solution(domain: Sudoku) -> Task:
-    """A board whose last cell of the first row has no value left, though no givens collide."""
+    """Return a board with no value left for the last cell of its first row; no givens collide."""
     board = np.zeros(domain.shape, np.int8)
     board[0, :-1] = np.arange(1, domain.size)
     board[-1, -1] = domain.size
@@ -205,7 +207,7 @@ def without_solution(domain: Sudoku) -> Task:
 
 
 def step_overhead(onnx: Solver, task: Task, steps: int) -> dict[str, float]:
-    """Medians of a step inside onnxruntime and of what lies between two of them, at batch 1.
+    """Measure the medians of a step inside onnxruntime and of what lies between two, at batch 1.
 
     The puzzle must be one that these steps don't solve, so it is kept from being refused before.
     What lies between is all of Python that a step of a single solve runs: the search, the rules,
@@ -239,7 +241,7 @@ print(seconds, int(peak.split()[1]) / 1024)
 
 
 def cold(model: str, runtime: str, threads: int, puzzle: str) -> dict[str, float]:
-    """A fresh process from import to the first answer: seconds, and its peak memory."""
+    """Measure a fresh process from import to the first answer: seconds, and its peak memory."""
     command = [sys.executable, "-c", _COLD, model, runtime, str(threads), puzzle]
     seconds, megabytes = subprocess.check_output(command, text=True).split()
     return {"cold_seconds": float(seconds), "peak_mb": float(megabytes)}
@@ -248,7 +250,7 @@ def cold(model: str, runtime: str, threads: int, puzzle: str) -> dict[str, float
 def make_ways(
     model: str, folder: Path, steps: int, threads: int
 ) -> Iterator[tuple[str, Way, int | None]]:
-    """Label, way, and bytes of the graph where there is one; the yardstick comes first."""
+    """Yield label, way, and bytes of the graph where there is one; the yardstick comes first."""
     spec, network = load_source(model)
     once = SolveOptions(max_steps=steps, attempts=1)
     onnx = Solver.from_pretrained(model, runtime="onnx", threads=threads)

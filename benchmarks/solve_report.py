@@ -33,7 +33,7 @@ Rows = dict[str, dict[str, float]]
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Everything, as Markdown: a table a set, and what was measured beside."""
+    """Return everything as Markdown: a table for each set, and what else was measured."""
     parts = [sentence(result["machine"])]
     for name, rows in result.get("sets", {}).items():
         if rows:
@@ -56,7 +56,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _table(name: str, rows: Rows) -> str:
-    """One set, with ratios to the first row."""
+    """Return the table of one set, with ratios to the first row."""
     first = next(iter(rows.values()))
     lines = [
         f"| {name}, {first['puzzles']} puzzles | exact | p50 ms | p95 ms | p99 ms | "
@@ -74,7 +74,7 @@ def _table(name: str, rows: Rows) -> str:
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
-    """What is no table: one sentence a fact."""
+    """Return what goes into no table, a sentence for each fact."""
     found = []
     busy = {part: load for part, load in result.get("load", {}).items() if load >= BUSY}
     if busy:
@@ -106,7 +106,7 @@ def sentences(result: dict[str, Any]) -> list[str]:
 
 
 def fragment(result: dict[str, Any]) -> str:
-    """The page's part: a table of the common sets side by side, the sentences, the figure."""
+    """Return the page's part: a table of the common sets side by side, sentences, the figure."""
     sets: dict[str, Rows] = result.get("sets", {})
     shown = [name for name in SHOWN if sets.get(name)]
     parts = []
@@ -150,7 +150,7 @@ def _cell(rows: Rows, label: str) -> str:
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Accuracy against milliseconds, a panel a set."""
+    """Draw accuracy against milliseconds, a panel for each set."""
     curves: dict[str, list[dict[str, Any]]] = result["curve"]
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)

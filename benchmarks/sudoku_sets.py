@@ -23,7 +23,7 @@ GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
 
 
 def sudoku_of(solver: Solver) -> Sudoku:
-    """The domain of a model that solves Sudoku.
+    """Return the domain of a model that solves Sudoku.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def sudoku_of(solver: Solver) -> Sudoku:
 
 
 def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list[Task]:
-    """Boards of shape (n, cells), 0 for a blank, as tasks that know their answers."""
+    """Return boards of shape (n, cells), 0 for a blank, as tasks that know their answers."""
     return [
         Task((Grid(puzzle.reshape(domain.shape)),), answers=(Grid(solution.reshape(domain.shape)),))
         for puzzle, solution in zip(puzzles, solutions, strict=True)
@@ -46,7 +46,7 @@ def as_tasks(domain: Sudoku, puzzles: np.ndarray, solutions: np.ndarray) -> list
 def generated(
     domain: Sudoku, n: int, givens: tuple[int, int] | None = None, clues_added: int = 0
 ) -> list[Task]:
-    """Held-out puzzles: minimal ones with clues added, or a number of givens from a range."""
+    """Generate held-out puzzles: minimal ones with clues added, or with givens from a range."""
     if givens is None:
         made = domain.examples(n, HELD_OUT_SEED, {"clues_added": (clues_added, clues_added)})
         first = domain.vocabulary.first
@@ -56,21 +56,21 @@ def generated(
 
 
 def generated_hard(domain: Sudoku, n: int) -> list[Task]:
-    """Held-out minimal puzzles after a hundred rounds of clue swaps towards a higher rating."""
+    """Generate held-out minimal puzzles, made harder by a hundred rounds of clue swaps."""
     pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED)
     pool.advance(100)
     return as_tasks(domain, pool.puzzles, pool.solutions)
 
 
 def generated_hardest(domain: Sudoku, n: int) -> list[Task]:
-    """Held-out minimal puzzles that no single lookahead solves; see `engine.probe`."""
+    """Generate held-out minimal puzzles that no single lookahead solves; see `engine.probe`."""
     pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED, rating="probing")
     pool.advance(1200)
     return as_tasks(domain, pool.puzzles, pool.solutions)
 
 
 def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list[Task]]:
-    """The named sets: generated minimal puzzles, and each CSV of the folder."""
+    """Return the named sets: generated minimal puzzles, and each CSV of the folder."""
     sets = {"minimal": generated(domain, minimal)}
     if domain.size != 9:
         return sets

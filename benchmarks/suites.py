@@ -29,7 +29,7 @@ ONE_ATTEMPT = (16, 64)
 
 
 def sample(tasks: Sequence[Task], n: int | None) -> list[Task]:
-    """At most n tasks, the same ones every time."""
+    """Return at most n tasks, the same ones every time."""
     if n is None or n >= len(tasks):
         return list(tasks)
     return [tasks[i] for i in np.random.default_rng(0).choice(len(tasks), n, replace=False)]
@@ -145,7 +145,7 @@ class Suite:
         return {}
 
     def curve_table(self, points: list[dict[str, Any]]) -> list[str]:
-        """Return the curve as a table, lines of Markdown: a row a setting, a column a set."""
+        """Return the curve as a table, lines of Markdown: a row per setting, a column per set."""
         sets = list(dict.fromkeys(point["set"] for point in points))
         size = max(point["puzzles"] for point in points)
         lines = [

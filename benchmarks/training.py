@@ -65,7 +65,7 @@ VARIANTS = tuple(
 def stepper(
     variant: Variant, folder: Path, batch: int, micro: int, place: torch.device
 ) -> Callable[[], float]:
-    """Set a variant up in this process; the result takes one optimiser step and gives its loss."""
+    """Set a variant up; return a function that takes one optimiser step and returns its loss."""
     if variant.kind == "reference":
         torch.manual_seed(0)
         tokens, answers = (torch.from_numpy(part).long().to(place) for part in puzzles()[:2])
@@ -87,12 +87,12 @@ def stepper(
 
 
 def puzzles() -> Examples:
-    """The puzzles that every variant trains on."""
+    """Return the puzzles that every variant trains on."""
     return Sudoku().examples(PUZZLES, HELD_OUT_SEED, {"clues_added": (4, 4)})
 
 
 def write_puzzles(folder: Path) -> None:
-    """A file of puzzles for the runs to read."""
+    """Write a file of puzzles for the runs to read."""
     domain, made = Sudoku(), puzzles()
     lines = ["source,question,answer,rating"]
     for pair in zip(made.tokens, made.answers, strict=True):
@@ -112,7 +112,7 @@ class Worker:
         )
 
     def ask(self) -> float:
-        """Seconds that a step took."""
+        """Have a step taken; return the seconds that it took."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print("step", file=self.process.stdin, flush=True)
@@ -232,7 +232,7 @@ def _rows(
     batch: int,
     operations: float,
 ) -> list[dict[str, Any]]:
-    """Figures of each variant; ratios are to the reference loop in the same precision."""
+    """Return each variant's figures; ratios are to the reference loop in the same precision."""
     rates = {one.name: batch / min(times[one.name]) for one in variants}
     base = {one.precision: rates[one.name] for one in variants if one.kind == "reference"}
     return [
@@ -252,7 +252,7 @@ def _rows(
 
 
 def table(result: dict[str, Any]) -> str:
-    """The Markdown table of a result."""
+    """Return a result as a Markdown table."""
     peaks = result["matmul_peak_gflops"]
     lines = [
         f"# Training, batch {result['batch']}, {result['device']}",

@@ -84,7 +84,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
 
 
 def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: Path) -> None:
-    """One trial, in a process of its own."""
+    """Run one trial, in a process of its own."""
     # The same number of puzzles' supervision steps for all, however many a gradient spans.
     grad = next((int(c.split("=")[1]) for c in changes if c.startswith("objective.grad_s")), 4)
     command = [
@@ -98,7 +98,7 @@ def run(name: str, changes: tuple[str, ...], steps: int, puzzles: int, folder: P
 
 
 def read(folder: Path, changes: tuple[str, ...]) -> dict[str, Any]:
-    """What a trial that has ended left behind, and the operations that it took."""
+    """Return what a trial that has ended left behind, and the operations that it took."""
     notes = read_spec(folder / "model").notes
     recipe = load_recipe(RECIPE, changes)
     operations = notes["steps"] * cost.mean_step(recipe)
@@ -106,7 +106,7 @@ def read(folder: Path, changes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def plateau(folder: Path, puzzles: int) -> dict[str, list[float]]:
-    """Exact accuracy of a trial's model on two held-out sets, after each of `LOOKS`."""
+    """Measure a trial's exact accuracy on two held-out sets, after each of `LOOKS` steps."""
     spec, model = load_model(folder / "model")
     domain = get_domain(spec.domain)
     sets = {"minimal": {"clues_added": (0, 0)}, "hard": HARD}
@@ -119,7 +119,7 @@ def plateau(folder: Path, puzzles: int) -> dict[str, list[float]]:
 
 
 def plateau_table(result: dict[str, Any]) -> str:
-    """As Markdown."""
+    """Return the figures of ``plateau`` as Markdown."""
     heads = [f"{name}, {look} steps" for name in ("minimal", "hard") for look in LOOKS]
     lines = [
         f"| changed | work | {' | '.join(heads)} |",
@@ -134,7 +134,7 @@ def plateau_table(result: dict[str, Any]) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """As Markdown."""
+    """Return the figures of ``work`` as Markdown."""
     lines = [
         "| changed | optimiser steps | work | minimal | 10 clues added |",
         "| --- | ---: | ---: | ---: | ---: |",

@@ -102,7 +102,8 @@ def unsolvable(
 ) -> tuple[list[Task], list[Task]]:
     """Return n puzzles without a solution, and those that they were made from."""
     rng = np.random.default_rng(HELD_OUT_SEED)
-    found, made_from = [], []
+    found: list[Task] = []
+    made_from: list[Task] = []
     for number, task in enumerate(solvable(domain, options)):
         if len(found) == n:
             break
@@ -117,7 +118,7 @@ def unsolvable(
 
 
 def measure(solver: Solver, tasks: list[Task], originals: list[Task]) -> dict[str, Any]:
-    """Give all to a solver: what it says of those without a solution and of those with one."""
+    """Return what a solver says of puzzles without a solution and of those with one."""
     solver.solve(originals[0])  # a warm-up
     said: dict[str, list[float]] = {"refused": [], "refuted": [], "neither": []}
     steps = []
@@ -150,7 +151,7 @@ def _milliseconds(times: list[float]) -> dict[str, float]:
 
 
 def fragment(result: dict[str, Any]) -> str:
-    """The page's part: a table and how it was measured."""
+    """Return the page's part: a table and how it was measured."""
     lines = [
         "| without a solution | number | refused at once | ms: p50 / p95 / max | refuted | "
         "ms: p50 / p95 / max | neither | all, p50 ms | false |",

@@ -28,7 +28,7 @@ DOMAINS = ("sudoku", "sudoku-x", "windoku", "jigsaw")
 
 
 def tasks_of(name: str, n: int) -> list[Task]:
-    """The first n held-out minimal puzzles of a domain, with their answers."""
+    """Return the first n held-out minimal puzzles of a domain, with their answers."""
     rng = np.random.default_rng(HELD_OUT_SEED)
     domain = get_domain(name)
     options = domain.generator_options({})
@@ -36,7 +36,7 @@ def tasks_of(name: str, n: int) -> list[Task]:
 
 
 def measure(solver: Solver, tasks: list[Task]) -> dict[str, Any]:
-    """Exact answers in one attempt and with the defaults, and the time of single solves."""
+    """Measure accuracy in one attempt and with the defaults, and the time of single solves."""
     row: dict[str, Any] = {"puzzles": len(tasks), "one_attempt": one_attempt(solver, tasks)}
     seconds, steps_taken, exact, false = [], [], 0, 0
     for task in tasks:
@@ -57,7 +57,7 @@ def measure(solver: Solver, tasks: list[Task]) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """As Markdown."""
+    """Return the figures as Markdown."""
     lines = [
         "| minimal puzzles | number | one attempt, 16 steps | 64 steps | defaults | false "
         "| mean steps | p50 ms | p95 ms |",

@@ -34,7 +34,7 @@ from .evaluate import Accuracy, evaluate, summary
 from .journal import Journal
 from .lock import locked
 from .meter import Meter
-from .recipe import Recipe, load_recipe, recipe_files
+from .recipe import Recipe, load_recipe, recipe_names
 from .run import Run, open_run
 from .step import StepFigures, train_step
 
@@ -196,12 +196,8 @@ def seconds(text: str) -> float:
     return value
 
 
-def _recipe_names() -> list[str]:
-    return [file.stem for file in recipe_files()]
-
-
 @click.command(cls=ErrorHandlingCommand)
-@click.argument("recipe_name", metavar="RECIPE", type=NameOrFile(_recipe_names))
+@click.argument("recipe_name", metavar="RECIPE", type=NameOrFile(recipe_names))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/NAME].")
 @click.option("--time-budget", metavar="TIME", help="Stop cleanly after this long (9m, 1.5h).")

@@ -28,7 +28,7 @@ from trm_sdk.runtimes.threads import available_threads
 
 from .data.mixture import make_held_out, make_stream
 from .data.prepared import PreparedPuzzles
-from .recipe import Recipe, load_recipe, recipe_files
+from .recipe import Recipe, load_recipe, recipe_names
 from .settings import DataSet, Prepared
 
 #: Puzzles of one draw.
@@ -75,16 +75,12 @@ def draw(
 
 
 def _drawn(recipe: str, puzzles: int, at: float, seed: int) -> list[tuple[str, Examples]]:
-    """What one process draws; a recipe travels as JSON."""
+    """Return what one process draws; a recipe travels as JSON."""
     return list(draw(Recipe.model_validate_json(recipe), puzzles, at, seed))
 
 
-def _names() -> list[str]:
-    return [file.stem for file in recipe_files()]
-
-
 @click.command(cls=ErrorHandlingCommand)
-@click.argument("recipe_name", metavar="RECIPE", type=NameOrFile(_names))
+@click.argument("recipe_name", metavar="RECIPE", type=NameOrFile(recipe_names))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--puzzles", type=click.IntRange(min=1), required=True, help="How many in all.")
 @click.option(

@@ -88,13 +88,17 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _generated_by_default(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("data"), list):
-            sources = [
-                {"kind": "generated", **one} if isinstance(one, dict) else one
-                for one in data["data"]
-            ]
-            return {**data, "data": sources}
-        return data
+        if not isinstance(data, dict) or "data" not in data:
+            return data
+        given = data["data"]
+        sources = given if isinstance(given, list | tuple) else [given]
+        if any(not isinstance(one, dict | Source) for one in sources):
+            raise ValueError(
+                "data: must be sources, such as [{kind: file, path: train.csv}]; "
+                f"got {shown(given)}"
+            )
+        kinds = [{"kind": "generated", **one} if isinstance(one, dict) else one for one in sources]
+        return {**data, "data": kinds}
 
     @model_validator(mode="after")
     def _divisible(self) -> Recipe:
@@ -351,6 +355,11 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
 def recipe_files() -> Iterator[Path]:
     """Yield the recipes that come with the package: ``recipes/DOMAIN/NAME.yaml``."""
     yield from sorted(RECIPES.glob("*/*.yaml"))
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return [file.stem for file in recipe_files()]
 
 
 def _find(name_or_path: str) -> Path:

@@ -125,6 +125,17 @@ def _closest(path: list[str], accepted: list[str]) -> str:
     return f" (there are {[key.rpartition('.')[2] for key in beside or accepted]})"
 
 
+#: What pydantic says in words of Python's, by its error's type, for people who write YAML and JSON.
+_IN_WORDS = {
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "too_short": "must have {min_length} or more items",
+}
+
+
 def explain(error: ValidationError, what: str, accepted: Any) -> str:
     """Return a validation error of pydantic's as one sentence: field, value, what is accepted."""
     from pydantic import BaseModel  # here, so that naming a value needs no pydantic
@@ -145,7 +156,9 @@ def explain(error: ValidationError, what: str, accepted: Any) -> str:
             hint = _closest([str(part)[:_LONGEST_NAME] for part in loc], list(accepted))
             parts.append(f"unknown key {name!r}{hint}")
         else:
-            message = item["msg"].removeprefix("Value error, ").removeprefix(f"{what}: ")
+            words = _IN_WORDS.get(item["type"])
+            said = item["msg"] if words is None else words.format(**item.get("ctx", {}))
+            message = said.removeprefix("Value error, ").removeprefix(f"{what}: ")
             message = clipped(message, _LONGEST_SENTENCE)
             # What a model says of itself as a whole names the value, where that is of use.
             named = item["type"] == "missing" or (

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ pytestmark = [
     # That a step could not be recorded, or had to run without a graph, is a warning.
     pytest.mark.filterwarnings("error::RuntimeWarning"),
 ]
-on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 PUZZLES: dict[str, list[str]] = json.loads(
     Path(__file__).with_name("puzzles.json").read_text(encoding="utf-8")
@@ -37,15 +35,6 @@ PUZZLES: dict[str, list[str]] = json.loads(
 FOUR = "1...  ..3.  .4..  ...2"
 #: How many attempts share a batch depends on the device unless it is said.
 WIDTH = 4
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    """Training lets products be TF32; here they are float32 whatever ran before."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    yield
-    torch.set_float32_matmul_precision(before)
 
 
 def on(device: str, model: str = "sudoku", **options: Any) -> Solver:
@@ -154,7 +143,6 @@ def test_bfloat16_is_near_float32(model: str, key: str) -> None:
     assert sum(map(bool, solved)) >= 0.8 * len(solved)
 
 
-@on_a_gpu
 def test_every_batch_size_is_recorded_once_and_replayed() -> None:
     solver = on(DEVICE)
     for rows in (1, 2, 3, 9, 24):
@@ -219,7 +207,6 @@ def test_mazes_of_two_sizes_share_a_stream() -> None:
     assert {one.grid.shape for one in solutions} == {(11, 11), (17, 17)}
 
 
-@on_a_gpu
 def test_how_a_gpu_is_named() -> None:
     assert on("auto").runtime.device == "cuda"
     assert Solver.from_pretrained("sudoku-4x4", device="cuda").runtime.name == "torch"
@@ -288,7 +275,6 @@ assert solver.solve(sys.argv[1]).verified
 """
 
 
-@on_a_gpu
 def test_a_forked_process_is_told_that_the_gpu_is_its_parents() -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORK, FOUR], capture_output=True, text=True, timeout=120, check=False
@@ -305,7 +291,6 @@ def _allocated() -> int:
     return torch.cuda.memory_allocated()
 
 
-@on_a_gpu
 def test_closing_gives_the_memory_back() -> None:
     def use() -> None:
         with on(DEVICE) as solver:

@@ -41,18 +41,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
     pytest.mark.filterwarnings("error::RuntimeWarning"),
 ]
-on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 SMALL = ("compile=false", "batch_size=16", "evaluation.puzzles=4", "steps=100")
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    """Products are float32 but where a test calls `machine.prepare`, as `trm-fit` does."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    yield
-    torch.set_float32_matmul_precision(before)
 
 
 def four(*overrides: str) -> Recipe:
@@ -344,7 +334,6 @@ def test_trm_fit_trains_there_and_leaves_a_model_for_the_cpu(tmp_path: Path) -> 
     assert sum(map(bool, solved)) > 70
 
 
-@on_a_gpu
 def test_the_peak_of_a_gpu() -> None:
     single, half = (
         machine.matmul_peak(GPU, dtype, 0.05) for dtype in (torch.float32, torch.bfloat16)
@@ -356,7 +345,6 @@ def test_the_peak_of_a_gpu() -> None:
     assert tf32 > 0.9 * single
 
 
-@on_a_gpu
 def test_the_process_alone_is_a_world_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "1")
     world = World.join(GPU)
@@ -367,7 +355,6 @@ def test_the_process_alone_is_a_world_of_its_own(monkeypatch: pytest.MonkeyPatch
     world.leave()
 
 
-@on_a_gpu
 def test_compiled_steps_are_those_of_eager_ones(tmp_path: Path) -> None:
     recipe = four("objective.dead_ends=0.5")
     expected = steps(Run.start(recipe, GPU), 4)

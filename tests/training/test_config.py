@@ -56,6 +56,10 @@ def test_overrides_reach_nested_keys_and_keep_their_types():
         ("data=[{kind: generated, end: 0.5}]", "no data source covers the run from 50%"),
         ("data=[{kind: generated, start: 0.9, end: 0.1}]", "start 0.9 is after end 0.1"),
         ("data=[{a: 1, a: 2}]", "'a' is given twice"),
+        ("data=train.csv", r"data: must be sources, such as \[\{kind: file.*got 'train.csv'"),
+        ("data=[train.csv]", r"data: must be sources, such as .*got \['train.csv'\]"),
+        ("data=[]", r"data: must have 1 or more items; got \[\]"),
+        ("model=5", "model: must be a mapping of keys to values; got 5"),
         ("evaluation.sets={}", "must name a set or a file"),
         ("evaluation.sets={a: [9, 1]}", r"evaluation\.sets\.a: .*low <= high; got \(9, 1\)"),
         ("evaluation.sets={a: {clue_added: [0, 1]}}", r"sets\.a: .*did you mean 'clues_added'"),
@@ -81,6 +85,12 @@ def test_a_wrong_key_or_value_is_named(override, fault):
     with pytest.raises(Exception, match=fault) as caught:
         load_recipe("sudoku-quick", (override,)).spec()
     assert isinstance(caught.value, ValueError)
+
+
+def test_one_data_source_needs_no_list_around_it():
+    alone = load_recipe("sudoku-4x4", ("data={clues_added: [0, 2]}",))
+    listed = load_recipe("sudoku-4x4", ("data=[{kind: generated, clues_added: [0, 2]}]",))
+    assert alone.data == listed.data
 
 
 def test_an_unknown_recipe_is_answered_with_the_closest():

@@ -114,7 +114,7 @@ def test_heads_that_the_other_model_lacks_stay_fresh():
 
 
 def test_the_weights_of_one_puzzle_start_a_run_on_another():
-    same = ("model.hidden_size=24", "model.ffn_size=48", "model.block=message")
+    same = ("model.hidden_size=32", "model.ffn_size=64", "model.block=message")
     recipe = load_recipe("sudoku-4x4", (*same, "objective.dead_ends=0.5"))
     weights = start_from("sudoku", recipe.spec(), TRM(recipe.spec().model).state_dict())
     _, bundled = load_model(BUNDLED / "sudoku")
@@ -126,7 +126,7 @@ def test_the_weights_of_one_puzzle_start_a_run_on_another():
     [
         ("sudoku-4x4", ("model.hidden_size=8",), "sudoku-4x4", "may be wider than"),
         ("sudoku-4x4", ("model.L_layers=2",), "sudoku-4x4", "'network.layers.1.* is missing"),
-        ("sudoku-quick", ("model.hidden_size=32",), "sudoku", "is missing"),
+        ("sudoku-quick", ("model.hidden_size=32", "model.ffn_size=64"), "sudoku", "is missing"),
         ("sudoku-extreme-1k", (), "sudoku", "must be as wide"),
         ("maze", (), "sudoku", r"has it of shape \(6, 32\)"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from training.data.mixture import make_held_out, make_stream
-from training.data.prepared import PreparedPuzzles, PreparedSource
+from training.data.prepared import PreparedPuzzles, PreparedSource, Prints
 from training.fit import main as fit
 from training.prepare import draw, main
 from training.recipe import parse_recipe
-from trm_sdk.domains import get_domain
+from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import ConfigError
 
 _RECIPE: dict[str, Any] = {
+    "name": "mixed",
     "domain": "sudoku",
     "model": {
         "mixer": "structured",
@@ -41,6 +43,14 @@ _RECIPE: dict[str, Any] = {
     ],
     "evaluation": {"sets": {"minimal": [0, 0]}, "puzzles": 4},
 }
+
+
+def _prints_of(examples: Examples) -> Callable[[Domain], Prints]:
+    return lambda maker: maker.fingerprint(examples.tokens, examples.shape)
+
+
+def _nothing(maker: Domain) -> Prints:
+    return np.empty(0, np.uint64)
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +94,13 @@ def test_two_processes_draw_different_puzzles(prepared: Path) -> None:
 
 
 def test_every_puzzle_is_drawn_once_before_any_is_drawn_again(prepared: Path) -> None:
-    source = PreparedSource(str(prepared), get_domain("sudoku"), 3, [])
+    source = PreparedSource(str(prepared), get_domain("sudoku"), 3, _nothing)
     first = np.concatenate([source.draw(n).tokens for n in (64, 100, 36)])
     assert len(np.unique(first, axis=0)) == 200
     across = source.draw(64).tokens
     state = source.state_dict()
     expected = source.draw(150)
-    again = PreparedSource(str(prepared), get_domain("sudoku"), 3, [])
+    again = PreparedSource(str(prepared), get_domain("sudoku"), 3, _nothing)
     again.load_state_dict(state)
     assert np.array_equal(again.draw(150).tokens, expected.tokens)
     assert not np.array_equal(across, first[:64])  # in another order
@@ -100,15 +110,13 @@ def test_what_is_held_out_is_never_drawn(prepared: Path) -> None:
     domain = get_domain("sudoku")
     puzzles = PreparedPuzzles.read(prepared, domain)
     own = np.flatnonzero(puzzles.made_by == 0)[:5]
-    source = PreparedSource(str(prepared), domain, 0, [puzzles.examples(own)._replace(groups=None)])
+    source = PreparedSource(str(prepared), domain, 0, _prints_of(puzzles.examples(own)))
     assert source.dropped == 5
     drawn = source.draw(195).tokens
     assert not (drawn[:, None] == puzzles.tokens[own]).all(2).any()
-    everything = [
-        puzzles.examples(np.arange(200))._replace(groups=None),
-    ]
+    everything = puzzles.examples(np.arange(200))
     with pytest.raises(ConfigError, match="all of its puzzles are held out"):
-        PreparedSource(str(prepared), domain, 0, everything)
+        PreparedSource(str(prepared), domain, 0, _prints_of(everything))
 
 
 def test_a_run_trains_on_a_file_and_needs_no_set_to_measure(
@@ -130,9 +138,10 @@ def test_prepared_and_generated_puzzles_mix(prepared: Path) -> None:
     mixture = make_stream(recipe, domain, make_held_out(recipe, domain), 0)
     drawn = mixture.draw(64, 0.0)
     assert drawn.groups is not None
-    # Windoku's four further boxes and X-Sudoku's two diagonals, whoever made a puzzle.
-    sides = {key: one.shape[1] for key, one in drawn.groups.items()}
-    assert sum(sides.values()) == 33
+    # As many as any has: nine boxes, with Windoku's four further ones or X-Sudoku's two diagonals.
+    assert {key: one.shape[1] for key, one in drawn.groups.items()} == {"line": 18, "box": 13}
+    more = (drawn.groups["box"].any(2)).sum(1)
+    assert {9, 11, 13} <= set(more.tolist())
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "half", "other", "pickle"])

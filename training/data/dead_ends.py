@@ -50,9 +50,7 @@ def with_dead_ends(
     row, place = np.nonzero(np.arange(cells) < right[:, None])
     filled = rows[row], order[row, place]
     tokens[filled] = examples.answers[filled]
-    ends = np.flatnonzero(rng.random(len(rows)) < 0.5) if len(values) > 1 else np.empty(0, np.int64)
-    if not len(ends):
-        return examples._replace(tokens=tokens), dead
+    ends = (rng.random(len(rows)) < 0.5) & (len(values) > 1)
     rows, order, count, right = rows[ends], order[ends], count[ends], right[ends]
     every = _groups(examples, config)
     own = every[rows] if len(every) > 1 else every
@@ -60,21 +58,19 @@ def with_dead_ends(
     unseen = wrong & ~_seen(tokens[rows], own, values)
     # The first cell in order that has such a value. Where plain sight rules everything out, or
     # groups may hold a value twice: the first of all, with any wrong value.
-    places = np.arange(cells)
+    one, places = np.arange(len(rows)), np.arange(cells)
     ahead = (places >= right[:, None]) & (places < count[:, None])
     fits = ahead & np.take_along_axis(unseen.any(2), order, 1)
     found = fits.any(1)
-    cell = order[np.arange(len(rows)), np.where(found, fits.argmax(1), right)]
-    allowed = np.where(
-        found[:, None], unseen[np.arange(len(rows)), cell], wrong[np.arange(len(rows)), cell]
-    )
+    cell = order[one, np.where(found, fits.argmax(1), right)]
+    allowed = np.where(found[:, None], unseen[one, cell], wrong[one, cell])
     tokens[rows, cell] = values[np.where(allowed, rng.random(allowed.shape), -1.0).argmax(1)]
     dead[rows] = True
     return examples._replace(tokens=tokens), dead
 
 
 def _seen(tokens: npt.NDArray[np.int32], groups: Bools, values: npt.NDArray[np.int64]) -> Bools:
-    """Which values stand in the groups of each cell, (n, N, values)."""
+    """Return which values stand in the groups of each cell, (n, N, values)."""
     stands = (tokens[:, :, None] == values).astype(np.float32)
     members = groups.astype(np.float32)
     seen: Bools = np.swapaxes(members, 1, 2) @ np.minimum(members @ stands, 1) > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from trm_sdk.errors import ConfigError
 from ..recipe import Recipe, check_shapes, parted_options
 from ..settings import DataSet, DataSource, OfDomain, Prepared, PuzzleFile, Source
 from .files import FileSource, read_csv
-from .prepared import PreparedPuzzles, PreparedSource
+from .prepared import PreparedPuzzles, PreparedSource, Prints
 
 #: Examples made at once: enough to spread the cost of a call, few enough to follow a curriculum.
 _CHUNK = 64
@@ -103,13 +103,18 @@ class Mixture:
         self.rng = np.random.default_rng(seeds[0])
         held = list(held_out)
         makers = [source_domain(source, domain) for source in sources]
-        # Each domain has fingerprints of its own.
-        several = {one.name: one for one in (domain, *makers)}
-        prints = {name: _prints(one, held) for name, one in several.items()}
-        self.excluded = prints[domain.name]
+        prints: dict[str, Prints] = {}
+
+        def excluded(made_by: Domain) -> Prints:
+            """Return what is held out, by a domain's own fingerprints; computed once."""
+            if made_by.name not in prints:
+                prints[made_by.name] = _prints(made_by, held)
+            return prints[made_by.name]
+
+        self.excluded = excluded(domain)
         self.parts = [
-            _Part(source, domain, int(own.generate_state(1)[0]), prints[made_by.name], batch, held)
-            for source, own, made_by in zip(sources, seeds[1:], makers, strict=True)
+            _Part(source, domain, int(own.generate_state(1)[0]), excluded, batch)
+            for source, own in zip(sources, seeds[1:], strict=True)
         ]
         #: Groups of each weights key that every example says, where the sources' domains differ:
         #: as many as any of them has, for slots of a batch are of one form.
@@ -209,7 +214,7 @@ def source_domain(source: DataSource, domain: Domain) -> Domain:
     return source.made_by(domain) if isinstance(source, OfDomain) else domain
 
 
-def _prints(domain: Domain, held_out: Sequence[Examples]) -> npt.NDArray[np.uint64]:
+def _prints(domain: Domain, held_out: Sequence[Examples]) -> Prints:
     """Fingerprints of what is held out."""
     prints = [domain.fingerprint(one.tokens, one.shape) for one in held_out]
     return np.unique(np.concatenate(prints)) if prints else np.empty(0, np.uint64)
@@ -250,21 +255,22 @@ class _Part:
         source: DataSource,
         domain: Domain,
         seed: int,
-        excluded: npt.NDArray[np.uint64],
+        excluded: Callable[[Domain], Prints],
         batch: int,
-        held_out: Sequence[Examples],
     ) -> None:
-        self.domain, self.excluded = source_domain(source, domain), excluded
+        self.domain = source_domain(source, domain)
+        self.excluded = excluded(self.domain)
         self.chunk = batch if isinstance(source, DataSet) else _CHUNK
         self.source: domain_data.Source
         self.prepared: PreparedPuzzles | None = None
         self.dropped = 0
         if isinstance(source, PuzzleFile):
-            self.source = FileSource(source, domain, seed, excluded)
+            self.source = FileSource(source, domain, seed, self.excluded)
             self.dropped = self.source.dropped
         elif isinstance(source, Prepared):
-            self.source = PreparedSource(source.path, domain, seed, held_out)
+            self.source = PreparedSource(source.path, domain, seed, excluded)
             self.dropped, self.prepared = self.source.dropped, self.source.puzzles
+            self.excluded = self.excluded[:0]  # the source leaves them out, once and for all
         else:
             self.source = self.domain.source(source.options, seed)
         self.ready: Examples | None = None
@@ -277,13 +283,12 @@ class _Part:
     def fill(self) -> int:
         """Have the source make a chunk, keep what is not held out, and return what was dropped."""
         made = self.source.draw(self.chunk)
-        if not len(self.excluded) or self.prepared is not None:  # or left out once and for all
-            self.ready = made if self.ready is None else Examples.concatenate([self.ready, made])
-            return 0
-        held = np.isin(self.domain.fingerprint(made.tokens, made.shape), self.excluded)
-        kept = made.rows(~held)
+        kept = made
+        if len(self.excluded):  # else no fingerprints, which need a generator's engine
+            held = np.isin(self.domain.fingerprint(made.tokens, made.shape), self.excluded)
+            kept = made.rows(~held)
         self.ready = kept if self.ready is None else Examples.concatenate([self.ready, kept])
-        return int(held.sum())
+        return len(made.tokens) - len(kept.tokens)
 
     def take(self, n: int) -> Examples:
         """Return the n examples that have waited longest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,9 @@ from trm_sdk.atomic import writing_whole
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples, padded_groups
 from trm_sdk.errors import ConfigError, TRMError
+
+#: Fingerprints of puzzles, `Domain.fingerprint`.
+Prints = npt.NDArray[np.uint64]
 
 #: What the names of a file's group arrays begin with; the weights key follows.
 _GROUPS = "groups."
@@ -69,11 +72,9 @@ class PreparedPuzzles(NamedTuple):
             whole = {
                 key: padded_groups([one.groups[key] for one in every if one.groups]) for key in keys
             }
-            # A hash would do; but equal rows of bits are found exactly, and as fast.
             flat = [np.packbits(whole[key].reshape(len(which), -1), axis=1) for key in keys]
-            rows = np.ascontiguousarray(np.concatenate(flat, axis=1))
-            keyed = rows.view([("", rows.dtype, rows.shape[1])]).reshape(-1)
-            _, first, back = np.unique(keyed, return_index=True, return_inverse=True)
+            rows = np.concatenate(flat, axis=1)
+            _, first, back = np.unique(rows, axis=0, return_index=True, return_inverse=True)
             which = back.reshape(-1).astype(np.int32)
             found = {key: whole[key][first].astype(bool) for key in keys}
         return cls(
@@ -202,8 +203,9 @@ class PreparedSource:
     domain : Domain
         That is trained.
     seed : int
-    held_out : iterable of Examples
-        Puzzles that are never drawn, by the fingerprints of each domain in the file.
+    excluded : callable
+        Returns the fingerprints of what is never drawn, as a domain takes them: each puzzle of the
+        file is judged by those of the domain that made it.
 
     Raises
     ------
@@ -211,25 +213,25 @@ class PreparedSource:
         If the file can't be read, is of another domain, or all of its puzzles are held out.
     """
 
-    def __init__(self, path: str, domain: Domain, seed: int, held_out: Iterable[Examples]) -> None:
+    def __init__(
+        self, path: str, domain: Domain, seed: int, excluded: Callable[[Domain], Prints]
+    ) -> None:
         self.seed = seed
         self.puzzles = PreparedPuzzles.read(path, domain)
         self.shape = self.puzzles.shape
-        held = list(held_out)
         kept = np.ones(len(self.puzzles.tokens), bool)
         for number, name in enumerate(self.puzzles.domains):
             rows = np.flatnonzero(self.puzzles.made_by == number)
-            if not held or not len(rows):
+            if not len(rows):
                 continue
             try:
                 maker = domain if name == domain.name else get_domain(name)
             except TRMError as error:
                 raise ConfigError(f"{path}: {error}") from None
-            mine = self.puzzles.examples(rows)
-            prints = [maker.fingerprint(one.tokens, one.shape) for one in held]
-            kept[rows] = ~np.isin(
-                maker.fingerprint(mine.tokens, mine.shape), np.concatenate(prints)
-            )
+            prints = excluded(maker)
+            if len(prints):  # else no fingerprints, which need a generator's engine
+                tokens = self.puzzles.tokens[rows].astype(np.int32)
+                kept[rows] = ~np.isin(maker.fingerprint(tokens, self.shape), prints)
         if not kept.any():
             raise ConfigError(f"{path}: all of its puzzles are held out for evaluation")
         self.kept = np.flatnonzero(kept)
@@ -249,7 +251,7 @@ class PreparedSource:
         return self.puzzles.examples(chosen)
 
     def _order_of(self, number: int) -> npt.NDArray[np.int64]:
-        """The order in which all puzzles are drawn for the n-th time."""
+        """Return the order in which all puzzles are drawn for the n-th time."""
         if number != self._round:
             rng = np.random.default_rng((self.seed, number))
             self._order, self._round = rng.permutation(self.kept), number
@@ -264,4 +266,4 @@ class PreparedSource:
         self.made = int(state["made"])
 
 
-__all__ = ["PreparedPuzzles", "PreparedSource"]
+__all__ = ["PreparedPuzzles", "PreparedSource", "Prints"]

@@ -21,10 +21,10 @@ Rows = npt.NDArray[np.intp]
 
 
 class StepInterruptedError(TRMError):
-    """A step was not done at its deadline; the state it was given is what it was before."""
+    """A step was still running at its deadline; its state is unchanged."""
 
 
-#: What a step gives of heads where there are none.
+#: `StepOutput.heads` of a step that gives none.
 NO_HEADS: Mapping[str, Float32] = MappingProxyType({})
 
 
@@ -50,7 +50,7 @@ class StepOutput(NamedTuple):
 
 
 def best_batch_size(model: ModelConfig, device: str) -> int:
-    """Return rows whose widest activations fit into 2 MB of cache on a CPU; many on CUDA.
+    """Return the batch size whose widest activations fit into 2 MB of CPU cache; 256 on CUDA.
 
     A small model is memory-bound: on a CPU its batches are fastest while they stay in cache (4 rows
     of the 9x9 structured model take 1.0 ms per row and step, 64 rows take 1.6 ms).

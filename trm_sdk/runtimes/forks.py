@@ -1,4 +1,4 @@
-"""What a forked process does about sessions whose threads stayed behind in its parent."""
+"""What a forked process does with sessions whose threads exist only in its parent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from typing import Any, Protocol
 from weakref import WeakSet
 
-#: Said by runtimes on a GPU in a forked process: CUDA can't be used there.
+#: Error of runtimes on a GPU in a forked process: CUDA can't be used there.
 NO_GPU_AFTER_FORK = "a forked process can't use its parent's GPU: load the model in it"
 
 
@@ -22,12 +22,12 @@ _holders: WeakSet[Forked] = WeakSet()
 
 
 def tell_after_fork(holder: Forked) -> None:
-    """Let `forked` of an object be called in every forked process, as long as it is in use."""
+    """Call `holder.forked` in every forked process, as long as `holder` is in use."""
     _holders.add(holder)
 
 
 def abandon(session: Any) -> None:
-    """Keep an object for ever: a session waits at its end for threads, which are not there."""
+    """Never release a session: its destructor would wait for threads that don't exist here."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 

@@ -117,7 +117,7 @@ _WHY_REFUSED = {
 
 
 class _MalformedError(Exception):
-    """What a file is not; the message completes "is not a runnable ONNX graph: ..."."""
+    """A file that is not a graph; the message completes "is not a runnable ONNX graph: ..."."""
 
 
 @dataclass
@@ -187,7 +187,7 @@ def graph_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def require_step(graph: GraphFile) -> None:
-    """Refuse a graph that is not of mode ``step``, or whose steps may take for ever.
+    """Refuse a graph that is not of mode ``step``, or whose steps may never end.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def require_step(graph: GraphFile) -> None:
 def _check_operators(graph: GraphFile) -> None:
     for domain, name in sorted(graph.functions):
         if domain != _OWN_DOMAIN:
-            raise _MalformedError(f"it defines {shown(name)} of the domain {shown(domain)} anew")
+            raise _MalformedError(f"it redefines {shown(name)} of the domain {shown(domain)}")
     for domain, name in sorted(graph.operators):
         if domain in _STANDARD_DOMAINS or (domain, name) in _EXTRA_OPERATORS | graph.functions:
             continue

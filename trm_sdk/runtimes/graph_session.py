@@ -1,4 +1,4 @@
-"""From a graph file to a session that may be trusted to give what a step gives.
+"""From a graph file to a session that can be trusted to return what a step returns.
 
 In this order: the file is walked (`graph_file`), its spec read, one step of one row tried in a
 session with little memory and little time, and only then is the session made that will solve.
@@ -30,8 +30,8 @@ OUTPUTS = ("next_y", "next_z", "logits", "halt_logit")
 TRIAL_MEMORY = 256 << 20
 #: Seconds that the trial step may take.
 TRIAL_SECONDS = 1.5
-#: Floating-point operations of a step (the 9x9 model's has 0.02e9) beyond which it is no matter if
-#: the trial step is not done, and seconds after which it is then left at that: opening a model
+#: Beyond so many floating-point operations a step (the 9x9 model's has 0.02e9), the trial step need
+#: not finish: it is stopped after so many seconds, and the graph accepted, because opening a model
 #: should not take as long as using it.
 _LARGE_STEP, _LARGE_SECONDS = 0.2e9, 0.3
 _CPU = ["CPUExecutionProvider"]
@@ -171,10 +171,10 @@ def _options(ort: Any, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait cost more than they win as soon as anything else runs: a
-    # second Solver, a web server, another process (measured: steps of three times the length).
+    # Threads that spin while they wait cost more than they gain as soon as anything else runs: a
+    # second Solver, a web server, another process (measured: steps three times as long).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Else a file that begins as one is read as a graph in ORT format, which nobody has checked.
+    # Otherwise a file that begins like one is read in ORT format, which `graph_file` doesn't check.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 3  # errors only: they come as exceptions as well
     return options
@@ -189,7 +189,7 @@ def _open(ort: Any, data: bytes, path: Path, options: Any, providers: Sequence[s
 
 
 class _Value(NamedTuple):
-    """Type and shape of an input or output; sizes that are open have names, or None."""
+    """Type and shape of an input or output; dynamic sizes have names, or None."""
 
     type: str
     shape: tuple[int | str | None, ...]
@@ -289,7 +289,7 @@ def _check_outputs(
             raise CheckpointError(
                 f"{path}: output {name!r} is a {kind}; a step graph's is a tensor(float)"
             )
-        # A shape that nobody knows reads like a scalar's; the trial step tells them apart.
+        # An unknown shape looks like a scalar's; the trial step tells them apart.
         fits = not shape or (
             len(shape) == 1 + len(sizes)
             and not isinstance(shape[0], int)
@@ -310,19 +310,19 @@ def _sizes(sizes: Sequence[int | str | None]) -> str:
 
 
 def _nodes(model: ModelConfig) -> int:
-    """Positions of one row that the network computes at: cells, or (cell, value) pairs."""
+    """Return how many positions of a row the network computes: cells, or (cell, value) pairs."""
     return prod(model.state_shape[:-1])
 
 
 def _widest_bytes(model: ModelConfig) -> int:
-    """Roughly, of the largest value between two operators, for one row."""
+    """Estimate the bytes of the largest value between two operators, for one row."""
     nodes = _nodes(model)
     scores = model.num_heads * nodes * nodes if model.mixer == "attention" else 0
     return 4 * max(scores, nodes * 2 * model.swiglu_size)
 
 
 def _step_operations(model: ModelConfig) -> float:
-    """Roughly, floating-point operations of one step of one row."""
+    """Estimate the floating-point operations of one step of one row."""
     nodes, width = _nodes(model), model.hidden_size
     mixing = 8 * width * width + 4 * nodes * width if model.mixer != "structured" else 8 * width
     a_pass = model.L_layers * nodes * (6.0 * width * model.swiglu_size + mixing)
@@ -334,7 +334,7 @@ _small_memory_lock = threading.Lock()
 
 
 def _has_small_memory(ort: Any) -> bool:
-    """Whether this process has an allocator of `TRIAL_MEMORY` bytes, made when first asked for.
+    """Return whether this process has an allocator of `TRIAL_MEMORY` bytes, made on first use.
 
     Only sessions that ask for the allocators of the process use it.
     """

@@ -34,10 +34,10 @@ from trm_sdk.validation import checked_threads
 
 #: Bytes of a graph up to which its batch, not its operators, is split between threads.
 SMALL_GRAPH = 2 << 20
-#: Size there of the widest value between two operators, in bytes, for the rows that one thread runs
-#: at once. With more rows, values leave the core's cache before the next operator reads them; with
-#: fewer, a call costs more beside what it computes, and takes Python's lock more often. For the
-#: bundled models within 3% of the best number of rows: `python -m benchmarks.rows_a_call`.
+#: Bytes that the widest value between two operators takes there, over the rows of one call. With
+#: more rows, values leave the core's cache before the next operator reads them; with fewer, the
+#: overhead of a call weighs more, and Python's lock is taken more often. For the bundled models
+#: within 3% of the best number of rows: `python -m benchmarks.rows_a_call`.
 _BYTES_A_CALL = 1_100_000
 _MOST_ROWS_A_CALL = 16
 
@@ -121,7 +121,7 @@ class OnnxRuntime:
         # two cores, 70 thousand parameters, batch 16: 0.72 ms a row; 1.3 with operators split.
         self._by_rows = path.stat().st_size < SMALL_GRAPH and providers == _PROVIDERS["cpu"]
         self._threads = threads
-        self._crew: tuple[int, ThreadPoolExecutor] | None = None  # of a process: its threads
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None  # and the process it is of
         opened = open_step_graph(ort, path, providers, 1 if self._by_rows else threads)
         self._source = path.resolve()
         self._reopening: threading.Lock | None = None  # set in a forked process that must
@@ -156,7 +156,7 @@ class OnnxRuntime:
         return OnnxState(tokens, identifiers, y, z, self._fed(groups, len(tokens)))
 
     def _fed(self, groups: GroupsOf | None, batch: int) -> dict[str, Float32]:
-        """Return groups as the graph's inputs, the model's own where it must be given some."""
+        """Return groups as the graph's inputs; the model's own if none are given but required."""
         if groups is None and not self._needs_groups:
             return {}
         return {
@@ -226,7 +226,7 @@ class OnnxRuntime:
         return dict(zip(self.heads, map(_flat, heads), strict=True))
 
     def _step_by_rows(self, state: OnnxState, options: Any) -> StepOutput:
-        """A step of a small model: parts of the batch run side by side."""
+        """Take a step of a small model: parts of the batch run in parallel."""
         batch, model = len(state.tokens), self.spec.model
         y, z = np.empty_like(state.y), np.empty_like(state.z)
         logits = np.empty((*state.tokens.shape, model.outputs), np.float32)
@@ -252,22 +252,22 @@ class OnnxRuntime:
                     whole[rows] = part_of_it
 
         parts = min(self._threads, batch)
-        crew = self._working_crew() if parts > 1 else None
-        waiting = [crew.submit(run, part) for part in range(1, parts)] if crew else []
-        run(0)  # this thread is one of the crew, too
+        pool = self._thread_pool() if parts > 1 else None
+        waiting = [pool.submit(run, part) for part in range(1, parts)] if pool else []
+        run(0)  # this thread runs a part, too
         for one in waiting:
             one.result()
         state.y, state.z = y, z
         return StepOutput(state, _flat(logits), halt_logit, self._named(heads))
 
-    def _working_crew(self) -> ThreadPoolExecutor:
+    def _thread_pool(self) -> ThreadPoolExecutor:
         """Return the threads that run rows: new ones in a forked process, which has none."""
-        crew = self._crew
-        if crew is None or crew[0] != os.getpid():
-            # Two threads that come here at once make two crews, of which one is dropped when idle.
-            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="trm-rows")
-            self._crew = crew = (os.getpid(), pool)
-        return crew[1]
+        pool = self._pool
+        if pool is None or pool[0] != os.getpid():
+            # Two threads that come here at once make two pools; one of them is dropped when idle.
+            made = ThreadPoolExecutor(self._threads, thread_name_prefix="trm-rows")
+            self._pool = pool = (os.getpid(), made)
+        return pool[1]
 
     def _step_on_device(self, state: OnnxState, options: Any) -> StepOutput:
         binding = self._session.io_binding()
@@ -373,8 +373,8 @@ class OnnxRuntime:
     def close(self) -> None:
         """Release the graph and its threads; only `close` may be called afterwards."""
         self._session = self._reopening = None
-        if self._crew is not None and self._crew[0] == os.getpid():
-            self._crew[1].shutdown()
+        if self._pool is not None and self._pool[0] == os.getpid():
+            self._pool[1].shutdown()
 
 
 def _flat(logits: Float32) -> Float32:

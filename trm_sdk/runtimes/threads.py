@@ -1,4 +1,4 @@
-"""How many threads to use where nobody says: what the process may use, not what the machine has."""
+"""How many threads to use by default: what the process may use, not what the machine has."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def cpu_quota(own: Path = _OWN, root: Path = _CGROUPS) -> float | None:
 
 
 def _quotas(mount: Path, group: str, read: Callable[[Path], float | None]) -> Iterator[float]:
-    """The limits of a group and of those around it; in a container the mount is its own group."""
+    """Yield the limits of a group and its parents; in a container the mount is its own group."""
     folder = mount / group.strip("/")
     for one in (folder, *folder.parents):
         with suppress(OSError, ValueError, ZeroDivisionError):

@@ -56,11 +56,11 @@ class TorchState:
         self.x, self.y, self.z, self.groups = x, y, z, groups
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return all of them."""
+        """Return x, y, z and the groups."""
         return self.x, self.y, self.z, *self.groups
 
     def take(self, tensors: Sequence[Tensor]) -> None:
-        """Put other tensors in their places."""
+        """Replace all tensors, given in the order of `tensors`."""
         self.x, self.y, self.z, *groups = tensors
         self.groups = tuple(groups)
 
@@ -69,9 +69,9 @@ class _Buffers:
     """Buffers for batches of up to `rows` rows, and a step over all of them.
 
     A compiled step and a CUDA graph are made for one batch size, and a graph for fixed addresses.
-    So states move in: from then on their tensors are views of the buffers, and a step copies
-    nothing. One state lives here at a time; the next to come makes it take its tensors along. Not
-    for use by several threads at once.
+    So a state is copied in: from then on its tensors are views of the buffers, and a step copies
+    nothing. The buffers hold one state at a time; before another is copied in, the first gets
+    tensors of its own. Not for use by several threads at once.
     """
 
     def __init__(self, step: _StepFunction, like: TorchState, rows: int) -> None:
@@ -86,8 +86,10 @@ class _Buffers:
         self._outputs: tuple[Tensor, ...] | None = None  # written by every replay
 
     def run(self, state: TorchState) -> tuple[Tensor, ...]:
-        """Take one step of a state, which stays here; return logits, halting logits and logits of
-        heads, to be copied."""
+        """Take one step of a state, which stays in the buffers.
+
+        Returns logits, halting logits and logits of heads; the next step overwrites them.
+        """
         self._admit(state)
         if self._graph is not None and self._outputs is not None:
             self._graph.replay()
@@ -100,7 +102,7 @@ class _Buffers:
         return tuple(output[:rows] for output in outputs)
 
     def evict(self) -> None:
-        """Give the state that lives here tensors of its own."""
+        """Give the state in the buffers tensors of its own."""
         tenant = None if self._tenant is None else self._tenant()
         if tenant is not None:
             tenant.take([one.clone() for one in tenant.tensors()])
@@ -142,7 +144,7 @@ class _Buffers:
                         expected = self._step(*self._all)
                 torch.cuda.current_stream().wait_stream(side)
                 graph = torch.cuda.CUDAGraph()
-                # Another thread's Solver may allocate meanwhile; that is none of this graph's.
+                # Another thread's Solver may allocate meanwhile, which must not end the recording.
                 with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                     outputs = self._advance()
                 graph.replay()
@@ -296,7 +298,7 @@ class TorchRuntime:
         try:
             return self._on_host(state, *self._buffers_for(state).run(state))
         except Exception as error:  # whatever compilers and drivers raise
-            self._do_without(error)
+            self._fall_back(error)
         return self._advance(state)
 
     def _on_host(
@@ -315,8 +317,8 @@ class TorchRuntime:
             self._buffers[key] = _Buffers(self._compiled or self._step_rows, state, size)
         return self._buffers[key]
 
-    def _do_without(self, error: Exception) -> None:
-        """Give up compiling, or else recording: states move out of the buffers, and steps go on."""
+    def _fall_back(self, error: Exception) -> None:
+        """Give up compiling, or else recording; states leave the buffers, and steps go on."""
         for buffers in self._buffers.values():
             buffers.evict()
         self._buffers.clear()
@@ -401,15 +403,18 @@ class TorchRuntime:
 
 
 def _padded_size(rows: int) -> int:
-    """Return the buffer size for a batch: one of a few, as each is compiled and recorded alone, and
-    PyTorch gives up on a function that it had to compile more than eight times."""
+    """Return the buffer size for a batch.
+
+    One of a few, because each is compiled and recorded by itself, and PyTorch gives up on a
+    function that it had to compile more than eight times.
+    """
     return next((size for size in _SIZES if size >= rows), 1 << (rows - 1).bit_length())
 
 
 def _to_host(outputs: Sequence[Tensor]) -> list[Float32]:
     if not outputs[0].is_cuda:
         return [output.numpy() for output in outputs]
-    # One transfer for all, for each waits for the device.
+    # One transfer for all, because each would wait for the device.
     together = torch.cat([output.flatten() for output in outputs]).cpu().numpy()
     parts = np.split(together, np.cumsum([output.numel() for output in outputs])[:-1])
     return [part.reshape(output.shape) for part, output in zip(parts, outputs, strict=True)]

@@ -1,4 +1,4 @@
-"""A thread that interrupts steps of onnxruntime which take longer than someone will wait."""
+"""A thread that interrupts steps of onnxruntime at their deadlines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ INTERRUPTED = "terminate flag"
 
 
 class _Watchdog:
-    """Sets the flag of whatever is watched when its time has come.
+    """Sets the terminate flag of every watched run at its deadline.
 
     One thread for a whole process, started when first needed: a step of a small model takes a
-    millisecond, a tenth of which would be spent on starting a timer of its own.
+    millisecond, and starting a timer for each would cost a tenth of that.
     """
 
     def __init__(self) -> None:

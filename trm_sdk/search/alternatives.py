@@ -31,7 +31,7 @@ class Alternatives:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._names = domain.decode_heads
-        # By order of preference; rows are slots, -1 where nothing has been refuted.
+        # One array per rank of preference; rows are slots, -1 where nothing has been refuted.
         self._refuted: list[npt.NDArray[np.intp]] = []
 
     def can_read(self, heads: Mapping[str, Float32]) -> bool:
@@ -52,8 +52,7 @@ class Alternatives:
     ) -> Bools:
         """Return which slots have an alternative that obeys the rules.
 
-        The rules are asked about alternatives that have changed, and not beyond the first that is
-        right.
+        Only alternatives that have changed are checked, and none after the first that is right.
 
         Parameters
         ----------
@@ -64,7 +63,7 @@ class Alternatives:
         verdicts : callable
             Takes some of the places and an answer for each, and returns which obey the rules.
         confirmed : intp array of shape (slots, N)
-            Is given the alternatives that do, each in the row of its slot.
+            Filled in with the alternatives that do, each in the row of its slot.
 
         Raises
         ------

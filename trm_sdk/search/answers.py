@@ -33,10 +33,10 @@ class Answers:
     def __init__(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
         self.output_tokens: npt.NDArray[np.intp] = np.array(model.output_tokens, np.intp)
         self.keeps_givens = bool(model.given_tokens)
-        #: Of each token that may stand in an answer: its column, -1 where the model has none.
-        place = {token: column for column, token in enumerate(model.output_tokens)}
-        self._columns = np.array([place.get(token, -1) for token in vocabulary.answer_tokens])
-        self._share = {token: i for i, token in enumerate(vocabulary.answer_tokens)}
+        columns = {token: column for column, token in enumerate(model.output_tokens)}
+        # Of each token that may stand in an answer: its logit column, -1 if the model has none.
+        self._columns = np.array([columns.get(token, -1) for token in vocabulary.answer_tokens])
+        self._positions = {token: i for i, token in enumerate(vocabulary.answer_tokens)}
 
     def tokens(
         self, tokens: Tokens, given: npt.NDArray[np.bool_], logits: Float32
@@ -78,8 +78,8 @@ class Answers:
     def probabilities(self, puzzle: Encoded, logits: Float32) -> Float32:
         """Return the softmax over the values that an answer may hold.
 
-        A given cell has probability 1 for its value, and 0 throughout where its token never stands
-        in an answer but as a given.
+        A given cell has probability 1 for its value; 0 for all values if its token stands in
+        answers only as a given.
 
         Parameters
         ----------
@@ -98,9 +98,9 @@ class Answers:
         if self.keeps_givens:
             shares[puzzle.given] = 0
             for cell in np.flatnonzero(puzzle.given).tolist():
-                share = self._share.get(int(puzzle.tokens[cell]))
-                if share is not None:
-                    shares[cell, share] = 1
+                position = self._positions.get(int(puzzle.tokens[cell]))
+                if position is not None:
+                    shares[cell, position] = 1
         return shares.reshape(*puzzle.shape, -1)
 
 

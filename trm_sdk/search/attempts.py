@@ -40,7 +40,7 @@ class Attempt(NamedTuple):
     identifier : int
         Row of the puzzle embedding.
     symmetry : Symmetry or None
-        Under which all of these stand.
+        Applied to the puzzle; all of these are in the orientation after it.
     noise : float
         Standard deviation of what is added to the latent z before every step.
     rng : numpy Generator
@@ -148,8 +148,8 @@ def encode(domain: Domain, model: ModelConfig, task: Task, index: int) -> Encode
 
 
 def _groups(domain: Domain, model: ModelConfig, encoded: Encoded) -> GroupsOf | None:
-    """Groups for every key of the model's weights, where a puzzle's are not the model's own."""
-    if not domain.own_groups and has_groups_of(domain, model):
+    """Return groups for every key of the model's weights; None if the model's own hold."""
+    if not domain.own_groups and same_groups(domain, model):
         return None
     found = dict(encoded.groups or {})
     if set(found) != set(domain.own_groups):
@@ -169,10 +169,10 @@ def _groups(domain: Domain, model: ModelConfig, encoded: Encoded) -> GroupsOf | 
     return {key: one[0] for key, one in complete_groups(batch, model).items()}
 
 
-def has_groups_of(domain: Domain, model: ModelConfig) -> bool:
-    """Return whether a model's structure states the groups that a domain's states.
+def same_groups(domain: Domain, model: ModelConfig) -> bool:
+    """Return whether the structures of a domain and of a model state the same groups.
 
-    True where the model takes no groups: its structure is then not to be departed from.
+    True where the model takes no groups: it always uses those of its own structure.
     """
     if not model.takes_groups or model.structure is None or domain.structure is None:
         return True
@@ -228,7 +228,7 @@ def begin(
         return plain._replace(tokens=tokens, given=given, guesses=guesses)
     rng = np.random.Generator(np.random.SFC64([options.seed, number]))
     if options.explore == "noise":
-        noise = options.noise * options.noise_spread ** (2 * _evenly(number) - 1)
+        noise = options.noise * options.noise_spread ** (2 * _van_der_corput(number) - 1)
         return plain._replace(noise=noise, rng=rng)
     for _ in range(_DRAWS):
         symmetry = domain.symmetry_for(task, rng)
@@ -288,18 +288,18 @@ def draw_guesses(
 
 
 def combined(guesses: Sequence[Guess], number: int) -> Path:
-    """Return the guesses of an attempt: one; two when each has been tried alone, then three."""
+    """Return the guesses of an attempt: one; two once each has been tried alone; then three."""
     if not guesses:  # nothing is empty
         return ()
     rounds, first = divmod(number - 1, len(guesses))
-    # A stride of its own for each round, so that the same ones don't meet again.
+    # Each round has a stride of its own, so that the same guesses don't meet again.
     return tuple(
         guesses[(first + more * (rounds + 1)) % len(guesses)] for more in range(rounds + 1)
     )
 
 
-def _evenly(number: int) -> float:
-    """Van der Corput's sequence 1/2, 1/4, 3/4, 1/8 ...: however many are taken, they lie evenly."""
+def _van_der_corput(number: int) -> float:
+    """Return an element of the sequence 1/2, 1/4, 3/4, 1/8 ..., which fills 0..1 evenly."""
     place, share = 0.0, 0.5
     while number:
         place += share * (number & 1)

@@ -73,8 +73,8 @@ class Request:
         Best first; not empty once the request has concluded.
     stopped_by : StoppedBy
         Why it concluded.
-    asked : bool
-        Whether the domain has been asked if there is a solution at all.
+    asked_for_proof : bool
+        Whether the domain has been asked to prove that there is no solution.
     error : Exception or None
         What the domain raised.
     cancelled : bool
@@ -100,7 +100,7 @@ class Request:
     ended_with: dict[Grid, Tally] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
     stopped_by: StoppedBy = "max_steps"
-    asked: bool = False
+    asked_for_proof: bool = False
     error: Exception | None = None
     cancelled: bool = False
 
@@ -130,9 +130,9 @@ class Request:
             votes=_votes(options, check),
             tree=tree,
         )
-        if request.votes:  # every attempt will be asked, so none need wait
+        if request.votes:  # every attempt has a vote, so none needs to wait
             request.width = options.attempts
-            if options.explore != "guess":  # these wait for what they are drawn from
+            if options.explore != "guess":  # guesses are drawn from the plain attempt
                 request.solo_steps = 0
         return request
 
@@ -143,7 +143,7 @@ class Request:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether no attempt is left to be waited for, or to begin."""
+        """Whether no attempt is running, waiting for a slot, or still to begin."""
         if self.unfinished:
             return False
         if self.tree is not None and self.tree.is_exhausted:

@@ -43,7 +43,7 @@ def verdicts(
     tokens: Tokens,
     answers: npt.NDArray[np.integer[Any]],
 ) -> Bools:
-    """Return which answers obey the rules, one a row.
+    """Return which answers obey the rules, one per row.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def verdicts(
     requests : sequence of Request
         What each row is an attempt at.
     symmetries : sequence of Symmetry or None
-        Under which each row's puzzle stands.
+        Applied to each row's puzzle.
     tokens, answers : integer arrays of shape (rows, N)
 
     Raises

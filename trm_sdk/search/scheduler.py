@@ -26,7 +26,7 @@ from trm_sdk.model.config import DEAD_END
 from trm_sdk.runtimes.base import Float32, Runtime, StepInterruptedError, StepOutput
 from trm_sdk.search.alternatives import Alternatives, Places
 from trm_sdk.search.answers import Answers, confidence_of, logit_of
-from trm_sdk.search.attempts import Attempt, begin, draw_guesses, has_groups_of
+from trm_sdk.search.attempts import Attempt, begin, draw_guesses, same_groups
 from trm_sdk.search.requests import Request
 from trm_sdk.search.rules import Bools, read_answer, verdict, verdicts
 from trm_sdk.search.select import candidates, count, ranked
@@ -52,7 +52,7 @@ Observer = Callable[[Slot, int, Float32, float], None]
 
 @dataclass(slots=True)
 class _Lone:
-    """What is kept of a slot that is the only one, and whose answers the rules check."""
+    """The only slot of a batch, whose answers the rules check."""
 
     choices: list[tuple[int, ...]]  # token that each logit column stands for, cell by cell
     refuted: list[int]  # columns of the last answer
@@ -83,7 +83,7 @@ class Scheduler:
         self._answers = Answers(self._model, domain.vocabulary)
         decodes = domain.has_rules and bool(domain.decode_heads)
         self._alternatives = Alternatives(domain) if decodes else None
-        self._grouped = bool(domain.own_groups) or not has_groups_of(domain, self._model)
+        self._grouped = bool(domain.own_groups) or not same_groups(domain, self._model)
         self._token_shape = self._model.token_shape_of(domain.shape)
         self._waiting: deque[tuple[Request, int]] = deque()  # and the number of the attempt
         # In the order of the runtime's state; None where an attempt has been retired.
@@ -133,19 +133,51 @@ class Scheduler:
         if not self._slots:
             return finished
         # 2. Step the model.
-        if self._noisy:
-            self._state = self.runtime.perturb(self._state, self._rows.noise, self._rngs)
         try:
-            self._state, logits, halt_logit, heads = self._take_step()
+            output = self._step_model()
         except StepInterruptedError:  # everyone's time is up
             self._stop_late(finished)
             return finished
+        self._state = output.state
         self._steps += 1
         if self._observer is not None:
-            self._observe(logits, halt_logit)
-        # 3. Ask the rules. What runs after every step of a millisecond finds caches full of other
-        # things: a function of numpy costs 4 to 12 us then, a short loop of Python less. So a slot
-        # that is the only one has a way of its own.
+            self._observe(output.logits, output.halt_logit)
+        # 3. Ask the rules.
+        answers, confirmed = self._check_answers(output, finished)
+        # 4. Find the slots to attend to: confirmed, halted, or at their deadlines.
+        places = self._places_due(confirmed, output.halt_logit)
+        if not (places or self._timed):
+            return finished
+        # 5. Conclude, retire, or let further attempts begin.
+        if answers is None:
+            self._rows.answer[:] = self._read(output.logits)
+        self._attend_all(places, output, confirmed, finished)
+        if self._timed:
+            self._rows.halt_logit[:] = output.halt_logit
+            self._stop_late(finished)
+        self._deadline = self._next_deadline()
+        return finished
+
+    def _step_model(self) -> StepOutput:
+        """Add the noise, and step the model; give up once the time of every request is up."""
+        if self._noisy:
+            self._state = self.runtime.perturb(self._state, self._rows.noise, self._rngs)
+        if self._give_up_at == math.inf:
+            return self.runtime.step(self._state)
+        return self.runtime.step(self._state, self._give_up_at)
+
+    def _check_answers(
+        self, output: StepOutput, finished: list[Request]
+    ) -> tuple[npt.NDArray[np.intp] | None, Bools | None]:
+        """Return the answers of all slots, and which of them obey the rules.
+
+        The answers are None while nothing has needed them, and then `_rows.answer` is out of date;
+        the second is None if no answer obeys the rules.
+        """
+        # After a step of a millisecond the caches are full of other things: a numpy function then
+        # costs 4 to 12 us, a short Python loop less. So a slot that is the only one is read by a
+        # method of its own.
+        logits, heads = output.logits, output.heads
         answers: npt.NDArray[np.intp] | None = None
         if self._lone is not None:
             confirmed = self._confirm_alone(self._lone, logits, finished)
@@ -161,46 +193,21 @@ class Scheduler:
                 self._rows.answer[:] = answers
                 obeyed = np.logical_and.reduce(further >= 0, axis=1)
                 confirmed = obeyed if confirmed is None else np.logical_or(confirmed, obeyed)
-        # 4. Find the slots to attend to: confirmed, halted, or at their deadlines.
-        due = self._steps >= self._deadline
-        if confirmed is None and not (due or self._halting or self._timed):
-            return finished
-        attend: set[int] = set()
-        if confirmed is not None:
-            attend.update(np.flatnonzero(confirmed).tolist())
-        if self._halting:
-            attend.update(np.flatnonzero(halt_logit > self._rows.threshold).tolist())
-        if due:
-            attend.update(i for i, slot in self._occupied() if slot.deadline <= self._steps)
-        if not (attend or self._timed):
-            return finished
-        # 5. Conclude, retire, or let further attempts begin.
-        if answers is None:
-            self._rows.answer[:] = self._read(logits)
-        dead_ends = heads.get(DEAD_END)
-        for place in sorted(attend):
-            slot = self._slots[place]
-            if slot is None:  # evicted a moment ago, with another attempt at its request
-                continue
-            try:
-                right = confirmed is not None and bool(confirmed[place])
-                dead_end = float(dead_ends[place]) if dead_ends is not None else 0.0
-                self._attend(place, slot, right, logits[place], float(halt_logit[place]), dead_end)
-            except Exception as error:  # the domain's; the other puzzles go on
-                self._fail(slot.request, error)
-            if slot.request.done:
-                finished.append(slot.request)
-        if self._timed:
-            self._rows.halt_logit[:] = halt_logit
-            self._stop_late(finished)
-        self._deadline = self._next_deadline()
-        return finished
+        return answers, confirmed
 
-    def _take_step(self) -> StepOutput:
-        """Step the model, at the longest until the time of every request in the batch is up."""
-        if self._give_up_at == math.inf:
-            return self.runtime.step(self._state)
-        return self.runtime.step(self._state, self._give_up_at)
+    def _places_due(self, confirmed: Bools | None, halt_logit: Float32) -> list[int]:
+        """Return the slots that are confirmed, have halted, or are at their deadlines."""
+        due = self._steps >= self._deadline
+        if confirmed is None and not (due or self._halting):
+            return []
+        places: set[int] = set()
+        if confirmed is not None:
+            places.update(np.flatnonzero(confirmed).tolist())
+        if self._halting:
+            places.update(np.flatnonzero(halt_logit > self._rows.threshold).tolist())
+        if due:
+            places.update(i for i, slot in self._occupied() if slot.deadline <= self._steps)
+        return sorted(places)
 
     def _observe(self, logits: Float32, halt_logit: Float32) -> None:
         assert self._observer is not None
@@ -297,22 +304,37 @@ class Scheduler:
 
     # --- conclusions ------------------------------------------------------------------------
 
-    def _attend(
+    def _attend_all(
         self,
-        place: int,
-        slot: Slot,
-        right: bool,
-        logits: Float32,
-        halt_logit: float,
-        dead_end_logit: float,
+        places: list[int],
+        output: StepOutput,
+        confirmed: Bools | None,
+        finished: list[Request],
     ) -> None:
-        """Do what is due about an attempt: conclude its request, retire it, or let others begin."""
-        request = slot.request
+        """Attend to some slots, and add the requests that this ends to `finished`."""
+        for place in places:
+            slot = self._slots[place]
+            if slot is None:  # evicted a moment ago, with another attempt at its request
+                continue
+            try:
+                right = confirmed is not None and bool(confirmed[place])
+                self._attend(place, slot, right, output)
+            except Exception as error:  # the domain's; the other puzzles go on
+                self._fail(slot.request, error)
+            if slot.request.done:
+                finished.append(slot.request)
+
+    def _attend(self, place: int, slot: Slot, right: bool, output: StepOutput) -> None:
+        """Conclude an attempt's request, retire the attempt, or let further ones begin."""
+        request, logits = slot.request, output.logits[place]
+        halt_logit = float(output.halt_logit[place])
         if right:
             self._conclude(request, "verified", self._end(place, slot, halt_logit))
             return
         halted = halt_logit > self._rows.threshold[place]
         if request.tree is not None:
+            dead_ends = output.heads.get(DEAD_END)
+            dead_end_logit = 0.0 if dead_ends is None else float(dead_ends[place])
             request.tree.grow(slot.number, logits, dead_end_logit)
         if request.wants_guesses:  # the plain attempt, at its first deadline
             request.guesses = draw_guesses(
@@ -348,18 +370,18 @@ class Scheduler:
     def _is_refuted(self, request: Request) -> bool:
         """Whether the domain proves that there is no solution.
 
-        Asked once, when the plain attempt has failed: most puzzles are solved without. The answer
-        No changes nothing about the search.
+        It is asked once, when the plain attempt has failed: most puzzles are solved before that.
+        Without a proof the search goes on as it would have.
         """
-        if request.asked or not request.check:
+        if request.asked_for_proof or not request.check:
             return False
-        request.asked = True
+        request.asked_for_proof = True
         return self.domain.count_solutions(request.task, request.index, 1) == 0
 
     def _end(self, place: int, slot: Slot, halt_logit: float, halted: bool = False) -> Grid:
-        """Count an attempt's answer as its last, and return it."""
+        """Record an attempt's last answer, and return it."""
         answer = self._rows.answer[place]
-        if answer[0] < 0:  # not one step was done: it is left as it was given
+        if answer[0] < 0:  # no step was taken: the answer is the puzzle itself
             answer = self._rows.puzzle[place]
         grid = read_answer(self.domain, slot.request, answer, slot.attempt.symmetry)
         count(slot.request, grid, confidence_of(halt_logit), halted)
@@ -384,7 +406,7 @@ class Scheduler:
             finished.append(request)
 
     def _conclude(self, request: Request, stopped_by: StoppedBy, best: Grid | None = None) -> None:
-        """Evict a request and settle its candidates, of which `best` (default: the best) leads."""
+        """Evict a request and settle its candidates: `best` (default: the top-ranked) first."""
         self._evict(request)
         if best is None:
             best = ranked(request)[0]
@@ -521,7 +543,7 @@ class Scheduler:
         return *inputs, groups
 
     def _refresh(self) -> None:
-        """Note what needs doing for any of the slots: once a change, not once a step."""
+        """Work out what the slots need in a step: once per change of slots, not once per step."""
         rows, slots = self._rows, [slot for _, slot in self._occupied()]
         self._checking = bool(rows.check.any())
         self._halting = bool((rows.threshold < math.inf).any())

@@ -1,4 +1,4 @@
-"""Selection: which of the attempts' answers is given, and which stand behind it."""
+"""Selection: which of the attempts' answers is given, and which follow as other candidates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def count(request: Request, grid: Grid, confidence: float, halted: bool) -> None
 
 
 def ranked(request: Request) -> list[Grid]:
-    """Return the distinct last answers, best first: by votes where these decide, by confidence."""
+    """Return the distinct last answers, best first: by votes if these decide, then confidence."""
 
     def key(grid: Grid) -> tuple[float, float, int]:
         tally = request.ended_with[grid]
@@ -42,8 +42,8 @@ def candidates(
     found = []
     for grid in islice(order, request.options.candidates):
         tally = request.ended_with[grid]
-        verified_too = verified if grid is best else verdict(domain, request, grid)
-        found.append(Candidate(grid, tally.votes, tally.confidence, verified_too))
+        obeys = verified if grid is best else verdict(domain, request, grid)
+        found.append(Candidate(grid, tally.votes, tally.confidence, obeys))
     return tuple(found)
 
 

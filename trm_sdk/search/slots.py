@@ -30,7 +30,7 @@ class Slots:
     Parameters
     ----------
     cells : int
-        N, of the boards.
+        Cells of a board, N.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Slots:
             array[slot] = values[name]
 
     def compact(self, kept: Sequence[int]) -> None:
-        """Keep these slots alone, in this (ascending) order."""
+        """Keep only these slots, in this (ascending) order."""
         index = np.array(kept, np.intp)
         for array in self._store.values():
             array[: len(index)] = array[index]

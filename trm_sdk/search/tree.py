@@ -2,8 +2,8 @@
 
 The plain attempt is the root. Where an attempt fails, one of its empty cells is chosen to branch
 on, and each value of it is an attempt that fills in the parent's guesses and this one. Attempts
-run in waves, the most promising first: what a model's dead-end head holds for wrong is left for
-later, never thrown away, since the head may err.
+run in waves, the most promising first: guesses that the model's dead-end head believes to be wrong
+are left for later, never thrown away, since the head may err.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from trm_sdk.model.config import ModelConfig
 Guess = tuple[int, int]
 Path = tuple[Guess, ...]
 
-#: Attempts of a wave, where nobody says how many. Not the batch size that suits a device: what an
+#: Default number of attempts in a wave. Not the batch size that suits the device, because what an
 #: attempt fills in depends on it.
 WIDTH = 8
 #: A child is worth its parent's promise and the logarithm of its probability. One that is this
 #: much less promising than the best waits for a later wave.
 _MARGIN = 3.0
-#: Every second wave so many attempts begin by the probabilities of their paths alone. A head that
-#: is sure of a dead end where there is none would hide the answer's branch behind all others.
+#: In every second wave so many attempts are chosen by the probabilities of their paths alone: a
+#: head that is sure of a dead end where there is none would hide the answer behind all others.
 _UNGUIDED = 2
-#: What a guess costs there whatever its probability. Without, chains of near certain guesses below
-#: a wrong one would hide it: on 100 puzzles that no lookahead solves, 127 steps in the mean against
-#: 147, and 1,296 at most against 2,088.
-_A_GUESS = 1.5
+#: What each guess costs there, whatever its probability. Without it, chains of nearly certain
+#: guesses below a wrong one would hide the answer: 100 puzzles that no lookahead solves take 127
+#: steps in the mean with it and 147 without, and at most 1,296 and 2,088.
+_GUESS_COST = 1.5
 
 
 class _Open(NamedTuple):
@@ -46,7 +46,7 @@ class _Open(NamedTuple):
     cost : float
         The parent's dead-end logit, minus the logarithm of the last guess's probability.
     unlikely : float
-        Minus the logarithm of the probability of all its guesses, and `_A_GUESS` for each.
+        Minus the logarithm of the probability of all its guesses, and `_GUESS_COST` for each.
     """
 
     path: Path
@@ -93,7 +93,7 @@ class Tree:
         return self._paths[number]
 
     def grow(self, number: int, logits: npt.NDArray[np.float32], dead_end_logit: float) -> None:
-        """Take note that an attempt has failed: its children are open from the next wave on.
+        """Record that an attempt has failed: its children are open from the next wave on.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Tree:
         logits : float32 array of shape (N, outputs)
             Of its last step.
         dead_end_logit : float
-            At that step: positive where the model holds a value for wrong that is filled in.
+            At that step: positive if the model believes a filled-in value to be wrong.
         """
         if number not in self._running:
             return
@@ -118,7 +118,7 @@ class Tree:
             _Open(
                 (*path, (int(cells[at]), token)),
                 cost=dead_end_logit - chance,
-                unlikely=self._unlikely[number] + _A_GUESS - chance,
+                unlikely=self._unlikely[number] + _GUESS_COST - chance,
             )
             for token, chance in zip(self._tokens, log_p[at].tolist(), strict=True)
         ]
@@ -155,7 +155,7 @@ class Tree:
         self._grown.clear()
 
     def _best(self, heap: list[tuple[float, int]]) -> float:
-        """The least cost of a heap, infinite where nothing is open."""
+        """Return the least cost of a heap, infinite if nothing is open."""
         while heap and heap[0][1] not in self._open:  # begun by way of the other heap
             heapq.heappop(heap)
         return heap[0][0] if heap else math.inf

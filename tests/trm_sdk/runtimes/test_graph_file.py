@@ -106,7 +106,7 @@ NOT_GRAPHS: dict[str, tuple[Change, str]] = {
     "deep": (node("If", [], ["i"], then_branch=body(nodes=(
         helper.make_node("X", [], [], domain="evil"),
     ))), "of the domain 'evil'"),
-    "overridden": (function("", name="MatMul"), "defines 'MatMul' of the domain '' anew"),
+    "overridden": (function("", name="MatMul"), "redefines 'MatMul' of the domain ''"),
     "unknown": (node("G", [], ["i"], domain="trm"), "'G' of the domain 'trm'"),
 }  # fmt: skip
 

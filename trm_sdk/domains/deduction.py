@@ -14,8 +14,8 @@ from typing import NamedTuple
 #: 0.3 s whatever the size. That is 4,938 guesses on a 9x9 board, which seldom needs a hundredth of
 #: them, and 640 on 25x25, which may need more.
 MAX_WORK = 400_000
-#: How many guesses are at cells alone. Only then are the places of values looked at too, which takes
-#: a third longer for each guess: most puzzles are counted before that.
+#: How many guesses are at cells alone. Only then are the places of values looked at too, which
+#: takes a third longer for each guess: most puzzles are counted before that.
 PLAIN_GUESSES = 64
 
 

@@ -8,6 +8,9 @@
 /** When a count of solutions is given up: guesses times cells of the board. */
 const MAX_WORK = 400_000;
 
+/** How many guesses are at cells alone; then the places of values are looked at too, which takes longer. */
+const PLAIN_GUESSES = 64;
+
 /**
  * @typedef {{cell: number} | {group: number, value: number}} Contradiction the cell that no value is
  *   left for; or the group in which a value, counted from 0, has no place left
@@ -50,8 +53,9 @@ export class Deduction {
   }
 
   /**
-   * The number of solutions, at most `limit`; null where that takes too long. Branches on the cell with
-   * the fewest values left for the contradictions that it took part in (dom/wdeg).
+   * The number of solutions, at most `limit`; null where that takes too long. Branches on what has the
+   * fewest possibilities left for the contradictions that it took part in (dom/wdeg): a cell, or a value
+   * with two places in a group.
    *
    * @param {bigint[]} masks what each cell may hold
    * @param {number} limit
@@ -61,34 +65,67 @@ export class Deduction {
     const start = Array.from(masks);
     if (this.#reduce(start, decided(start))) return 0;
     const weights = start.map(() => 1);
+    const failed = new Map(this.#full.map((group) => [group, this.#groups[group].map(() => 0)]));
+    const most = Math.floor(MAX_WORK / start.length);
     const waiting = [start];
     let found = 0;
-    let guesses = Math.floor(MAX_WORK / start.length);
+    let guesses = 0;
     while (waiting.length) {
       const board = waiting.pop();
-      let cell = -1;
-      let least = Infinity;
-      board.forEach((mask, i) => {
-        if (isOne(mask)) return;
-        const cost = sizeOf(mask) / weights[i];
-        if (cost < least) [cell, least] = [i, cost];
-      });
-      if (cell < 0) {
+      const branches = this.#branches(board, weights, guesses < PLAIN_GUESSES ? [] : failed);
+      if (!branches.length) {
         found += 1;
         if (found === limit) return found;
         continue;
       }
-      guesses -= 1;
-      if (guesses < 0) return null;
-      for (let rest = board[cell]; rest; rest &= rest - 1n) {
+      guesses += 1;
+      if (guesses > most) return null;
+      for (const [cell, bit] of branches) {
         const tried = board.slice();
-        tried[cell] = rest & -rest;
+        tried[cell] = bit;
         const shown = this.#reduce(tried, [cell]);
         if (!shown) waiting.push(tried);
-        else for (const i of "cell" in shown ? [shown.cell] : this.#groups[shown.group]) weights[i] += 1;
+        else if ("cell" in shown) weights[shown.cell] += 1;
+        else {
+          failed.get(shown.group)[shown.value] += 1;
+          for (const i of this.#groups[shown.group]) weights[i] += 1;
+        }
       }
     }
     return found;
+  }
+
+  /**
+   * Pairs of a cell and a bit of which exactly one holds; none where no cell is open. `failed`: how often
+   * each value was left without a place, for the groups to look at.
+   */
+  #branches(board, weights, failed) {
+    let chosen = -1;
+    let least = Infinity;
+    board.forEach((mask, cell) => {
+      if (isOne(mask)) return;
+      const cost = sizeOf(mask) / weights[cell];
+      if (cost < least) [chosen, least] = [cell, cost];
+    });
+    if (chosen < 0) return [];
+    let branches = bits(board[chosen]).map((bit) => [chosen, bit]);
+    for (const [number, failures] of failed) {
+      const group = this.#groups[number];
+      let once = 0n;
+      let twice = 0n;
+      let thrice = 0n;
+      for (const cell of group) {
+        thrice |= twice & board[cell];
+        twice |= once & board[cell];
+        once |= board[cell];
+      }
+      for (const bit of bits(twice & ~thrice)) {
+        const places = group.filter((cell) => board[cell] & bit);
+        const cost = 2 / (failures[lowest(bit)] + Math.max(...places.map((cell) => weights[cell])));
+        if (cost < least) [branches, least] = [places.map((cell) => [cell, bit]), cost];
+      }
+    }
+    return branches;
   }
 
   /** Apply singles in place until nothing changes; `placed`: cells that have become one. */
@@ -139,4 +176,10 @@ function sizeOf(mask) {
   let size = 0;
   for (let rest = mask; rest; rest &= rest - 1n) size += 1;
   return size;
+}
+
+function bits(mask) {
+  const found = [];
+  for (let rest = mask; rest; rest &= rest - 1n) found.push(rest & -rest);
+  return found;
 }

@@ -346,13 +346,35 @@ def test_counts_solutions_as_python_does(
         if which % 2:
             board[rng.choice(np.flatnonzero(board == 0))] = rng.integers(1, size + 1)
         boards.append([1 << (value - 1) if value else (1 << size) - 1 for value in board.tolist()])
-    deduction = Deduction(domain.seq_len, size, groups)
+    expected = counted_alike(node, tmp_path, size, groups, boards)
+    assert {count for counts in expected for count in counts} == found
+
+
+def counted_alike(
+    node: str, folder: Path, values: int, groups: list[list[int]], boards: list[list[int]]
+) -> list[list[int | None]]:
+    """Return the counts of solutions, up to 1 and up to 2, in which Python and Node agree."""
+    deduction = Deduction(len(boards[0]), values, groups)
     expected = [[deduction.count(board, limit) for limit in (1, 2)] for board in boards]
-    facts = {"values": size, "groups": groups, "boards": boards, "limits": [1, 2]}
-    file = tmp_path / "boards.json"
+    facts = {"values": values, "groups": groups, "boards": boards, "limits": [1, 2]}
+    file = folder / "boards.json"
     file.write_text(json.dumps(facts))
     assert ask(node, "counts", file) == expected
-    assert {count for counts in expected for count in counts} == found
+    return expected
+
+
+def test_proves_what_guesses_at_cells_alone_do_not(node: str, tmp_path: Path) -> None:
+    """A jigsaw of few givens that takes some hundred guesses, at the places of values too."""
+    jigsaw = get_domain("jigsaw")
+    assert isinstance(jigsaw, BoardDomain)
+    task = jigsaw.parse(
+        "...............3...4...............93...6.2.1.....76.......2.....2.8...6..6...... "
+        "111111112133334222333554226335544276555542276584444776888888766989998766999997776"
+    )
+    own = jigsaw.for_puzzle(task)
+    groups = [list(map(int, group)) for one in own.distinct for group in one.groups_on(own.shape)]
+    board = [1 << (value - 1) if value else 511 for value in task.grid.cells.reshape(-1).tolist()]
+    assert counted_alike(node, tmp_path, 9, groups, [board]) == [[0, 0]]
 
 
 def test_ends_where_the_rules_prove_that_there_is_no_solution(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trm_sdk import Solver
-from trm_sdk.domains import get_domain
+from trm_sdk.domains import deduction, get_domain
 from trm_sdk.domains.board import BoardDomain
 from trm_sdk.domains.maze import Maze
 from trm_sdk.domains.sudoku import Sudoku, engine
@@ -25,6 +25,17 @@ from trm_sdk.task import Task
 
 #: No solution, which singles show; of an audit.
 UNSOLVABLE = "5168497323.76.5...8.97...65135.6.9.7472591..696837..5.253186.746842.75..791.5.6.8"
+#: No solution. Guesses at cells alone give up; at the places of values too, they prove it.
+HARD_JIGSAW = (
+    "...............3...4...............93...6.2.1.....76.......2.....2.8...6..6...... "
+    "111111112133334222333554226335544276555542276584444776888888766989998766999997776"
+)
+
+
+@pytest.fixture(params=[deduction.PLAIN_GUESSES, 0], ids=["plain first", "places at once"])
+def guesses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count with and without guesses at cells alone before the others."""
+    monkeypatch.setattr(deduction, "PLAIN_GUESSES", request.param)
 
 
 def task_of(cells: np.ndarray, domain: BoardDomain) -> Task:
@@ -50,6 +61,7 @@ def changed(box: tuple[int, int], n: int) -> np.ndarray:
     return puzzles
 
 
+@pytest.mark.usefixtures("guesses")
 @pytest.mark.parametrize(("box", "n"), [((2, 2), 300), ((2, 3), 150), ((3, 3), 150)])
 def test_solutions_are_counted_as_the_engine_counts_them(box: tuple[int, int], n: int) -> None:
     domain = Sudoku(*box)
@@ -90,6 +102,7 @@ def filled(names: Sequence[str]) -> list[np.ndarray]:
     return squares[fits].reshape(-1, 16)
 
 
+@pytest.mark.usefixtures("guesses")
 @pytest.mark.parametrize(("name", "number"), [("sudoku-4x4", 288), ("sudoku-x-4x4", 48)])
 def test_counts_are_those_of_all_filled_boards(name: str, number: int) -> None:
     """No puzzle with a solution is refuted, and every one without: compared with a list of all."""
@@ -120,6 +133,7 @@ def test_counts_are_those_of_all_filled_boards(name: str, number: int) -> None:
     assert seen == {0, 1, 2}
 
 
+@pytest.mark.usefixtures("guesses")
 @pytest.mark.parametrize("name", ["sudoku", "sudoku-x", "windoku", "jigsaw"])
 def test_puzzles_that_are_made_with_an_answer_are_never_refuted(name: str) -> None:
     domain = get_domain(name)
@@ -161,6 +175,14 @@ def test_nothing_is_deduced_where_the_rules_say_nothing() -> None:
     assert Half().count_solutions(Task((Grid([[1, 0], [0, 2]]),))) == 0
     with pytest.raises(InvalidInputError, match="no value is left for row"):
         Half().parse("1..2")
+
+
+def test_places_of_values_prove_what_cells_alone_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    jigsaw = get_domain("jigsaw")
+    task = jigsaw.parse(HARD_JIGSAW)
+    assert jigsaw.count_solutions(task) == 0
+    monkeypatch.setattr(deduction, "PLAIN_GUESSES", deduction.MAX_WORK)
+    assert jigsaw.count_solutions(task) is None
 
 
 def test_a_count_that_takes_too_long_is_given_up() -> None:

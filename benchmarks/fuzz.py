@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import math
 import multiprocessing
@@ -42,6 +43,8 @@ from trm_sdk.errors import TRMError
 
 #: Seconds of the processor, and bytes, that one input may take.
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
+#: Places of a value among which one is changed.
+_MOST_PLACES = 5_000
 #: Seconds after which an input is given up: other programs may have the processor meanwhile.
 GIVEN_UP = 60.0
 #: What stands in broken files and requests.
@@ -116,7 +119,8 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def _changed_value(value: Any, rng: np.random.Generator) -> Any:
     stranger = copy.deepcopy(STRANGERS[int(rng.integers(len(STRANGERS)))])
-    places = list(_places(value))
+    # No more than that: copies of copies grow without end.
+    places = list(itertools.islice(_places(value), _MOST_PLACES))
     if not places or rng.random() < 0.02:
         return stranger
     container, key = places[int(rng.integers(len(places)))]
@@ -130,7 +134,7 @@ def _changed_value(value: Any, rng: np.random.Generator) -> Any:
     elif kind == 2 and isinstance(container[key], int | float):
         with contextlib.suppress(OverflowError):
             container[key] *= (-1, 0, 10, 1e6, 0.1)[int(rng.integers(5))]
-    elif kind == 3:
+    elif kind == 3 and len(places) < _MOST_PLACES:
         container[key] = copy.deepcopy(value)
     elif kind == 4 and isinstance(container[key], str):
         text = container[key].encode(errors="surrogatepass")

@@ -11,7 +11,7 @@ from trm_sdk import SolveOptions, Task, get_domain
 from trm_sdk.domains.base import Domain
 
 #: Domains whose text and files are read.
-DOMAINS = ("sudoku", "sudoku-16x16", "maze", "arc")
+DOMAINS = ("sudoku", "sudoku-16x16", "jigsaw", "maze", "arc")
 
 
 class Border(NamedTuple):
@@ -48,7 +48,8 @@ def borders(folder: Path) -> list[Border]:
     found.append(Border("tasks of arc", [task, {"a": task, "b": task}], _arc, 2))
     options = SolveOptions(max_steps=16, attempts=4, explore="guess").model_dump()
     found.append(Border("options", [options], SolveOptions.model_validate, 3))
-    found += [*_descriptions(folder), *_recipes(), *_models(folder)]
+    found += [*_descriptions(folder), *_recipes(), *_models(folder), *_adapted(folder)]
+    found += _training(folder)
     return found
 
 
@@ -141,6 +142,88 @@ def _recipes() -> list[Border]:
     return [
         Border("recipes as text", texts, from_text, 1),
         Border("recipes", values, from_value, 2),
+    ]
+
+
+def _adapted(folder: Path) -> list[Border]:
+    """Solvers that have learned a task, and data sets of tasks."""
+    from trm_sdk import AdaptedSolver
+    from trm_sdk.adapt.solver import adapt
+    from trm_sdk.domains.arc.builder import Subset, build
+    from trm_sdk.domains.arc.saved_build import load_build
+    from trm_sdk.domains.arc.tasks import tasks_in
+
+    pair = {"input": [[0, 1, 1]], "output": [[1, 0, 2]]}
+    tasks = tasks_in({"a": {"train": [pair, pair], "test": [pair]}}, "tasks.json")
+    build([Subset(tasks)], augmentations=3).save(folder)
+    built = folder / "build.npz"
+
+    def load_built(data: bytes) -> object:
+        built.write_bytes(data)
+        return load_build(folder, [Subset(tasks)]).names
+
+    saved = adapt(tasks[0], seconds=1).save_pretrained(folder / "adapted")
+    about, weights = saved / "adapted.json", saved / "weights.npy"
+    whole_about, whole_weights = about.read_bytes(), weights.read_bytes()
+
+    def load_about(value: Any) -> object:
+        about.write_text(json.dumps(value, default=repr), "utf-8")
+        weights.write_bytes(whole_weights)
+        return AdaptedSolver.load(saved)
+
+    def load_weights(data: bytes) -> object:
+        about.write_bytes(whole_about)
+        weights.write_bytes(data)
+        return AdaptedSolver.load(saved)
+
+    return [
+        Border("data sets of tasks", [built.read_bytes()], load_built, 0.5),
+        Border("adapted solvers", [json.loads(whole_about)], load_about, 0.5),
+        Border("weights of adapted solvers", [whole_weights], load_weights, 0.5),
+    ]
+
+
+def _training(folder: Path) -> list[Border]:
+    """What a training run reads: puzzles, and its own checkpoint."""
+    import numpy as np
+    import torch
+
+    from training import state
+    from training.data.files import read_csv
+    from training.data.prepared import PreparedPuzzles, PreparedSource
+    from training.recipe import load_recipe
+    from training.run import Run, open_run
+
+    domain = get_domain("sudoku-4x4")
+    puzzles = folder / "prepared.npz"
+    PreparedPuzzles.of([(domain.name, domain.examples(8, 0))], domain.name).write(puzzles)
+    prepared = puzzles.read_bytes()
+    table = folder / "train.csv"
+
+    def load_prepared(data: bytes) -> object:
+        puzzles.write_bytes(data)
+        return PreparedSource(str(puzzles), domain, 0, lambda _: np.empty(0, np.uint64)).draw(3)
+
+    def load_table(data: bytes) -> object:
+        table.write_bytes(data)
+        return read_csv(table, domain)
+
+    small = ("batch_size=4", "micro_batch=4", "model.hidden_size=8", "model.ffn_size=16")
+    recipe = load_recipe("sudoku-quick", (*small, "evaluation.puzzles=4", "compile=false"))
+    cpu, run = torch.device("cpu"), folder / "run"
+    state.save(run / state.LATEST, Run.start(recipe, cpu).state_dict())
+    saved = torch.load(run / state.LATEST, weights_only=True)
+
+    def go_on(value: Any) -> object:
+        with (run / state.LATEST).open("wb") as file:
+            torch.save(value, file)
+        return open_run(recipe, run, cpu, fresh=False)
+
+    rows = b"question,answer\n1.34341..14343.1,1234341221434321\n...4,x\n"
+    return [
+        Border("prepared puzzles", [prepared], load_prepared, 0.5),
+        Border("tables to train on", [rows], load_table, 1),
+        Border("training checkpoints", [saved], go_on, 0.01),
     ]
 
 

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import CheckpointError, ConfigError, TRMError
-from trm_sdk.messages import first_line
+from trm_sdk.messages import explain, first_line
 from trm_sdk.model.recursion import TRM
 from trm_sdk.model.supervision import Supervision
 from trm_sdk.persistence.checkpoint import build
 from trm_sdk.persistence.spec import ModelSpec
+from trm_sdk.persistence.torch_file import check_weights
 
 from . import state
 from .data.mixture import during_the_run, make_held_out, make_stream
@@ -27,6 +29,26 @@ from .objective import Carry
 from .optim import EMA, make_optimizers
 from .recipe import Recipe, parse_recipe
 from .settings import Depth
+
+
+class _Line(BaseModel):
+    """What a checkpoint says of the run at one time: the shares of what it had solved, too."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    step: NonNegativeInt
+    seconds: float = Field(ge=0)
+    loss: float
+    __pydantic_extra__: dict[str, float | None]
+
+
+class _Progress(BaseModel):
+    """How far a checkpoint says that the run had come."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    step: NonNegativeInt
+    seconds: float = Field(ge=0)
+    history: list[_Line]
+    averages: tuple[float, float, float] | None = None  # earlier versions wrote none
 
 
 @dataclass
@@ -130,8 +152,10 @@ class Run:
                 f"which has {len(self.domain.names)}: the rows of its puzzle embedding would not "
                 "be theirs; use --fresh to start over or another --out"
             )
-        self.step, self.seconds = saved["step"], saved["seconds"]
-        self.history = saved["history"]
+        progress = _Progress.model_validate(saved)
+        self.step, self.seconds = progress.step, progress.seconds
+        self.history = [line.model_dump() for line in progress.history]
+        self.averages = progress.averages
         self.model.load_state_dict(saved["model"])
         self.ema.load(saved["ema"])
         for optimizer, one in zip(self.optimizers, saved["optimizers"], strict=True):
@@ -152,8 +176,6 @@ class Run:
             self.noise.set_state(saved["noise"])
         else:  # another kind of device, which draws in its own way
             _seeded(self.noise, np.random.SeedSequence((self.recipe.seed, self.step)))
-        # Checkpoints of earlier versions have none.
-        self.averages = saved.get("averages")
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; every process takes part, the first one writes.
@@ -250,19 +272,21 @@ def open_run(
         )
     try:
         there = parse_recipe(json.loads(saved["recipe"]), str(path))
-        step = int(saved["step"])
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has no recipe or step that can be read: {error}") from None
+        raise CheckpointError(f"{path} has no recipe that can be read: {error}") from None
     _check_same(there, recipe, path, new_data=new_data)
-    # With new data other seeds than the run began with, or it would see its first puzzles again.
-    run = Run._made(recipe, device, world, step if new_data else 0)
     try:
+        progress = _Progress.model_validate(saved)
+        # With new data other seeds than the run began with, or its first puzzles would come again.
+        run = Run._made(recipe, device, world, progress.step if new_data else 0)
         run.load_state_dict(saved, new_data=new_data)
     except TRMError:
         raise
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+    except ValidationError as error:
+        raise CheckpointError(explain(error, str(path), _Progress.model_fields)) from None
+    except Exception as error:  # torch and numpy raise whatever other values make them
         raise CheckpointError(
-            f"{path} is no checkpoint that this run can go on from: {first_line(error)}"
+            f"{path} is not a checkpoint that this run can go on from: {first_line(error)}"
         ) from None
     return run
 
@@ -271,6 +295,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a run's checkpoint; where it can't be, say how to go on without losing more."""
     try:
         saved = state.load(path)
+        check_weights(saved["model"], path)
         if not _are_finite(saved["model"]):
             raise CheckpointError(f"{path} holds weights that are not finite")
     except CheckpointError as error:

@@ -185,6 +185,16 @@ def test_what_no_puzzle_has_is_refused(
         PreparedPuzzles.read(path, get_domain("sudoku"))
 
 
+@pytest.mark.parametrize("other", ["maze", "sudoku-16x16", "no-such-puzzle"])
+def test_makers_of_other_puzzles_are_refused(other: str, prepared: Path, tmp_path: Path) -> None:
+    path = tmp_path / "puzzles.npz"
+    with np.load(prepared) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(path, **(arrays | {"domains": np.array(["sudoku", other, "windoku"])}))
+    with pytest.raises(ConfigError, match=other):
+        PreparedSource(str(path), get_domain("sudoku"), 0, _nothing)
+
+
 def test_only_generated_puzzles_and_files_can_be_prepared(prepared: Path) -> None:
     data = [{"kind": "prepared", "path": str(prepared)}]
     recipe = parse_recipe({**_RECIPE, "data": data}, "twice")

@@ -161,7 +161,22 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, part):
 
 @pytest.mark.parametrize(
     ("part", "value"),
-    [("optimizers", []), ("ema", {}), ("carry", {"rng": 3}), ("recipe", "{"), ("step", "x")],
+    [
+        ("optimizers", []),
+        ("ema", {}),
+        ("carry", {"rng": 3}),
+        ("recipe", "{"),
+        ("step", "x"),
+        ("step", -1),
+        ("seconds", float("nan")),
+        ("history", None),
+        ("history", [{"step": 1}]),
+        ("averages", [0.5, "x", 1.0]),
+        ("model", {"x": 1}),
+        ("model", {"x": None}),
+        ("noise", {"__numpy__": 3}),
+        ("noise", {"__numpy__": torch.tensor(0.5), "dtype": "uint64"}),
+    ],
 )
 def test_a_checkpoint_with_a_spoilt_part_is_refused(tmp_path, part, value):
     recipe = load_recipe("sudoku-4x4", SMALL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from trm_sdk.array_files import read_arrays
 from trm_sdk.atomic import writing_whole
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples, padded_groups
@@ -119,8 +119,7 @@ class PreparedPuzzles(NamedTuple):
             If it can't be read, was prepared for another domain, or holds what no puzzle has.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
+            found = read_arrays(Path(path))
             shape = tuple(int(side) for side in found["shape"])
             cells = shape[0] * shape[1]
             n = len(found["tokens"])
@@ -154,7 +153,7 @@ class PreparedPuzzles(NamedTuple):
             ) from None
         except OSError as error:
             raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
-        except (ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, EOFError):
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError):
             raise ConfigError(f"{path} {_NOT_ONE}") from None
         if not well:
             raise ConfigError(f"{path} {_NOT_ONE}")
@@ -224,10 +223,7 @@ class PreparedSource:
             rows = np.flatnonzero(self.puzzles.made_by == number)
             if not len(rows):
                 continue
-            try:
-                maker = domain if name == domain.name else get_domain(name)
-            except TRMError as error:
-                raise ConfigError(f"{path}: {error}") from None
+            maker = domain if name == domain.name else _maker(path, name, domain, self.shape)
             prints = excluded(maker)
             if len(prints):  # else no fingerprints, which need a generator's engine
                 tokens = self.puzzles.tokens[rows].astype(np.int32)
@@ -264,6 +260,17 @@ class PreparedSource:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.made = int(state["made"])
+
+
+def _maker(path: str, name: str, domain: Domain, shape: tuple[int, int]) -> Domain:
+    """Return the domain of a name in a file, whose puzzles must fit the one that is trained."""
+    try:
+        maker = get_domain(name)
+    except TRMError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if maker.vocabulary != domain.vocabulary or not (maker.any_size or maker.shape == shape):
+        raise ConfigError(f"{path}: puzzles of {name} are not such as {domain.name} has")
+    return maker
 
 
 __all__ = ["PreparedPuzzles", "PreparedSource", "Prints"]

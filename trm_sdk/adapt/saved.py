@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from trm_sdk.adapt.nodes import Coding
 from trm_sdk.adapt.options import AdaptOptions
 from trm_sdk.adapt.tasks import blank_value, task_from_json, task_json
+from trm_sdk.array_files import read_array
 from trm_sdk.atomic import write_whole, writing_whole
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
-from trm_sdk.messages import first_line
+from trm_sdk.messages import explain, first_line
 
 if TYPE_CHECKING:
     from trm_sdk.adapt.solver import AdaptedSolver
 
 _FORMAT = 1
+_Count = NonNegativeInt
+_Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Numbers(BaseModel):
+    """What is counted and measured: of each snapshot the fields of `Snapshot` but its weights."""
+
+    steps: _Count
+    runs: _Count
+    seconds: _Number
+    snapshots: list[tuple[_Count, _Count, _Number, _Share, tuple[_Share, ...], float]] = Field(
+        min_length=1
+    )
+
+
 _ABOUT, _WEIGHTS = "adapted.json", "weights.npy"
 
 
@@ -60,29 +78,35 @@ def read_folder(folder: Path) -> dict[str, Any]:
 
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        weights = np.load(folder / _WEIGHTS, allow_pickle=False)
+        weights = np.ascontiguousarray(read_array(folder / _WEIGHTS), np.float32)
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']!r}; this version reads {_FORMAT}")
         domain, task = get_domain(about["domain"]), task_from_json(about["task"])
         coding = Coding(task, blank_value(domain))
         sizes = Sizes(len(coding.palette), coding.features, coding.view.count)
+        options, numbers = AdaptOptions(**about["options"]), _Numbers.model_validate(about)
+        if not np.isfinite(weights).all():
+            raise ValueError("weights that are not finite")
+        if any(len(accuracy) != len(options.depths) for *_, accuracy, _ in numbers.snapshots):
+            raise ValueError(f"snapshots must have an accuracy for each of {options.depths}")
         snapshots = [
-            Snapshot(run, steps, at, progress, Weights(sizes, row), tuple(accuracy), loss)
+            Snapshot(run, steps, at, progress, Weights(sizes, row), accuracy, loss)
             for row, (run, steps, at, progress, accuracy, loss) in zip(
-                np.ascontiguousarray(weights, np.float32), about["snapshots"], strict=True
+                weights, numbers.snapshots, strict=True
             )
         ]
-        if not snapshots:
-            raise ValueError("it has no snapshots")
         return {
             "task": task,
             "domain": domain,
-            "options": AdaptOptions(**about["options"]),
+            "options": options,
             "snapshots": snapshots,
-            "steps": int(about["steps"]),
-            "runs": int(about["runs"]),
-            "seconds": float(about["seconds"]),
+            "steps": numbers.steps,
+            "runs": numbers.runs,
+            "seconds": numbers.seconds,
         }
+    except ValidationError as error:
+        said = explain(error, "it", _Numbers.model_fields)
+        raise CheckpointError(f"{folder} is not a saved AdaptedSolver: {said}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError, TRMError) as error:
         raise CheckpointError(
             f"{folder} is not a saved AdaptedSolver: {first_line(error)}"

@@ -95,13 +95,27 @@ def test_it_is_saved_and_loaded(solver: AdaptedSolver, tmp_path: Path) -> None:
     (tmp_path / "made" / "weights.npy").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="not a saved AdaptedSolver"):
         AdaptedSolver.load(tmp_path / "made")
+    flat = np.stack([one.weights.flat for one in solver.snapshots])
+    flat[0, 3] = np.nan
+    np.save(tmp_path / "made" / "weights.npy", flat)
+    with pytest.raises(CheckpointError, match="weights that are not finite"):
+        AdaptedSolver.load(tmp_path / "made")
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         (lambda about: about | {"format": 99}, "format 99; this version reads"),
-        (lambda about: about | {"snapshots": []}, "shorter|longer|no snapshots"),
+        (lambda about: about | {"snapshots": []}, "snapshots"),
+        (lambda about: about | {"snapshots": about["snapshots"][:-1]}, "shorter|longer"),
+        (lambda about: about | {"seconds": 10**400}, "seconds"),
+        (lambda about: about | {"steps": None}, "steps"),
+        (
+            lambda about: (
+                about | {"snapshots": [[*one[:4], [1.0], one[5]] for one in about["snapshots"]]}
+            ),
+            "an accuracy for each",
+        ),
         (lambda about: about | {"domain": "chess"}, "chess"),
         (lambda about: about | {"options": {"steps": -1}}, "steps"),
         (lambda about: {key: about[key] for key in about if key != "task"}, "task"),

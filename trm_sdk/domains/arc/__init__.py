@@ -401,7 +401,8 @@ class Arc(Domain):
         return named
 
     def _build(self, options: Mapping[str, Any]) -> Build:
-        from trm_sdk.domains.arc.builder import Subset, build, cached_build
+        from trm_sdk.domains.arc.builder import Subset, build
+        from trm_sdk.domains.arc.saved_build import cached_build
 
         chosen = ArcOptions.model_validate(self.generator_options(options))
         key = _key(chosen)

@@ -36,7 +36,7 @@ from trm_sdk.domains.arc.augment import (
 )
 from trm_sdk.domains.arc.canvas import PAD, SIDE, encode
 from trm_sdk.domains.data import Examples
-from trm_sdk.errors import CheckpointError, InvalidInputError
+from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
 from trm_sdk.messages import shown
 from trm_sdk.task import Task
@@ -96,7 +96,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Build:
-    """A data set of augmented tasks. Made by `build` or `load_build`.
+    """A data set of augmented tasks. Made by `build` or `saved_build.load_build`.
 
     A *puzzle* is a task under one augmentation; those of a group stand side by side, the original
     first. Puzzle p has the identifier ``p + 1``; 0 is blank.
@@ -201,7 +201,7 @@ class Build:
         np.savez_compressed(
             buffer,
             order=np.array([group.task.name for group in self.groups]),
-            contents=np.array([_contents(group) for group in self.groups]),
+            contents=np.array([contents_of(group) for group in self.groups]),
             group_starts=self.group_starts,
             dihedrals=self.dihedrals,
             colours=self.colours,
@@ -260,7 +260,7 @@ def build(
     for subset in subsets:
         order = list(range(len(subset.tasks)))
         rng.shuffle(order)
-        for group in (_group(subset.tasks[place], subset.evaluation) for place in order):
+        for group in (group_of(subset.tasks[place], subset.evaluation) for place in order):
             groups.append(group)
             drawn.append([_IDENTITY, *_draw(group, augmentations, rng)])
     short = [
@@ -287,78 +287,14 @@ def build(
     )
 
 
-def load_build(folder: str | os.PathLike[str], subsets: Sequence[Subset]) -> Build:
-    """Load what `Build.save` wrote.
-
-    Parameters
-    ----------
-    folder : path
-    subsets : sequence of Subset
-        That the data set was built of.
-
-    Raises
-    ------
-    CheckpointError
-        If it can't be read, or was built of other tasks.
-    """
-    path = as_path(folder) / "build.npz"
-    try:
-        with np.load(path) as file:
-            saved = {name: file[name] for name in file.files}
-        order, numbers = saved["order"].tolist(), saved["numbers"].tolist()
-        arrays = [saved[k] for k in ("group_starts", "dihedrals", "colours", "offsets")]
-        contents = saved["contents"].tolist()
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is not a saved build: {error}") from None
-    known = {
-        task.name: _group(task, subset.evaluation) for subset in subsets for task in subset.tasks
-    }
-    if sorted(order) != sorted(map(str, known)):
-        raise CheckpointError(f"{path} was built of other tasks")
-    groups = tuple(known[name] for name in order)
-    for group, wanted in zip(groups, contents, strict=True):
-        if _contents(group) != wanted:
-            raise CheckpointError(f"{path} was built of another task {group.task.name}")
-    return Build(groups, *arrays, *numbers)
-
-
-def cached_build(
-    folder: str | os.PathLike[str],
-    subsets: Sequence[Subset],
-    *,
-    augmentations: int = 1000,
-    seed: int = 42,
-) -> Build:
-    """Load the data set that a folder holds, or build it and save it there.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder holds one of other tasks or with other numbers.
-    InvalidInputError
-        See `build`.
-    """
-    place = as_path(folder)
-    if not (place / "build.npz").exists():
-        made = build(subsets, augmentations=augmentations, seed=seed)
-        made.save(place)
-        return made
-    made = load_build(place, subsets)
-    for name, wanted in (("augmentations", augmentations), ("seed", seed)):
-        if getattr(made, name) != wanted:
-            raise CheckpointError(
-                f"{place} holds a build with {name}={getattr(made, name)}; got {name}={wanted}"
-            )
-    return made
-
-
-def _contents(group: Group) -> str:
-    """A hash of all that a group's examples are made of."""
+def contents_of(group: Group) -> str:
+    """Return a hash of all that a group's examples are made of."""
     text = [str(group.evaluation), *(f"{grid_hash(a)}|{grid_hash(b)}" for a, b in group.pairs)]
     return hashlib.sha256("|".join(text).encode()).hexdigest()
 
 
-def _group(task: Task, evaluation: bool) -> Group:
+def group_of(task: Task, evaluation: bool) -> Group:
+    """Return a task with what is trained on of it."""
     if evaluation:
         return Group(task, task.demonstrations, True)
     tests = tuple(zip(task.inputs, task.answers or (), strict=True))
@@ -393,7 +329,7 @@ def _check(subsets: Sequence[Subset], allowed: frozenset[str]) -> None:
             raise InvalidInputError(
                 f"task {name} has no answers to its test inputs; a training task needs them"
             )
-        for pair in _group(task, evaluation).pairs:
+        for pair in group_of(task, evaluation).pairs:
             trained.setdefault(pairs_hash([pair]), name)
     if not trained:
         raise InvalidInputError("there are no tasks to build a data set of")
@@ -479,6 +415,6 @@ __all__ = [
     "Group",
     "Subset",
     "build",
-    "cached_build",
-    "load_build",
+    "contents_of",
+    "group_of",
 ]

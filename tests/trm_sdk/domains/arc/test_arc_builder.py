@@ -19,8 +19,9 @@ from arc_tasks import EVALUATION, TRAINING, shared, tasks, write
 
 from trm_sdk.domains.arc import Arc, canvas
 from trm_sdk.domains.arc.augment import Augmentation, grid_hash, pairs_hash, split_name
-from trm_sdk.domains.arc.builder import Build, Subset, build, cached_build, load_build
+from trm_sdk.domains.arc.builder import Build, Subset, build
 from trm_sdk.domains.arc.data import ArcSource, evaluation_examples
+from trm_sdk.domains.arc.saved_build import cached_build, load_build
 from trm_sdk.domains.data import Examples
 from trm_sdk.errors import CheckpointError, ConfigError, InvalidInputError
 from trm_sdk.grid import Grid
@@ -191,6 +192,24 @@ def test_a_build_is_saved_and_loaded(made: Build, tmp_path: Path) -> None:
     (tmp_path / "build.npz").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="not a saved build"):
         load_build(tmp_path, SUBSETS)
+
+
+@pytest.mark.parametrize(
+    "name", ["group_starts", "dihedrals", "colours", "offsets", "order", "contents", "numbers"]
+)
+def test_a_build_whose_arrays_are_others_is_refused(made: Build, tmp_path: Path, name: str) -> None:
+    made.save(tmp_path)
+    path = tmp_path / "build.npz"
+    saved = dict(np.load(path))
+    whole = saved[name]
+    others = [whole[:-1], whole[0], np.concatenate([whole, whole]), None]
+    if whole.dtype.kind == "u":
+        others += [whole + np.uint8(30), whole.astype(np.int32)]
+    for other in others:
+        changed = {key: one for key, one in saved.items() if key != name or other is not None}
+        np.savez(path, **(changed if other is None else changed | {name: other}))
+        with pytest.raises(CheckpointError, match=r"not a saved build|was built of another? "):
+            load_build(tmp_path, SUBSETS)
 
 
 def _unanswered(task: Task) -> Task:

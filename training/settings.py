@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from trm_sdk.domains import Domain, get_domain
 from trm_sdk.model.config import Block, HaltPool, Mixer, Positions
@@ -20,6 +20,11 @@ _HUGE = 1e9
 Fraction = Annotated[float, Field(ge=0, le=1)]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 _Weight = Annotated[float, Field(ge=0, le=_HUGE)]
+
+
+def _as_written(value: Any) -> Any:
+    """``off`` without quotes is a truth value in YAML, and so on a command line."""
+    return "off" if value is False else value
 
 
 class Strict(BaseModel):
@@ -232,7 +237,7 @@ class Objective(Strict):
     noise: float = Field(default=0.0, ge=0, le=_HUGE)
     noise_share: Fraction = 1.0
     random_start: float = Field(default=0.0, ge=0, le=_HUGE)
-    targets: Literal["auto", "off"] = "auto"
+    targets: Annotated[Literal["auto", "off"], BeforeValidator(_as_written)] = "auto"
     head_weight: _Weight | dict[str, _Weight] = 1.0
     timing: Literal["due", "final"] = "due"
 

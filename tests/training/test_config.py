@@ -26,6 +26,13 @@ def test_overrides_reach_nested_keys_and_keep_their_types():
     assert len(recipe.data) == 1
 
 
+@pytest.mark.parametrize("word", ["off", "'off'", "OFF"])
+def test_targets_are_switched_off_by_the_word_that_is_documented(word):
+    assert load_recipe("maze", (f"objective.targets={word}",)).objective.targets == "off"
+    with pytest.raises(ConfigError, match=r"objective\.targets"):
+        load_recipe("maze", ("objective.targets=on",))
+
+
 @pytest.mark.parametrize(
     ("override", "fault"),
     [
@@ -135,3 +142,11 @@ def test_a_recipe_can_not_name_a_folder_elsewhere(name):
     with pytest.raises(ConfigError, match="name"):
         parse_recipe({"name": name, "domain": "sudoku-4x4"}, "a recipe")
     assert parse_recipe({"name": "a b-1.5", "domain": "sudoku-4x4"}, "a recipe").name == "a b-1.5"
+
+
+@pytest.mark.parametrize("text", ["1" * 20_000, "1." * 10_000, "steps: " + "1" * 20_000])
+def test_a_number_without_end_is_refused(tmp_path, text):
+    """Whether it is one is seen in time that grows with its length."""
+    (tmp_path / "long.yaml").write_text(text)
+    with pytest.raises(ConfigError):
+        load_recipe(str(tmp_path / "long.yaml"))

@@ -16,7 +16,7 @@ from trm_sdk.array_files import read_array
 from trm_sdk.atomic import write_whole, writing_whole
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
-from trm_sdk.messages import explain, first_line
+from trm_sdk.messages import explain, first_line, shown
 
 if TYPE_CHECKING:
     from trm_sdk.adapt.solver import AdaptedSolver
@@ -80,7 +80,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         weights = np.ascontiguousarray(read_array(folder / _WEIGHTS), np.float32)
         if about["format"] != _FORMAT:
-            raise ValueError(f"format {about['format']!r}; this version reads {_FORMAT}")
+            raise ValueError(f"format {shown(about['format'])}; this version reads {_FORMAT}")
         domain, task = get_domain(about["domain"]), task_from_json(about["task"])
         coding = Coding(task, blank_value(domain))
         sizes = Sizes(len(coding.palette), coding.features, coding.view.count)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 #: Colours and other commands of terminals.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BREAKS = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_TITLE = re.compile(r"\s*[^\W\d_]{2,}[^\W_]*\s*:\s+")
+_TITLE = re.compile(r"(?<![^\W_])[^\W\d_]{2}[^\W_]*\s*:\s+")
 #: Innermost brackets of source code.
 _BRACKETS = re.compile(r"[\[({]([^\[\](){}]*)[\])}]")
 _VALUE = re.compile(r"-?[0-9]+(?:\.0*)?")

@@ -231,7 +231,8 @@ def _nothing(puzzles: Puzzles, numbered: _Lines, text: str, tasks: list[Task | T
     if kind:
         return f"{puzzles.name} holds no puzzle of {puzzles.domain.name}: {kind}"
     hint = f" (the header of a CSV has a column called {NAMED})"
-    hint = hint if re.search(r"[^\W\d_]{2}.*[,;\t]", first) else ""
+    word = _WORD.search(first)
+    hint = hint if word and re.search(r"[,;\t]", first[word.end() :]) else ""
     words = puzzles.has_words(first)
     alone = text.strip() == first.strip()
     if puzzles.domain.is_whole(first) and (alone or not words):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Characters and levels of nesting that are read; recipes have a few thousand and four.
 _LONGEST, _DEEPEST = 1 << 20, 32
 #: Numbers that YAML 1.1 reads as text and people write: 1e-3.
-_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_EXPONENT = re.compile(r"[-+]?(\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+")
 
 
 def load_yaml(text: str) -> Any:

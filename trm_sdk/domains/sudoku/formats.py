@@ -38,7 +38,7 @@ _HEADERS = {
 }
 _HEADER = re.compile(r"^#([ADCBSLU])[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 _GAME = re.compile(r"<(?:game|sudoku|puzzle)\b([^>]*)>")
-_ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_ATTRIBUTE = re.compile(r"(?<![\w:-])([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _ELEMENT = re.compile(r"<(?:puzzle|grid|givens|board|data)\b[^>]*>\s*([^<]+?)\s*</")
 _FRAME = re.compile(r"[|+*:'`=\u2500-\u257f]|-{2,}|\.-|-\.|\.$", re.MULTILINE)
 #: Fewest givens of a 9x9 Sudoku with one solution (McGuire et al., 2012).

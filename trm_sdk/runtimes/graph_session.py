@@ -131,7 +131,9 @@ def try_step(ort: Any, data: bytes, spec: ModelSpec, path: Path) -> None:
     _check_outputs(outputs, wanted, inputs, path)
     large = _step_operations(spec.model) > _LARGE_STEP
     try:
-        feeds = {"tokens": np.zeros((1, *board), np.int32)}
+        # Every token that there is: what a graph does may depend on them.
+        tokens = np.arange(prod(board), dtype=np.int32) % spec.model.vocab_size
+        feeds = {"tokens": tokens.reshape(1, *board)}
         feeds |= {name: np.zeros((1, *state), np.float32) for name in ("y", "z")}
         if IDENTIFIERS in inputs:
             feeds[IDENTIFIERS] = np.zeros(1, np.int32)

@@ -213,11 +213,20 @@ class OnnxRuntime:
             return self._step_by_rows(state, options)
         # One call, no binding: for arrays on the host onnxruntime neither copies the inputs
         # nor the outputs, and this is the cheapest way in (8 us measured).
-        y, z, logits, halt_logit, *heads = self._session.run(
-            self._outputs, self._feeds(state), options
-        )
+        found = self._session.run(self._outputs, self._feeds(state), options)
+        # A graph may give other sizes for some tokens than it gave in the trial step.
+        for name, array, wanted in zip(self._outputs, found, self._sizes(state), strict=True):
+            if array.shape != wanted:
+                raise ValueError(f"output {name!r} has shape {array.shape}, not {wanted}")
+        y, z, logits, halt_logit, *heads = found
         state.y, state.z = y, z
         return StepOutput(state, _flat(logits), halt_logit, self._named(heads))
+
+    def _sizes(self, state: OnnxState) -> list[tuple[int, ...]]:
+        """Return the shape of each output of a step."""
+        board, batch, model = state.tokens.shape, (len(state.tokens),), self.spec.model
+        heads = [(*board, model.heads[h]) if h in model.heads else batch for h in self.heads]
+        return [state.y.shape, state.z.shape, (*board, model.outputs), batch, *heads]
 
     def _named(self, heads: Sequence[Float32]) -> Mapping[str, Float32]:
         """Return logits of heads, in the order of the graph's outputs, by name."""
@@ -228,17 +237,9 @@ class OnnxRuntime:
     def _step_by_rows(self, state: OnnxState, options: Any) -> StepOutput:
         """Take a step of a small model: parts of the batch run in parallel."""
         batch, model = len(state.tokens), self.spec.model
-        y, z = np.empty_like(state.y), np.empty_like(state.z)
-        logits = np.empty((*state.tokens.shape, model.outputs), np.float32)
-        halt_logit = np.empty(batch, np.float32)
-        heads = [
-            np.empty(
-                (*state.tokens.shape, model.heads[name]) if name in model.heads else batch,
-                np.float32,
-            )
-            for name in self.heads
-        ]
-
+        y, z, logits, halt_logit, *heads = (
+            np.empty(size, np.float32) for size in self._sizes(state)
+        )
         at_once = rows_a_call(y[0].size // model.hidden_size, model.swiglu_size)
 
         def run(part: int) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from trm_sdk.errors import CheckpointError, TRMError
+from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes import graph_file
 from trm_sdk.runtimes.graph_file import read_graph
 from trm_sdk.runtimes.graph_session import TRIAL_MEMORY
@@ -273,6 +274,27 @@ def beside(*steps: tuple[str, object]) -> Change:
     return change
 
 
+def as_often_as(source: str, times: int) -> Change:
+    """Repeat the halting logit 1 + times * the largest number of an input."""
+
+    def change(graph: onnx.ModelProto) -> None:
+        for name, constant in (("times", [times]), ("one", [1])):
+            tensor = numpy_helper.from_array(np.array(constant, np.int64), name)
+            graph.graph.initializer.append(tensor)
+        nodes = [
+            helper.make_node("Cast", [source], ["whole"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMax", ["whole"], ["largest"], keepdims=0),
+            helper.make_node("Ceil", ["largest"], ["rounded"]),
+            helper.make_node("Cast", ["rounded"], ["number"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["number", "times"], ["more"]),
+            helper.make_node("Add", ["more", "one"], ["often"]),
+            helper.make_node("Tile", ["old", "often"], ["halt_logit"]),
+        ]
+        replace_output("halt_logit", *nodes, shape=None)(graph)
+
+    return change
+
+
 MANY = TRIAL_MEMORY  # floats: four times what may be
 BOMBS: dict[str, tuple[Change, str]] = {
     "scalar": (then("halt_logit", ("ReduceSum", [0])), "'halt_logit' has shape"),
@@ -283,6 +305,8 @@ BOMBS: dict[str, tuple[Change, str]] = {
     "rank": (then("logits", ("Unsqueeze", [0])), "output 'logits' has shape"),
     "expand": (beside(("Expand", [MANY, 1])), "one row takes more than 256 MB"),
     "tile": (beside(("Tile", [MANY])), "more than 256 MB"),
+    "tokens": (as_often_as("tokens", 1), "'halt_logit' of one row is float32 of shape"),
+    "tokens, many": (as_often_as("tokens", MANY // 4), "more than 256 MB"),
     "product": (
         beside(("Expand", [2**14, 1]), ("MatMul", np.ones((1, 2**14), np.float32))),
         "more than 256 MB",
@@ -298,6 +322,14 @@ def test_a_graph_that_gives_or_takes_something_else_is_refused_at_loading(
     path = altered(tmp_path / "a.onnx", change)
     with pytest.raises(CheckpointError, match=named):
         OnnxRuntime(path, threads=1)
+
+
+def test_a_graph_that_gives_other_sizes_later_is_an_error_of_ours(tmp_path: Path) -> None:
+    """In the trial step y is zeros; in the second step of a puzzle it no longer is."""
+    path = altered(tmp_path / "a.onnx", as_often_as("y", 1))
+    solver = Solver.from_pretrained(path, threads=1)
+    with pytest.raises(TRMError, match=r"'halt_logit' has shape \(\d+,\), not \(1,\)"):
+        solver.solve("1.34341..14343.1", SolveOptions(verify=False, max_steps=2))
 
 
 def test_a_step_that_takes_for_ever_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ def _a_number(value: object) -> object:
     return value
 
 
+#: The largest number of a field that has no bound of its own: what files and languages agree on.
+_LARGEST = 2**63 - 1
 #: An int, without the booleans and strings that pydantic would convert.
 Int = Annotated[int, BeforeValidator(_an_integer)]
 #: A finite float, without them.
@@ -140,14 +142,14 @@ class SolveOptions(Options):
     explore: Explore = "none"
     noise: Float = Field(default=0.1, ge=0, le=100)
     noise_spread: Float = Field(default=2.5, ge=1, le=100)
-    patience: Int | None = Field(default=None, ge=0)
-    width: Int | None = Field(default=None, ge=1)
+    patience: Int | None = Field(default=None, ge=0, le=_LARGEST)
+    width: Int | None = Field(default=None, ge=1, le=_LARGEST)
     choose: Literal["auto", "confidence", "majority"] = "auto"
     halt_threshold: Float = Field(default=1.0, ge=0, le=1)
     verify: bool = Field(default=True, strict=True)
     seconds: Float | None = Field(default=None, gt=0)
     candidates: Int = Field(default=16, ge=1, le=100_000)
-    seed: Int = Field(default=0, ge=0)
+    seed: Int = Field(default=0, ge=0, le=_LARGEST)
 
     def over(self, defaults: SolveOptions) -> SolveOptions:
         """Return these options with `defaults` for every field that was not given."""

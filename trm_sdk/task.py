@@ -94,7 +94,7 @@ def _tuple(values: Any) -> tuple[Any, ...] | None:
         return None
     try:
         return tuple(values)
-    except TypeError:  # an array without dimensions says that it can be iterated over
+    except Exception:  # an array without dimensions, or whatever iterating over it raises
         return None
 
 

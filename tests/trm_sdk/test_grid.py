@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -234,6 +235,9 @@ class _Raising:
     def __array__(self, *_: object, **__: object) -> None:
         raise KeyError("not today")
 
+    def __iter__(self) -> Iterator[Grid]:
+        raise KeyError("not today")
+
 
 def test_what_raises_when_it_is_looked_at_is_refused_like_any_other_value() -> None:
     with pytest.raises(InvalidInputError, match="rows of equal length"):
@@ -242,6 +246,8 @@ def test_what_raises_when_it_is_looked_at_is_refused_like_any_other_value() -> N
         get_domain("sudoku-4x4").parse(_Raising())
     with pytest.raises(InvalidInputError, match="at least one input Grid"):
         Task(np.ma.masked)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="at least one input Grid"):
+        Task(_Raising())  # type: ignore[arg-type]
 
 
 def test_an_array_without_a_copy_is_refused_where_it_takes_one() -> None:

@@ -82,6 +82,9 @@ def test_large_numbers_are_refused_as_small_ones_are() -> None:
         checked_threads(10**5000)
     with pytest.raises(ConfigError, match=r"max_steps.*got 0xc788"):
         SolveOptions(max_steps=10**5000)
+    for name in ("seed", "patience", "width"):
+        with pytest.raises(ConfigError, match=rf"{name}.*got 0xc788"):
+            SolveOptions(**{name: 10**5000})
     with pytest.raises(InvalidInputError):
         Grid([[10**5000]])
     with pytest.raises(InvalidInputError):

@@ -27,6 +27,10 @@ from trm_sdk.task import Task
 
 #: Lines in which one is looked for that holds a puzzle; what comes after such lines is streamed.
 _LOOKED_AT = 1000
+#: Blank lines and comments above the first puzzle.
+_MOST_AHEAD = 1 << 18
+#: What is looked at as a whole: JSON of 25,000 boards with a cell a line, 190,000 drawn ones.
+_MOST_LINES, _MOST_CHARACTERS = 1 << 21, 1 << 26
 _DATA = re.compile(r"\s*(?:[{\[<]|(?:import|from|package|using|#include|#!|//)\b)")
 _ASSIGNS = re.compile(r"\w\s*=\s*[\[{(]")
 #: What Excel takes for the first line of a CSV that says how fields are parted.
@@ -137,6 +141,8 @@ def _recognised(
         if domain.cells_in(line) and not puzzles.is_comment(line):
             first = line
             break
+        if len(head) > _MOST_AHEAD:
+            raise InvalidInputError(f"{puzzles.name} holds no puzzle in its first {number:,} lines")
     if not first:
         raise InvalidInputError(f"{puzzles.name} holds no puzzle")
     found = header_of(first)
@@ -165,7 +171,23 @@ def _recognised(
                 return _each_line(puzzles, chain(head, numbered), begins)
             if len(head) == _LOOKED_AT:
                 break
-    return _whole_text(puzzles, [*head, *numbered], path)
+    return _whole_text(puzzles, _gathered(puzzles, chain(head, numbered)), path)
+
+
+def _gathered(puzzles: Puzzles, numbered: Iterable[tuple[int, str]]) -> _Lines:
+    """All lines, of a text that is not too large for that."""
+    found: _Lines = []
+    size = 0
+    for entry in numbered:
+        found.append(entry)
+        size += len(entry[1])
+        if len(found) > _MOST_LINES or size > _MOST_CHARACTERS:
+            raise InvalidInputError(
+                f"{puzzles.name} is too large: CSV and a puzzle a line have no end, but text of "
+                f"this form is read as a whole, up to {_MOST_LINES:,} lines and "
+                f"{_MOST_CHARACTERS:,} characters"
+            )
+    return found
 
 
 def _is_note(line: str, domain: Domain) -> bool:

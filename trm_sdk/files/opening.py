@@ -9,8 +9,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.messages import first_line, shown
@@ -56,6 +57,10 @@ _ONE_IN = 64
 _PADDING = "\x00\x1a"
 #: Where a tar archive says what it is.
 _TAR, _TAR_AT = b"ustar", 257
+#: What is compressed may become so many bytes, and beyond that so many times its size.
+_FREELY, _MOST_TIMES = 1 << 24, 100
+#: Characters of a line: JSON of a hundred thousand puzzles stands on one.
+_LONGEST_LINE = 1 << 26
 _PEEKED = 512
 #: Of them, what tells UTF-16 without a mark.
 _TOLD = 64
@@ -76,7 +81,8 @@ def open_lines(path: Path) -> Iterator[str]:
     InvalidInputError
         If it is a binary file of a known kind, or an archive of several files.
     OSError
-        If it can't be read, or what is compressed is damaged.
+        If it can't be read; if what is compressed is damaged, or becomes more than 16 MiB and a
+        hundred times its size; or if a line is longer than 64 Mi characters.
     """
     with path.open("rb") as file:
         yield from decoded_lines(file, path.name)
@@ -97,8 +103,10 @@ def _unpacked(file: IO[bytes], name: str, depth: int) -> Iterator[str]:
     raw = cast(io.BufferedReader, file if hasattr(file, "peek") else io.BufferedReader(file))
     head = raw.peek(_PEEKED)[:_PEEKED]
     if head.startswith(_GZIP) and depth == 0:
-        with gzip.GzipFile(fileobj=raw) as inner:
-            yield from _unpacked(cast(IO[bytes], inner), name, 1)
+        packed = _Counted(raw)
+        with gzip.GzipFile(fileobj=cast(IO[bytes], packed)) as inner:
+            bounded = io.BufferedReader(_Bounded(inner, packed))
+            yield from _unpacked(cast(IO[bytes], bounded), name, 1)
     elif head.startswith((_ZIP, b"PK\x05\x06")) and depth == 0:
         seekable = raw if raw.seekable() else io.BytesIO(raw.read())
         with zipfile.ZipFile(seekable) as archive, archive.open(_only_file(archive, name)) as inner:
@@ -109,7 +117,9 @@ def _unpacked(file: IO[bytes], name: str, depth: int) -> Iterator[str]:
         errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
         text = io.TextIOWrapper(raw, encoding=encoding, errors=errors)
         try:
-            for number, line in enumerate(text):
+            for number, line in enumerate(iter(partial(text.readline, _LONGEST_LINE), "")):
+                if len(line) == _LONGEST_LINE:
+                    raise OSError(f"line {number + 1} is longer than {_LONGEST_LINE:,} characters")
                 # Any bytes are UTF-16, but no text has the mark all over.
                 if errors == "strict" and "\ufeff" in (line[1:] if number == 0 else line):
                     raise OSError(f"it begins as {encoding.upper()} does, and is not")
@@ -156,7 +166,44 @@ def _only_file(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         )
     if entries[0].flag_bits & 1:
         raise InvalidInputError(f"{name} is a zip archive with a password; unpack it first")
+    _check_growth(entries[0].file_size, entries[0].compress_size)
     return entries[0]
+
+
+class _Counted:
+    """A file of which is counted what has been read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.size = 0
+
+    def read(self, size: int = -1) -> bytes:
+        found = self._file.read(size)
+        self.size += len(found)
+        return found
+
+
+class _Bounded(io.RawIOBase):
+    """What is unpacked, as long as it grows no more than a text does."""
+
+    def __init__(self, file: gzip.GzipFile, packed: _Counted) -> None:
+        self._file, self._packed = file, packed
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._file.read(len(buffer))
+        self._size += len(found)
+        _check_growth(self._size, self._packed.size)
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def _check_growth(size: int, packed: int) -> None:
+    if size > max(_FREELY, _MOST_TIMES * packed):
+        raise OSError(f"unpacked, it is more than {_MOST_TIMES} times as large; unpack it first")
 
 
 def _encoding(head: bytes) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from trm_sdk.domains import get_domain
 from trm_sdk.errors import InvalidInputError
-from trm_sdk.files import decoded_lines, open_lines, read_file
+from trm_sdk.files import decoded_lines, open_lines, opening, read_file
 from trm_sdk.task import Task
 
 ONE, TWO = "1.34341..14343.1", "2.......1......."
@@ -186,3 +186,29 @@ def test_a_title_that_is_not_utf_8_does_not_spoil_the_board_below(tmp_path: Path
     rows = "\n".join(ONE[start : start + 4] for start in range(0, 16, 4))
     path.write_bytes("R\u00e4tsel f\u00fcr Anf\u00e4nger\n".encode("cp1252") + rows.encode())
     assert puzzles(path) == [ONE]
+
+
+@pytest.mark.parametrize("unit", [b"0", b"\n", b"[1,"])
+def test_what_grows_without_measure_is_refused(tmp_path: Path, unit: bytes) -> None:
+    """A megabyte of them may be a gigabyte."""
+    data = unit * (20_000_000 // len(unit))
+    (tmp_path / "p.gz").write_bytes(gzip.compress(data, 6))
+    with zipfile.ZipFile(tmp_path / "p.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("p.txt", data)
+    for name in ("p.gz", "p.zip"):
+        message = refusal(tmp_path / name)
+        assert "more than 100 times as large" in message or "in its first 262,145 lines" in message
+
+
+def test_puzzles_repeated_a_hundred_thousand_times_are_no_such_thing(tmp_path: Path) -> None:
+    path = tmp_path / "p.gz"
+    path.write_bytes(gzip.compress(f"{ONE}\n".encode() * 100_000))
+    assert sum(1 for _ in open_lines(path)) == 100_000
+
+
+def test_a_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_LONGEST_LINE", 1000)
+    (tmp_path / "p.txt").write_text(f"{ONE}\n" + "1" * 1000)
+    first, second = read_file(tmp_path / "p.txt", DOMAIN)
+    assert isinstance(first, Task)
+    assert "line 2 is longer than 1,000 characters" in str(second)

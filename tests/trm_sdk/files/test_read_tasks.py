@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from trm_sdk import files
 from trm_sdk.domains import Domain, Token, Vocabulary, get_domain
 from trm_sdk.domains.text import line_of
 from trm_sdk.errors import InvalidInputError, TRMError
@@ -265,3 +266,22 @@ def test_digits_of_other_scripts_in_a_file() -> None:
     for lines in (text, "\n".join(reversed(text.splitlines()))):
         tasks = list(read_tasks(io.StringIO(lines), get_domain("sudoku-4x4"), "lines"))
         assert [line_of(one.grid) for one in tasks if isinstance(one, Task)] == [puzzle] * 2
+
+
+@pytest.mark.parametrize(("name", "most"), [("_MOST_LINES", 8), ("_MOST_CHARACTERS", 40)])
+def test_text_that_is_read_as_a_whole_has_an_end(
+    name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = "\n".join(ONE[place : place + 4] for place in range(0, 16, 4))
+    assert lines(f"Grid 1\n{board}\nGrid 2\n{board}\n") == [ONE, ONE]
+    monkeypatch.setattr(files, name, most)
+    with pytest.raises(InvalidInputError, match="is too large: CSV and a puzzle a line"):
+        read(f"Grid 1\n{board}\nGrid 2\n{board}\n")
+    assert lines(f"{ONE}\n" * 20) == [ONE] * 20
+
+
+def test_a_puzzle_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MOST_AHEAD", 5)
+    assert lines("#\n" * 5 + ONE) == [ONE]
+    with pytest.raises(InvalidInputError, match="holds no puzzle in its first 6 lines"):
+        lines("#\n\n" * 5 + ONE)

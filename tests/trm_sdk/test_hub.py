@@ -253,6 +253,8 @@ def test_the_cache_may_be_named(store: Hub, tmp_path: Path) -> None:
     folder = resolve("me/small", cache_dir=tmp_path / "mine")
     assert folder.is_relative_to(tmp_path / "mine")
     assert cached() == set()
+    with pytest.raises(InvalidInputError, match="cache_dir must be a path; got 5"):
+        resolve("me/small", cache_dir=5)  # type: ignore[arg-type]
 
 
 def test_a_download_may_be_forced(store: Hub) -> None:

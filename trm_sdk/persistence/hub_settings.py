@@ -44,6 +44,8 @@ def is_offline() -> bool:
 def cache_folder(cache_dir: str | os.PathLike[str] | None) -> str | None:
     """Return the cache to use; None: that of huggingface_hub."""
     if cache_dir is not None:
+        if not isinstance(cache_dir, (str, os.PathLike)):
+            raise InvalidInputError(f"cache_dir must be a path; got {shown(cache_dir)}")
         return str(expanded(os.fspath(cache_dir), "cache_dir"))
     chosen = os.environ.get("TRM_SDK_CACHE")
     return str(expanded(chosen, "TRM_SDK_CACHE") / "hub") if chosen else None

@@ -27,6 +27,8 @@ from trm_sdk.task import Task
 
 #: Lines in which one is looked for that holds a puzzle; what comes after such lines is streamed.
 _LOOKED_AT = 1000
+#: Errors that are named one by one where no puzzle has been read.
+_SOME_ERRORS = 9
 #: Blank lines and comments above the first puzzle.
 _MOST_AHEAD = 1 << 18
 #: What is looked at as a whole: JSON of 25,000 boards with a cell a line, 190,000 drawn ones.
@@ -74,11 +76,16 @@ def read_tasks(
     InvalidInputError
         If there is no puzzle at all, the text can't be read from the start (later on, that is the
         last of the errors yielded), or a CSV names a column twice.
+
+    Notes
+    -----
+    Where no puzzle has been read, nine errors are yielded as they come, and the others once a
+    puzzle follows; after a thousand, or at the end, one says that nothing can be read.
     """
     begun = False
     try:
         puzzles = Puzzles(domain, name)
-        for task in _recognised(lines, puzzles, path):
+        for task in _not_all_in_vain(_recognised(lines, puzzles, path), name):
             yield task
             begun = True
         if not begun:  # a header, and nothing below it
@@ -102,6 +109,29 @@ def read_file(path: Path, domain: Domain, name: str | None = None) -> Iterator[T
         For the tasks' names. Default: the file's name.
     """
     return read_tasks(open_lines(path), domain, path.name if name is None else name, path)
+
+
+def _not_all_in_vain(tasks: Iterator[Task | TRMError], name: str) -> Iterator[Task | TRMError]:
+    """Give a few errors as they come, and the others once there is a puzzle among them.
+
+    A file of another kind is one thing that is wrong, not one a line.
+    """
+    held: list[TRMError] = []
+    for number, task in enumerate(tasks, 1):
+        if isinstance(task, Task):
+            yield from held
+            yield task
+            yield from tasks
+            return
+        if number <= _SOME_ERRORS:
+            yield task
+            continue
+        held.append(task)
+        if number == _LOOKED_AT:
+            break
+    if held:
+        total = _SOME_ERRORS + len(held)
+        yield InvalidInputError(f"{name}: none of its first {total:,} puzzles can be read")
 
 
 def _with_answers_below(

@@ -285,3 +285,22 @@ def test_a_puzzle_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch)
     assert lines("#\n" * 5 + ONE) == [ONE]
     with pytest.raises(InvalidInputError, match="holds no puzzle in its first 6 lines"):
         lines("#\n\n" * 5 + ONE)
+
+
+@pytest.mark.parametrize(
+    ("head", "record"),
+    [
+        ("question,rating\n", "12,5\n"),
+        ("", '{"puzzle": "12"}\n'),
+        ("<opensudoku>\n", "<game data='12'/>\n"),
+    ],
+)
+def test_a_file_in_which_nothing_can_be_read_is_not_an_error_a_line(head: str, record: str) -> None:
+    found = read(head + record * 2000)
+    assert len(found) == 10
+    assert str(found[-1]) == "f: none of its first 1,000 puzzles can be read"
+    assert len(read(head + record * 9)) == 9
+    assert str(read(head + record * 12)[-1]) == "f: none of its first 12 puzzles can be read"
+    good = record.replace("12", ONE)
+    found = read(head + record * 500 + good + record * 5)
+    assert [isinstance(one, Task) for one in found] == [False] * 500 + [True] + [False] * 5

@@ -81,7 +81,7 @@ PLATEAU = {
 LOOKS = (16, 64)
 #: Its second set: minimal puzzles that clue swaps made hard to search.
 HARD = {"hard": True, "pool": 400, "first_rounds": 25}
-#: Mazes of a file as the benchmark's is: a thousand, and those of the first set held out.
+#: Mazes of a file, as the benchmark's are: a thousand, of another seed than those held out.
 _FILE = ("domain=maze-15x15", "data=[{kind: file, path: {folder}/mazes.csv, augment: false}]")
 MAZES = {
     "the recipe: each cell's targets when it can know them": (),

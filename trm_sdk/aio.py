@@ -18,6 +18,7 @@ from trm_sdk.choices import Precision, RuntimeName
 from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.limits import MAX_BATCH
+from trm_sdk.messages import shown
 from trm_sdk.options import SolveOptions
 from trm_sdk.search.attempts import check_options
 from trm_sdk.search.requests import Submission
@@ -119,7 +120,7 @@ class AsyncSolver:
         if not (a_number and 0 <= gather_seconds <= _MAX_GATHER_SECONDS):
             raise InvalidInputError(
                 f"gather_seconds must be from 0 to {_MAX_GATHER_SECONDS:.0f}; "
-                f"got {gather_seconds!r}"
+                f"got {shown(gather_seconds)}"
             )
         self.solver = solver
         self._owns_solver = False

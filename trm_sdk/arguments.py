@@ -34,7 +34,7 @@ def check_on_error(on_error: str) -> None:
         If it is neither "raise" nor "yield".
     """
     if on_error not in ("raise", "yield"):
-        raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {on_error!r}")
+        raise InvalidInputError(f"on_error must be 'raise' or 'yield'; got {shown(on_error)}")
 
 
 def checked_input(task: Task, index: object) -> int:

@@ -16,7 +16,7 @@ from trm_sdk.runtimes.base import Float32
 from trm_sdk.search.answers import Answers, confidence_of
 from trm_sdk.search.requests import Request
 from trm_sdk.search.rules import read_answer, verdict
-from trm_sdk.search.scheduler import Slot
+from trm_sdk.search.slots import Slot
 from trm_sdk.search.tasks import Search
 from trm_sdk.solver import Solver
 from trm_sdk.task import Task

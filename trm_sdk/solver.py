@@ -16,6 +16,7 @@ from trm_sdk.domains.base import Domain
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.in_order import solve_in_order
 from trm_sdk.limits import MAX_BATCH
+from trm_sdk.messages import shown
 from trm_sdk.options import SolveOptions
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.progress import ProgressBar
@@ -409,7 +410,8 @@ class Solver(Closes):
             return self.options
         if not isinstance(options, SolveOptions):
             raise InvalidInputError(
-                f"options must be SolveOptions, as in SolveOptions(max_steps=8); got {options!r}"
+                "options must be SolveOptions, as in SolveOptions(max_steps=8); got "
+                f"{shown(options)}"
             )
         return options.over(self.options)
 
@@ -430,7 +432,7 @@ class Solver(Closes):
             If `path` is empty, can't be written, or is the folder that the model itself lives in.
         """
         if not os.fspath(path):
-            raise InvalidInputError(f"a model is saved as a folder; got {path!r}")
+            raise InvalidInputError(f"a model is saved as a folder; got {shown(path)}")
         return save_runtime(self._runtime, self._source, Path(path))
 
     def close(self) -> None:
@@ -453,4 +455,4 @@ class Solver(Closes):
 
 def _check_domain(domain: object) -> None:
     if domain is not None and not isinstance(domain, Domain):
-        raise InvalidInputError(f"domain must be a Domain, as of get_domain; got {domain!r}")
+        raise InvalidInputError(f"domain must be a Domain, as of get_domain; got {shown(domain)}")

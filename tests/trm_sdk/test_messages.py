@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm_sdk.errors import ConfigError, InvalidInputError
+from trm_sdk import SolveOptions, Solver, get_domain
+from trm_sdk.errors import ConfigError, InvalidInputError, TRMError
 from trm_sdk.grid import Grid
 from trm_sdk.messages import clipped, shown
-from trm_sdk.options import SolveOptions
 from trm_sdk.validation import checked_threads
 
 PLAIN = st.recursive(
@@ -101,3 +102,27 @@ def test_a_thousand_complaints_are_not_all_told() -> None:
         SolveOptions(**{f"unknown{number}" * 100: 1 for number in range(1000)})
     assert str(caught.value).endswith("and more of the kind")
     assert len(str(caught.value)) < 3000
+
+
+_LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: get_domain(_LONG),
+        lambda: get_domain("sudoku").parse(_LONG),
+        lambda: Solver.from_pretrained(_LONG),
+        lambda: Solver.from_pretrained("sudoku", device=_LONG),
+        lambda: Solver.from_pretrained("sudoku", runtime=_LONG),
+        lambda: Solver.from_pretrained("sudoku", domain=_LONG),
+        lambda: Solver.from_pretrained("owner/name", revision=_LONG),
+        lambda: Solver.from_pretrained("owner/name", subfolder=_LONG),
+        lambda: Solver.from_pretrained("sudoku").solve_many([], on_error=_LONG),
+        lambda: SolveOptions(explore=_LONG),
+    ],
+)
+def test_whatever_is_given_is_named_in_short(call: Callable[[], object]) -> None:
+    with pytest.raises(TRMError) as caught:
+        call()
+    assert len(str(caught.value)) < 1000

@@ -12,6 +12,7 @@ from string import Template
 import click
 
 from trm_sdk.errors import InvalidInputError
+from trm_sdk.messages import shown
 
 #: Template, and the name of the file that it becomes.
 _FILES = {
@@ -47,14 +48,14 @@ def _checked(name: str) -> dict[str, str]:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*", name) or len(name) > 50:
         raise InvalidInputError(
             "a domain's name must be lower-case letters and digits, with dashes between words, as "
-            f"'number-place'; got {name!r}"
+            f"'number-place'; got {shown(name)}"
         )
     module = name.replace("-", "_")
     families = {known.partition("-{")[0] for known in available_domains()}
     if name in families:
-        raise InvalidInputError(f"there is a domain named {name!r} already")
+        raise InvalidInputError(f"there is a domain named {shown(name)} already")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module == "trm_sdk":
-        raise InvalidInputError(f"{module!r} is a reserved name in Python; choose another one")
+        raise InvalidInputError(f"{shown(module)} is a reserved name in Python; choose another one")
     title = name.replace("-", " ").capitalize()
     class_name = "".join(word.capitalize() for word in name.split("-"))
     return {"name": name, "module": module, "class_name": class_name, "title": title}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
+from trm_sdk.messages import shown
 from trm_sdk.task import Task
 
 Values = npt.NDArray[np.int8]
@@ -167,7 +168,7 @@ class Turn(Symmetry):
 
     def __init__(self, number: int, values: Values | None = None) -> None:
         if number not in range(8):
-            raise InvalidInputError(f"a turn must be 0 to 7; got {number!r}")
+            raise InvalidInputError(f"a turn must be 0 to 7; got {shown(number)}")
         self.number = int(number)
         self.values = values
 

@@ -29,6 +29,7 @@ from trm_sdk.persistence.hub_settings import (
 
 #: A branch or tag, or a folder inside a repository; never one that leads out of where it is put.
 _PATH = re.compile(r"(?!.*(?:^|/)\.+(?:/|$))[\w.+-]+(?:/[\w.+-]+)*", re.ASCII)
+_LONGEST_PATH = 250
 
 
 def download_model(
@@ -74,7 +75,9 @@ def download_model(
     """
     import_hub("downloading a model from the Hugging Face Hub")
     for name, value in (("revision", revision), ("subfolder", subfolder)):
-        if value is not None and not (isinstance(value, str) and _PATH.fullmatch(value)):
+        if value is not None and not (
+            isinstance(value, str) and len(value) <= _LONGEST_PATH and _PATH.fullmatch(value)
+        ):
             raise InvalidInputError(f"{name} must be a name, or names with '/'; got {shown(value)}")
     download = Download(repository, revision or "main", subfolder, cache_dir, token)
     if local_files_only or is_offline():

@@ -14,7 +14,7 @@ import numpy as np
 
 from trm_sdk.domains.data import GroupsOf
 from trm_sdk.errors import CheckpointError, InvalidInputError, TRMError
-from trm_sdk.messages import first_line
+from trm_sdk.messages import first_line, shown
 from trm_sdk.runtimes.base import (
     NO_HEADS,
     Float32,
@@ -421,12 +421,12 @@ def choose_providers(device: str, available: Sequence[str]) -> list[str]:
         if str(device).startswith("cuda:"):
             hint = "; for another GPU than the first use runtime='torch', or CUDA_VISIBLE_DEVICES"
         raise InvalidInputError(
-            f"device must be 'auto', 'cpu', 'cuda' or 'tensorrt'; got {device!r}{hint}"
+            f"device must be 'auto', 'cpu', 'cuda' or 'tensorrt'; got {shown(device)}{hint}"
         )
     missing = [name for name in _PROVIDERS[device] if name not in available]
     if missing:
         raise InvalidInputError(
-            f"device={device!r} is unavailable: this onnxruntime build supports only "
+            f"device={shown(device)} is unavailable: this onnxruntime build supports only "
             f"{_short(available)} (missing: {_short(missing)}); install onnxruntime-gpu, or "
             "PyTorch with CUDA and use runtime='torch'"
         )
@@ -446,7 +446,7 @@ def check_providers(device: str, asked: Sequence[str], taken: Sequence[str]) -> 
         warnings.warn(f"{cause}; running on the CPU", RuntimeWarning, stacklevel=3)
         return
     raise InvalidInputError(
-        f"device={device!r} is unavailable: {cause}; only {_short(taken)} could be loaded"
+        f"device={shown(device)} is unavailable: {cause}; only {_short(taken)} could be loaded"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from trm_sdk.messages import shown
 from trm_sdk.persistence.checkpoint import GRAPH_FILE, load_model, save_model
 from trm_sdk.persistence.folder import copy_model, folder_spec
 
@@ -30,7 +31,7 @@ def open_runtime(
     model and graph have them.
     """
     if runtime not in ("auto", "onnx", "torch"):
-        raise InvalidInputError(f"runtime must be 'auto', 'onnx' or 'torch'; got {runtime!r}")
+        raise InvalidInputError(f"runtime must be 'auto', 'onnx' or 'torch'; got {shown(runtime)}")
     graph = path / GRAPH_FILE if path.is_dir() else path
     has_graph = graph.suffix == ".onnx" and graph.is_file()
     if runtime == "auto":
@@ -47,8 +48,8 @@ def open_runtime(
             )
         if precision != "float32" or compile:
             raise InvalidInputError(
-                f"precision={precision!r} and compile={compile!r} are for runtime='torch'; the "
-                "precision of an ONNX graph is chosen when it is exported"
+                f"precision={shown(precision)} and compile={shown(compile)} are for "
+                "runtime='torch'; the precision of an ONNX graph is chosen when it is exported"
             )
         from trm_sdk.runtimes.onnx import OnnxRuntime
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trm_sdk.domains.data import GroupsOf
 from trm_sdk.errors import InvalidInputError, TRMError
+from trm_sdk.messages import shown
 from trm_sdk.model.config import DEAD_END
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.structured import StructuredNetwork
@@ -211,7 +212,9 @@ class TorchRuntime:
         if threads is not None:
             torch.set_num_threads(checked_threads(threads))
         if precision not in ("float32", "bfloat16"):
-            raise InvalidInputError(f"precision must be 'float32' or 'bfloat16'; got {precision!r}")
+            raise InvalidInputError(
+                f"precision must be 'float32' or 'bfloat16'; got {shown(precision)}"
+            )
         self.heads = _checked_heads(spec, heads)
         self._device = choose_device(device)
         self.device = self._device.type
@@ -426,7 +429,9 @@ def _checked_heads(spec: ModelSpec, heads: Sequence[str] | None) -> tuple[str, .
     there = spec.model.head_names
     if isinstance(heads, str) or any(name not in there for name in heads):
         names = ", ".join(map(repr, there)) or "none"
-        raise InvalidInputError(f"heads must be among those of the model ({names}); got {heads!r}")
+        raise InvalidInputError(
+            f"heads must be among those of the model ({names}); got {shown(heads)}"
+        )
     return tuple(heads)
 
 
@@ -444,14 +449,17 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cpu")
     kind, _, number = str(device).partition(":")
     if kind != "cuda" or not ((number.isascii() and number.isdigit()) or device == "cuda"):
-        raise InvalidInputError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
+        raise InvalidInputError(
+            f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {shown(device)}"
+        )
     if not torch.cuda.is_available():
         raise InvalidInputError(
-            f"device={device!r} is unavailable: this PyTorch ({torch.__version__}) finds no CUDA"
+            f"device={shown(device)} is unavailable: this PyTorch ({torch.__version__}) finds no "
+            "CUDA"
         )
     if number and int(number) >= torch.cuda.device_count():
         raise InvalidInputError(
-            f"device={device!r} is unavailable: the last CUDA device is "
+            f"device={shown(device)} is unavailable: the last CUDA device is "
             f"cuda:{torch.cuda.device_count() - 1}"
         )
     return torch.device(kind, int(number)) if number else torch.device(kind)

@@ -10,52 +10,29 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from operator import getitem
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain
 from trm_sdk.domains.data import stacked_groups
 from trm_sdk.grid import Grid
 from trm_sdk.model.config import DEAD_END
 from trm_sdk.runtimes.base import Float32, Runtime, StepInterruptedError, StepOutput
-from trm_sdk.search.alternatives import Alternatives, Places
-from trm_sdk.search.answers import Answers, confidence_of, logit_of
+from trm_sdk.search.answers import confidence_of, logit_of
 from trm_sdk.search.attempts import Attempt, begin, draw_guesses, same_groups
+from trm_sdk.search.judge import Judge
 from trm_sdk.search.requests import Request
-from trm_sdk.search.rules import Bools, read_answer, verdict, verdicts
+from trm_sdk.search.rules import Bools, read_answer, verdict
 from trm_sdk.search.select import candidates, count, ranked
-from trm_sdk.search.slots import Slots
+from trm_sdk.search.slots import Slot, Slots
 from trm_sdk.solution import StoppedBy
-
-
-@dataclass(slots=True)
-class Slot:
-    """One attempt in the batch."""
-
-    request: Request
-    number: int  # of the attempt; 0 is the plain one
-    attempt: Attempt
-    admitted: int  # steps that the scheduler had taken by then
-    deadline: int  # step at which to re-examine it: solo phase over, or max_steps reached
-
 
 #: Called for every slot after every step, with the steps of its attempt, logits of shape
 #: (N, outputs), and the halting logit.
 Observer = Callable[[Slot, int, Float32, float], None]
-
-
-@dataclass(slots=True)
-class _Lone:
-    """The only slot of a batch, whose answers the rules check."""
-
-    choices: list[tuple[int, ...]]  # token that each logit column stands for, cell by cell
-    refuted: list[int]  # columns of the last answer
 
 
 class Scheduler:
@@ -80,9 +57,6 @@ class Scheduler:
         self.capacity = capacity
         self._observer = observer
         self._model = runtime.spec.model
-        self._answers = Answers(self._model, domain.vocabulary)
-        decodes = domain.has_rules and bool(domain.decode_heads)
-        self._alternatives = Alternatives(domain) if decodes else None
         self._grouped = bool(domain.own_groups) or not same_groups(domain, self._model)
         self._token_shape = self._model.token_shape_of(domain.shape)
         self._waiting: deque[tuple[Request, int]] = deque()  # and the number of the attempt
@@ -90,6 +64,7 @@ class Scheduler:
         self._slots: list[Slot | None] = []
         self._free = 0  # of them, those that are None
         self._rows = Slots(domain.seq_len)
+        self._judge = Judge(domain, self._model, self._rows)
         self._state: Any = None
         self._steps = 0
         self._deadline = math.inf  # the earliest of all slots
@@ -143,14 +118,19 @@ class Scheduler:
         if self._observer is not None:
             self._observe(output.logits, output.halt_logit)
         # 3. Ask the rules.
-        answers, confirmed = self._check_answers(output, finished)
+        answers, confirmed, failures = self._judge.judge(output)
+        for place, error in failures:
+            slot = self._slots[place]
+            if slot is not None:  # unless another attempt at its request has failed as well
+                self._fail(slot.request, error)
+                finished.append(slot.request)
         # 4. Find the slots to attend to: confirmed, halted, or at their deadlines.
         places = self._places_due(confirmed, output.halt_logit)
         if not (places or self._timed):
             return finished
         # 5. Conclude, retire, or let further attempts begin.
         if answers is None:
-            self._rows.answer[:] = self._read(output.logits)
+            self._rows.answer[:] = self._judge.read(output.logits)
         self._attend_all(places, output, confirmed, finished)
         if self._timed:
             self._rows.halt_logit[:] = output.halt_logit
@@ -165,35 +145,6 @@ class Scheduler:
         if self._give_up_at == math.inf:
             return self.runtime.step(self._state)
         return self.runtime.step(self._state, self._give_up_at)
-
-    def _check_answers(
-        self, output: StepOutput, finished: list[Request]
-    ) -> tuple[npt.NDArray[np.intp] | None, Bools | None]:
-        """Return the answers of all slots, and which of them obey the rules.
-
-        The answers are None while nothing has needed them, and then `_rows.answer` is out of date;
-        the second is None if no answer obeys the rules.
-        """
-        # After a step of a millisecond the caches are full of other things: a numpy function then
-        # costs 4 to 12 us, a short Python loop less. So a slot that is the only one is read by a
-        # method of its own.
-        logits, heads = output.logits, output.heads
-        answers: npt.NDArray[np.intp] | None = None
-        if self._lone is not None:
-            confirmed = self._confirm_alone(self._lone, logits, finished)
-        else:
-            answers = self._read(logits)
-            confirmed = self._confirm(answers, finished) if self._checking else None
-            self._rows.answer[:] = answers
-        if heads and self._checking and self._alternatives is not None:
-            further = self._confirm_alternatives(heads, confirmed, finished)
-            if further is not None:
-                answers = self._read(logits) if answers is None else answers
-                np.copyto(answers, further, where=further >= 0)
-                self._rows.answer[:] = answers
-                obeyed = np.logical_and.reduce(further >= 0, axis=1)
-                confirmed = obeyed if confirmed is None else np.logical_or(confirmed, obeyed)
-        return answers, confirmed
 
     def _places_due(self, confirmed: Bools | None, halt_logit: Float32) -> list[int]:
         """Return the slots that are confirmed, have halted, or are at their deadlines."""
@@ -214,93 +165,6 @@ class Scheduler:
         for place, slot in self._occupied():
             steps = self._steps - slot.admitted
             self._observer(slot, steps, logits[place], float(halt_logit[place]))
-
-    def _read(self, logits: Float32) -> npt.NDArray[np.intp]:
-        return self._answers.tokens(self._rows.tokens, self._rows.given, logits)
-
-    def _confirm(
-        self, answers: npt.NDArray[np.intp], finished: list[Request]
-    ) -> npt.NDArray[np.bool_] | None:
-        """Return which slots' answers obey the rules; None for none of them."""
-        # An answer refuted before is refuted still.
-        changed = (answers != self._rows.answer).any(1)
-        changed &= self._rows.check
-        places = np.flatnonzero(changed)
-        if not len(places):
-            return None
-        found = self._ask(lambda some: self._verdicts(some, answers[some]), places, finished)
-        if not found.any():
-            return None
-        confirmed = np.zeros(len(answers), bool)
-        confirmed[places] = found
-        return confirmed
-
-    def _ask(
-        self, ask: Callable[[Places], Bools], places: Places, finished: list[Request]
-    ) -> Bools:
-        """Ask the domain about slots; where it raises, find out whose puzzle it was."""
-        try:
-            return ask(places)
-        except Exception:
-            found = np.zeros(len(places), bool)
-            for i, place in enumerate(places.tolist()):
-                slot = self._slots[place]
-                try:
-                    found[i] = slot is not None and ask(places[i : i + 1])[0]
-                except Exception as error:
-                    assert slot is not None
-                    self._fail(slot.request, error)
-                    finished.append(slot.request)
-            return found
-
-    def _confirm_alternatives(
-        self, heads: Mapping[str, Float32], confirmed: Bools | None, finished: list[Request]
-    ) -> npt.NDArray[np.intp] | None:
-        """Return alternatives that obey the rules, -1 in the rows of other slots; or None."""
-        alternatives, puzzles = self._alternatives, self._rows.puzzle
-        if alternatives is None or not alternatives.can_read(heads):
-            return None
-        refuted = self._rows.check if confirmed is None else self._rows.check & ~confirmed
-        in_use = [slot is not None for slot in self._slots]  # one may have failed a moment ago
-        found = np.full(puzzles.shape, -1, np.intp)
-        self._ask(
-            lambda some: alternatives.confirm(some, puzzles, heads, self._verdicts, found),
-            np.flatnonzero(refuted & in_use),
-            finished,
-        )
-        return found if (found >= 0).any() else None
-
-    def _confirm_alone(
-        self, lone: _Lone, logits: Float32, finished: list[Request]
-    ) -> npt.NDArray[np.bool_] | None:
-        """Do what `_confirm` does for a batch of one slot."""
-        columns: list[int] = logits.argmax(-1)[0].tolist()
-        if columns == lone.refuted:
-            return None
-        lone.refuted = columns
-        answer = list(map(getitem, lone.choices, columns))
-        try:
-            if self.domain.rules_out(answer):
-                return None
-            confirmed = self._verdicts(np.zeros(1, np.intp), np.array(answer)[None])
-        except Exception as error:
-            (slot,) = self._slots
-            assert slot is not None
-            self._fail(slot.request, error)
-            finished.append(slot.request)
-            return None
-        return confirmed if confirmed[0] else None
-
-    def _verdicts(self, places: Places, answers: npt.NDArray[np.integer[Any]]) -> Bools:
-        """Return which answers, one for each of these slots, obey the rules."""
-        slots = [slot for slot in map(self._slots.__getitem__, places.tolist()) if slot is not None]
-        return verdicts(
-            self.domain,
-            [slot.request for slot in slots],
-            [slot.attempt.symmetry for slot in slots],
-            self._rows.puzzle[places],
-            answers,
-        )
 
     # --- conclusions ------------------------------------------------------------------------
 
@@ -545,22 +409,17 @@ class Scheduler:
     def _refresh(self) -> None:
         """Work out what the slots need in a step: once per change of slots, not once per step."""
         rows, slots = self._rows, [slot for _, slot in self._occupied()]
-        self._checking = bool(rows.check.any())
+        self._judge.attend(self._slots)
         self._halting = bool((rows.threshold < math.inf).any())
         self._noisy = bool(rows.noise.any())
         ends = [slot.request.ends_at for slot in slots]
         self._timed = min(ends, default=math.inf) < math.inf
         self._give_up_at = max(ends, default=math.inf)
         self._rngs = [slot.attempt.rng for slot in slots]
-        self._lone: _Lone | None = None
-        if self._checking and len(slots) == 1:
-            self._lone = _Lone(self._answers.choices(rows.tokens[0], rows.given[0]), [])
-        if self._alternatives is not None:
-            self._alternatives.forget()
         self._deadline = self._next_deadline()
 
     def _next_deadline(self) -> float:
         return min((slot.deadline for _, slot in self._occupied()), default=math.inf)
 
 
-__all__ = ["Observer", "Scheduler", "Slot"]
+__all__ = ["Observer", "Scheduler"]

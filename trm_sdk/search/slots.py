@@ -1,14 +1,17 @@
-"""Slots: the rows of a batch, as arrays that grow, compact and are gathered together."""
+"""Slots: attempts in a batch, and its rows as arrays that grow, compact and are gathered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.data import Tokens
+from trm_sdk.search.attempts import Attempt
+from trm_sdk.search.requests import Request
 
 #: Every array, once: its name, its type, and whether a row has one value or one per cell.
 _ARRAYS: tuple[tuple[str, npt.DTypeLike, bool], ...] = (
@@ -22,6 +25,17 @@ _ARRAYS: tuple[tuple[str, npt.DTypeLike, bool], ...] = (
     ("noise", np.float32, False),
     ("check", np.bool_, False),
 )
+
+
+@dataclass(slots=True)
+class Slot:
+    """One attempt in the batch."""
+
+    request: Request
+    number: int  # of the attempt; 0 is the plain one
+    attempt: Attempt
+    admitted: int  # steps that the scheduler had taken by then
+    deadline: int  # step at which to re-examine it: solo phase over, or max_steps reached
 
 
 class Slots:
@@ -100,4 +114,4 @@ class Slots:
         self.resize(len(index))
 
 
-__all__ = ["Slots"]
+__all__ = ["Slot", "Slots"]

@@ -10,7 +10,7 @@ from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Float32, Runtime
 from trm_sdk.search.answers import Answers, confidence_of
 from trm_sdk.search.rules import read_answer, verdict
-from trm_sdk.search.scheduler import Slot
+from trm_sdk.search.slots import Slot
 from trm_sdk.search.tasks import Search, for_boards_of
 from trm_sdk.solution import Step
 from trm_sdk.task import Task

@@ -218,7 +218,9 @@ class Votes:
 
     def _check(self, name: str, grid: Grid) -> None:
         if name not in self.tasks:
-            raise InvalidInputError(f"task {name!r} is not among the {len(self.tasks)} to vote on")
+            raise InvalidInputError(
+                f"task {shown(name)} is not among the {len(self.tasks)} to vote on"
+            )
         if (name, grid) not in self._counts:
             raise InvalidInputError(f"task {name} has no such test input: {shown(grid.tolist())}")
 

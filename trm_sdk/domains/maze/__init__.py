@@ -21,6 +21,7 @@ from trm_sdk.domains.symmetry import Turn
 from trm_sdk.domains.vocabulary import Token, Vocabulary
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
+from trm_sdk.messages import shown
 from trm_sdk.structure import Structure, offsets
 from trm_sdk.task import Task
 from trm_sdk.validation import is_int
@@ -125,7 +126,7 @@ class Maze(Domain):
         for side in (rows, columns):
             if not is_int(side) or not 2 <= side <= 4096:
                 raise InvalidInputError(
-                    f"a maze's sides must be 2 to 4096; got {rows!r}x{columns!r}"
+                    f"a maze's sides must be 2 to 4096; got {shown(rows)}x{shown(columns)}"
                 )
         self.shape = (rows, columns)
         self.name = f"maze-{rows}x{columns}" if sized else "maze"

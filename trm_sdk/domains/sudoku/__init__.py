@@ -18,6 +18,7 @@ from trm_sdk.domains.symmetry import Rearrangement
 from trm_sdk.domains.vocabulary import Vocabulary
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
+from trm_sdk.messages import shown
 from trm_sdk.structure import Grouping, Structure, boxes, columns, rows, values
 from trm_sdk.task import Task
 from trm_sdk.validation import is_int
@@ -156,7 +157,8 @@ class Sudoku(BoardDomain):
             or not 2 <= box_rows * box_columns <= 35
         ):
             raise InvalidInputError(
-                f"a Sudoku must have 2 to 35 values; got boxes of {box_rows!r}x{box_columns!r}"
+                "a Sudoku must have 2 to 35 values; got boxes of "
+                f"{shown(box_rows)}x{shown(box_columns)}"
             )
         size = box_rows * box_columns
         self.box = sides

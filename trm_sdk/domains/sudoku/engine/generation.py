@@ -17,6 +17,7 @@ from trm_sdk.domains.sudoku.engine.arguments import (
 from trm_sdk.domains.sudoku.engine.geometry import Boards, Groups
 from trm_sdk.domains.sudoku.engine.search import NO_CAP, NO_CELL, search, workspace
 from trm_sdk.errors import InvalidInputError
+from trm_sdk.messages import shown
 
 #: Searches for a full grid of groups after which there is taken to be none.
 _RESTARTS = 10_000
@@ -268,7 +269,8 @@ def generate(
     if givens is not None:
         if (low, high) != (0, 0):
             raise InvalidInputError(
-                f"only one of clues_added and givens may be set; got {clues_added!r} and {givens!r}"
+                "only one of clues_added and givens may be set; got "
+                f"{shown(clues_added)} and {shown(givens)}"
             )
         low, high = checked_range("givens", givens, cells)
     cap = checked_effort(effort, side)

@@ -22,7 +22,7 @@ from trm_sdk.domains.symmetry import Rearrangement
 from trm_sdk.domains.vocabulary import Vocabulary
 from trm_sdk.errors import InvalidInputError, TRMError
 from trm_sdk.grid import Grid
-from trm_sdk.messages import times
+from trm_sdk.messages import shown, times
 from trm_sdk.render.picture import Picture
 from trm_sdk.structure import Grouping, Structure, columns, groups, rows, values
 from trm_sdk.task import Task
@@ -83,7 +83,7 @@ class Jigsaw(BoardDomain):
     def __init__(self, size: int = 9) -> None:
         if not is_int(size) or not _SMALLEST <= size <= _LARGEST:
             raise InvalidInputError(
-                f"a jigsaw must have {_SMALLEST} to {_LARGEST} rows; got {size!r}"
+                f"a jigsaw must have {_SMALLEST} to {_LARGEST} rows; got {shown(size)}"
             )
         self.size = size
         self.name = "jigsaw" if size == 9 else f"jigsaw-{size}x{size}"

@@ -79,8 +79,8 @@ def read_tasks(
 
     Notes
     -----
-    Where no puzzle has been read, nine errors are yielded as they come, and the others once a
-    puzzle follows; after a thousand, or at the end, one says that nothing can be read.
+    Where no puzzle has been read, nine errors are yielded as they come, a thousand others once a
+    puzzle follows, and one that counts the rest; at the end, one says that nothing can be read.
     """
     begun = False
     try:
@@ -117,21 +117,21 @@ def _not_all_in_vain(tasks: Iterator[Task | TRMError], name: str) -> Iterator[Ta
     A file of another kind is one thing that is wrong, not one a line.
     """
     held: list[TRMError] = []
+    number = 0
     for number, task in enumerate(tasks, 1):
         if isinstance(task, Task):
             yield from held
+            if (more := number - 1 - _SOME_ERRORS - len(held)) > 0:
+                yield InvalidInputError(f"{name}: {more:,} further puzzles can't be read")
             yield task
             yield from tasks
             return
         if number <= _SOME_ERRORS:
             yield task
-            continue
-        held.append(task)
-        if number == _LOOKED_AT:
-            break
+        elif len(held) < _LOOKED_AT:
+            held.append(task)
     if held:
-        total = _SOME_ERRORS + len(held)
-        yield InvalidInputError(f"{name}: none of its first {total:,} puzzles can be read")
+        yield InvalidInputError(f"{name}: none of its {number:,} puzzles can be read")
 
 
 def _with_answers_below(

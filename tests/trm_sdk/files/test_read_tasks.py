@@ -298,9 +298,13 @@ def test_a_puzzle_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch)
 def test_a_file_in_which_nothing_can_be_read_is_not_an_error_a_line(head: str, record: str) -> None:
     found = read(head + record * 2000)
     assert len(found) == 10
-    assert str(found[-1]) == "f: none of its first 1,000 puzzles can be read"
+    assert str(found[-1]) == "f: none of its 2,000 puzzles can be read"
     assert len(read(head + record * 9)) == 9
-    assert str(read(head + record * 12)[-1]) == "f: none of its first 12 puzzles can be read"
+    assert str(read(head + record * 12)[-1]) == "f: none of its 12 puzzles can be read"
     good = record.replace("12", ONE)
     found = read(head + record * 500 + good + record * 5)
     assert [isinstance(one, Task) for one in found] == [False] * 500 + [True] + [False] * 5
+    found = read(head + record * 2000 + good)
+    assert str(found[-2]) == "f: 991 further puzzles can't be read"
+    assert len(found) == 9 + 1000 + 1 + 1
+    assert isinstance(found[-1], Task)

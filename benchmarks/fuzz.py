@@ -313,7 +313,7 @@ class Tally:
         for name, row in self.borders.items():
             milliseconds = 1e3 * row["seconds"] / max(row["inputs"], 1)
             yield (
-                f"{name:24} {row['inputs']:9,} inputs  {milliseconds:8.3f} ms each  "
+                f"{name:27} {row['inputs']:9,} inputs  {milliseconds:8.3f} ms each  "
                 f"slowest {row['slowest']:6.3f} s  {len(row['findings'])} findings, "
                 f"{len(row['mended'])} mended"
             )

@@ -359,7 +359,17 @@ export class Domain {
    * @param {ArrayLike<number>} puzzle
    */
   isRefuted(puzzle) {
-    return this.hasRules && this.#deduce()?.count(this.#masks(puzzle), 1) === 0;
+    return this.countSolutions(puzzle, 1) === 0;
+  }
+
+  /**
+   * The number of solutions, at most `limit`; null where it can't be told, or takes too long.
+   *
+   * @param {ArrayLike<number>} puzzle
+   * @param {number} limit
+   */
+  countSolutions(puzzle, limit) {
+    return this.hasRules ? (this.#deduce()?.count(this.#masks(puzzle), limit) ?? null) : null;
   }
 
   #refuseImpossible(values) {

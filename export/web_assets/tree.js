@@ -10,7 +10,9 @@ const A_GUESS = 1.5;
 /** The guesses of one puzzle: which have been made, and which are still open. */
 export class Tree {
   #domain;
+  #puzzle;
   #given;
+  #several = false; // solutions
   #paths = [[]]; // by the number of the attempt; 0 is the plain one
   #unlikely = [0];
   #running = new Set([0]);
@@ -24,6 +26,7 @@ export class Tree {
    */
   constructor(domain, puzzle) {
     this.#domain = domain;
+    this.#puzzle = puzzle;
     this.#given = Array.from(puzzle, (value) => domain.isGiven(value));
   }
 
@@ -70,11 +73,13 @@ export class Tree {
     if (this.#running.size || width < 1) return [];
     this.#open.push(...this.#grown.splice(0));
     this.#waves += 1;
-    if (this.#waves % 2 === 0) {
+    if (this.#waves === 2) this.#several = this.#count([], 2) === 2;
+    if (this.#several) this.#beginDeepest();
+    else if (this.#waves % 2 === 0) {
       for (let i = 0; i < Math.min(UNGUIDED, width) && this.#open.length; i += 1) this.#begin("unlikely");
     }
     const least = Math.min(...this.#open.map(({ cost }) => cost));
-    while (this.#paths.length - first < width && this.#open.length) {
+    while (!this.#several && this.#paths.length - first < width && this.#open.length) {
       if (Math.min(...this.#open.map(({ cost }) => cost)) > least + MARGIN) break;
       this.#begin("cost");
     }
@@ -85,9 +90,29 @@ export class Tree {
   #begin(key) {
     let best = 0;
     for (let i = 1; i < this.#open.length; i += 1) if (this.#open[i][key] < this.#open[best][key]) best = i;
-    const [{ path, unlikely }] = this.#open.splice(best, 1);
+    this.#beginAt(best);
+  }
+
+  /** Begin the longest path, of equals the likeliest, that leads to a solution. */
+  #beginDeepest() {
+    this.#open.sort((one, other) => other.path.length - one.path.length || one.cost - other.cost);
+    while (this.#open.length) {
+      if (this.#count(this.#open[0].path, 1) !== 0) return this.#beginAt(0);
+      this.#open.shift();
+    }
+  }
+
+  #beginAt(place) {
+    const [{ path, unlikely }] = this.#open.splice(place, 1);
     this.#paths.push(path);
     this.#unlikely.push(unlikely);
+  }
+
+  /** The number of solutions with a path filled in, at most `limit`; null where it can't be told. */
+  #count(path, limit) {
+    const filled = this.#puzzle.slice();
+    for (const { cell, value } of path) filled[cell] = value;
+    return this.#domain.countSolutions(filled, limit);
   }
 }
 

@@ -158,6 +158,19 @@ def test_a_tree_of_guesses_is_python_s(node: str, guided: Path) -> None:
     assert len(set(ours)) == 40
 
 
+def test_a_nearly_empty_board_is_solved(node: str, model: Path) -> None:
+    """One guess after the other, as in Python; which ones, rounding may decide."""
+    puzzle = "1........2" + "." * 71
+    steps = ask(node, "steps", model / "model.onnx", puzzle, json.dumps({"attempts": 128}))["steps"]
+    last = steps[-1]
+    assert last["verified"]
+    sudoku = get_domain("sudoku")
+    assert sudoku.verify(sudoku.parse(puzzle), sudoku.read(last["text"]))
+    depths = [len(step["guesses"]) for step in steps]
+    assert depths == sorted(depths)
+    assert depths[-1] > 10
+
+
 def test_a_tree_needs_the_head(node: str) -> None:
     graph = BUNDLED / "sudoku-4x4" / "model.onnx"
     options = json.dumps({"attempts": 4, "explore": "tree"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trm_sdk.domains.base import Domain
-from trm_sdk.domains.data import Tokens
+from trm_sdk.domains.data import Encoded, Tokens
 from trm_sdk.domains.symmetry import Symmetry
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
 from trm_sdk.messages import shown
 from trm_sdk.search.requests import Request
+from trm_sdk.search.tree import Count, Path
+from trm_sdk.task import Task
 
 Bools = npt.NDArray[np.bool_]
 
@@ -72,4 +75,19 @@ def verdicts(
     return np.fromiter((bool(verdict(domain, *row)) for row in rows), bool, len(requests))
 
 
-__all__ = ["read_answer", "verdict", "verdicts"]
+def solutions_below(domain: Domain, task: Task, index: int, encoded: Encoded) -> Count:
+    """Return what counts the solutions of a puzzle with guesses filled in, by the rules."""
+
+    def count(path: Path, limit: int) -> int | None:
+        tokens = encoded.tokens.copy()
+        for cell, token in path:
+            tokens[cell] = token
+        inputs = list(task.inputs)
+        inputs[index] = domain.decode(tokens, encoded.shape)
+        filled = dataclasses.replace(task, inputs=tuple(inputs), answers=None)
+        return domain.count_solutions(filled, index, limit)
+
+    return count
+
+
+__all__ = ["read_answer", "solutions_below", "verdict", "verdicts"]

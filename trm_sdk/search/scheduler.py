@@ -222,14 +222,17 @@ class Scheduler:
             self._conclude(request, "halted", grid)
         elif self._is_refuted(request):
             self._conclude(request, "refuted", grid)
-        elif request.is_exhausted:
-            best = ranked(request)[0]
-            ended = request.ended_with[best]
-            self._conclude(request, "halted" if ended.halted else "max_steps", best)
-        elif request.is_late(perf_counter()) and not self._places(request):
+        elif request.is_late(perf_counter()) and not (
+            request.is_exhausted or self._places(request)
+        ):
             self._conclude(request, "seconds")  # while none of its attempts has a slot
-        elif request.queued < request.options.attempts:
-            self._queue_more(request)
+        else:
+            if not request.is_exhausted and request.queued < request.options.attempts:
+                self._queue_more(request)  # or find that no guess is left
+            if request.is_exhausted:
+                best = ranked(request)[0]
+                ended = request.ended_with[best]
+                self._conclude(request, "halted" if ended.halted else "max_steps", best)
 
     def _is_refuted(self, request: Request) -> bool:
         """Whether the domain proves that there is no solution.

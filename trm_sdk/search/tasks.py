@@ -7,6 +7,7 @@ from trm_sdk.options import SolveOptions
 from trm_sdk.runtimes.base import Runtime
 from trm_sdk.search.attempts import check_options, encode
 from trm_sdk.search.requests import Request, Submission
+from trm_sdk.search.rules import solutions_below
 from trm_sdk.search.scheduler import Observer, Scheduler
 from trm_sdk.search.tree import Tree
 from trm_sdk.solution import Solution, StoppedBy
@@ -97,7 +98,9 @@ class Search:
         domain, model = self.domain, self.runtime.spec.model
         encoded, tree = encode(domain, model, task, index), None
         if options.explore == "tree" and options.attempts > 1:
-            tree = Tree(domain, model, encoded.given)
+            counts = options.verify and domain.has_rules
+            count = solutions_below(domain, task, index, encoded) if counts else None
+            tree = Tree(domain, model, encoded.given, count)
         batch_size = self.runtime.batch_size
         return Request.of(task, index, encoded, options, domain.has_rules, batch_size, tree)
 

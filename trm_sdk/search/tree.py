@@ -4,12 +4,17 @@ The plain attempt is the root. Where an attempt fails, one of its empty cells is
 on, and each value of it is an attempt that fills in the parent's guesses and this one. Attempts
 run in waves, the most promising first: guesses that the model's dead-end head believes to be wrong
 are left for later, never thrown away, since the head may err.
+
+A puzzle with several solutions is another matter: no guess is likely, for there is no one answer to
+be sure of, and the best of them all would be looked for far from any. There the search goes deep,
+one attempt after the other, and leaves out what the rules prove to be wrong.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +26,8 @@ from trm_sdk.model.config import ModelConfig
 #: (cell, token): that this token stands there.
 Guess = tuple[int, int]
 Path = tuple[Guess, ...]
+#: Returns how many solutions there are with these guesses, at most so many; None: can't be told.
+Count = Callable[[Path, int], int | None]
 
 #: Default number of attempts in a wave. Not the batch size that suits the device, because what an
 #: attempt fills in depends on it.
@@ -67,10 +74,20 @@ class Tree:
     model : ModelConfig
     given : bool array of shape (N,)
         Cells that stand in the answer as they are.
+    count : callable, optional
+        Counts solutions. Asked once the first wave has failed; default: there is one.
     """
 
-    def __init__(self, domain: Domain, model: ModelConfig, given: npt.NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        domain: Domain,
+        model: ModelConfig,
+        given: npt.NDArray[np.bool_],
+        count: Count | None = None,
+    ) -> None:
         self._given = given
+        self._count = count
+        self._several = False
         self._columns, self._tokens = answer_columns(domain, model)
         self._paths: list[Path] = [()]
         self._unlikely = [0.0]  # of each: see `_Open`
@@ -130,12 +147,17 @@ class Tree:
             return range(first, first)
         self._open_grown()
         self._waves += 1
-        if self._waves % 2 == 0:
+        if self._waves == 2 and self._count is not None:
+            self._several = self._count((), 2) == 2
+        if self._several:
+            self._begin_deepest()
+        elif self._waves % 2 == 0:
             for _ in range(min(_UNGUIDED, width, len(self._open))):
                 self._begin_best(self._unguided)
         least = self._best(self._guided)
         while (
-            len(self._paths) - first < width
+            not self._several
+            and len(self._paths) - first < width
             and self._open
             and self._best(self._guided) <= least + _MARGIN
         ):
@@ -162,7 +184,24 @@ class Tree:
 
     def _begin_best(self, heap: list[tuple[float, int]]) -> None:
         self._best(heap)
-        begun = self._open.pop(heapq.heappop(heap)[1])
+        self._begin(heapq.heappop(heap)[1])
+
+    def _begin_deepest(self) -> None:
+        """Begin the longest path, of equals the likeliest, that leads to a solution."""
+        assert self._count is not None
+        for made in sorted(self._open, key=self._depth_first):
+            if self._count(self._open[made].path, 1) == 0:
+                del self._open[made]
+            else:
+                self._begin(made)
+                return
+
+    def _depth_first(self, made: int) -> tuple[int, float, int]:
+        one = self._open[made]
+        return -len(one.path), one.cost, made
+
+    def _begin(self, made: int) -> None:
+        begun = self._open.pop(made)
         self._paths.append(begun.path)
         self._unlikely.append(begun.unlikely)
 
@@ -195,4 +234,12 @@ def log_probabilities(
     return found
 
 
-__all__ = ["Guess", "Path", "Tree", "answer_columns", "branching_cell", "log_probabilities"]
+__all__ = [
+    "Count",
+    "Guess",
+    "Path",
+    "Tree",
+    "answer_columns",
+    "branching_cell",
+    "log_probabilities",
+]

@@ -242,3 +242,78 @@ def test_models_and_graphs_without_the_head_refuse_it(
 def test_trees_that_can_not_grow_are_refused(guided: Solver, fields, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         guided.solve("." * 16, SolveOptions(attempts=3, explore="tree", **fields))
+
+
+class Counting:
+    """Counts those of some answers that have the guesses of a path, and notes what was asked."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = [*answers]
+        self.asked = []
+
+    def __call__(self, path, limit):
+        self.asked.append((path, limit))
+        fitting = (all(one[cell] == str(token - 1) for cell, token in path) for one in self.answers)
+        return min(sum(fitting), limit)
+
+
+ANSWERS = ("1234341221434321", "1234341243212143", "2134431212433421")
+
+
+def _counted(count: Counting | None) -> Tree:
+    spec = ModelSpec.for_domain(FOUR, _config(), SolveOptions())
+    return Tree(FOUR, spec.model, np.zeros(16, bool), count)
+
+
+def test_several_solutions_are_looked_for_one_attempt_after_the_other():
+    count, unsure = Counting(*ANSWERS), np.zeros((16, 4), np.float32)
+    tree = _counted(count)
+    tree.grow(0, unsure, 0.0)
+    wave = [*tree.next_wave(8)]
+    assert len(wave) == 4
+    assert not count.asked  # most puzzles never come so far
+    for depth in range(2, 17):
+        for number in wave:
+            tree.grow(number, unsure, 5.0)
+        wave = [*tree.next_wave(8)]
+        (path,) = map(tree.path, wave)
+        assert len(path) == depth
+        assert count(path, 1) == 1
+    assert count.asked[0] == ((), 2)
+
+
+def test_where_all_that_is_left_is_wrong_nothing_begins():
+    count, unsure = Counting(*ANSWERS), np.zeros((16, 4), np.float32)
+    tree = _counted(count)
+    tree.grow(0, unsure, 0.0)
+    for _ in range(3):
+        (*wave,) = tree.next_wave(8)
+        for number in wave:
+            tree.grow(number, unsure, 0.0)
+    count.answers.clear()
+    assert not tree.next_wave(8)
+    assert tree.is_exhausted
+
+
+def test_a_puzzle_with_one_solution_is_searched_as_ever():
+    count = Counting(ANSWERS[0])
+    trees = [_counted(one) for one in (None, count)]
+    rng = np.random.default_rng(0)
+    wave = [0]
+    for _ in range(6):
+        for number in wave:
+            logits, dead_end = rng.normal(size=(16, 4)).astype(np.float32), float(rng.normal())
+            for tree in trees:
+                tree.grow(number, logits, dead_end)
+        first, wave = (list(tree.next_wave(8)) for tree in trees)
+        assert first == wave
+        assert [trees[0].path(n) for n in wave] == [trees[1].path(n) for n in wave]
+    assert count.asked == [((), 2)]
+
+
+@pytest.mark.parametrize("puzzle", ["." * 81, "1" + "." * 80, "123456789" + "." * 72])
+def test_nearly_empty_boards_are_solved(puzzle):
+    """They used up all attempts: a network is sure of nothing where everything is possible."""
+    solution = Solver.from_pretrained("sudoku").solve(puzzle, SolveOptions(attempts=128))
+    assert solution.verified
+    assert solution.unique is False

@@ -109,9 +109,8 @@ class Trainable(ABC):
 
         Notes
         -----
-        For puzzles whose answer spreads over the board step by step. A network that is asked from
-        the first step on for what it can't know yet learns to guess; one that is asked when it can
-        know learns the algorithm.
+        For puzzles whose answer spreads over the board step by step: a network that is asked from
+        the first step on for what it can't know yet is taught to guess.
         """
         return None
 

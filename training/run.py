@@ -136,7 +136,9 @@ class Run:
             "averages": self.averages,
         }
 
-    def load_state_dict(self, saved: dict[str, Any], *, new_data: bool = False) -> None:
+    def load_state_dict(
+        self, saved: dict[str, Any], progress: _Progress, *, new_data: bool = False
+    ) -> None:
         """Go on where `state_dict` was taken; `new_data`: with new puzzles, of the recipe's.
 
         Raises
@@ -152,7 +154,6 @@ class Run:
                 f"which has {len(self.domain.names)}: the rows of its puzzle embedding would not "
                 "be theirs; use --fresh to start over or another --out"
             )
-        progress = _Progress.model_validate(saved)
         self.step, self.seconds = progress.step, progress.seconds
         self.history = [line.model_dump() for line in progress.history]
         self.averages = progress.averages
@@ -277,13 +278,14 @@ def open_run(
     _check_same(there, recipe, path, new_data=new_data)
     try:
         progress = _Progress.model_validate(saved)
-        # With new data other seeds than the run began with, or its first puzzles would come again.
-        run = Run._made(recipe, device, world, progress.step if new_data else 0)
-        run.load_state_dict(saved, new_data=new_data)
-    except TRMError:
-        raise
     except ValidationError as error:
         raise CheckpointError(explain(error, str(path), _Progress.model_fields)) from None
+    # With new data other seeds than the run began with, or it would see its first puzzles again.
+    run = Run._made(recipe, device, world, progress.step if new_data else 0)
+    try:
+        run.load_state_dict(saved, progress, new_data=new_data)
+    except TRMError:
+        raise
     except Exception as error:  # torch and numpy raise whatever other values make them
         raise CheckpointError(
             f"{path} is not a checkpoint that this run can go on from: {first_line(error)}"

@@ -69,17 +69,17 @@ def load(path: Path) -> dict[str, Any]:
             broken = file.testzip()
         if broken is not None:
             raise CheckpointError(f"{path} is damaged: the checksum of {broken} does not match")
-        state = _to_arrays(torch.load(path, map_location="cpu", weights_only=True))
+        state: Any = _to_arrays(torch.load(path, map_location="cpu", weights_only=True))
     except CheckpointError:
         raise
     except Exception as error:  # torch.load raises whatever unpickling raises, numpy what views do
         raise CheckpointError(f"{path} is not a readable checkpoint: {first_line(error)}") from None
-    missing = sorted(_PARTS - set(state)) if isinstance(state, dict) else sorted(_PARTS)
+    found: dict[str, Any] = state if isinstance(state, dict) else {}
+    missing = sorted(_PARTS - set(found))
     if missing:
         raise CheckpointError(
             f"{path} is not a checkpoint of a training run: it lacks {', '.join(missing)}"
         )
-    found: dict[str, Any] = state
     return found
 
 

@@ -75,16 +75,22 @@ export class Tree {
     this.#waves += 1;
     if (this.#waves === 2) this.#several = this.#count([], 2) === 2;
     if (this.#several) this.#beginDeepest();
-    else if (this.#waves % 2 === 0) {
+    else this.#beginPromising(width);
+    for (let number = first; number < this.#paths.length; number += 1) this.#running.add(number);
+    return [...this.#running];
+  }
+
+  /** Begin up to `width` paths; in every second wave a few of them unguided. */
+  #beginPromising(width) {
+    const last = this.#paths.length + width;
+    if (this.#waves % 2 === 0) {
       for (let i = 0; i < Math.min(UNGUIDED, width) && this.#open.length; i += 1) this.#begin("unlikely");
     }
     const least = Math.min(...this.#open.map(({ cost }) => cost));
-    while (!this.#several && this.#paths.length - first < width && this.#open.length) {
+    while (this.#paths.length < last && this.#open.length) {
       if (Math.min(...this.#open.map(({ cost }) => cost)) > least + MARGIN) break;
       this.#begin("cost");
     }
-    for (let number = first; number < this.#paths.length; number += 1) this.#running.add(number);
-    return [...this.#running];
   }
 
   #begin(key) {

@@ -130,7 +130,7 @@ class Deduction:
                 once |= mask
             for bit in _bits(twice & ~thrice):
                 one, other = (cell for cell in group if board[cell] & bit)
-                weight = failures[bit.bit_length() - 1] + max(weights[one], weights[other])
+                weight = failures[_lowest(bit)] + max(weights[one], weights[other])
                 if 2 / weight < least:
                     least, branches = 2 / weight, [(one, bit), (other, bit)]
         return branches

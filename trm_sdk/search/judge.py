@@ -48,21 +48,16 @@ class Judge:
     model : ModelConfig
     rows : Slots
         Of the batch; `Slots.answer` is kept up to date.
-
-    Attributes
-    ----------
-    asks : bool
-        Whether the rules are asked about any slot.
     """
 
     def __init__(self, domain: Domain, model: ModelConfig, rows: Slots) -> None:
-        self.asks = False
         self._domain = domain
         self._rows = rows
         self._answers = Answers(model, domain.vocabulary)
         decodes = domain.has_rules and bool(domain.decode_heads)
         self._alternatives = Alternatives(domain) if decodes else None
         self._slots: Sequence[Slot | None] = ()
+        self._asks = False  # about any slot
         # Of a batch of one slot that is checked: the token that each logit column stands for, cell
         # by cell, and the columns of the last answer.
         self._choices: list[tuple[int, ...]] | None = None
@@ -71,9 +66,9 @@ class Judge:
     def attend(self, slots: Sequence[Slot | None]) -> None:
         """Judge these slots from now on, whatever was found before; None: the slot is free."""
         self._slots = slots
-        self.asks = bool(self._rows.check.any())
+        self._asks = bool(self._rows.check.any())
         self._choices, self._refuted = None, []
-        if self.asks and len(slots) == 1:
+        if self._asks and len(slots) == 1:
             self._choices = self._answers.choices(self._rows.tokens[0], self._rows.given[0])
         if self._alternatives is not None:
             self._alternatives.forget()
@@ -94,9 +89,9 @@ class Judge:
             confirmed = self._confirm_alone(self._choices, logits, failures)
         else:
             answers = self.read(logits)
-            confirmed = self._confirm(answers, failures) if self.asks else None
+            confirmed = self._confirm(answers, failures) if self._asks else None
             self._rows.answer[:] = answers
-        if heads and self.asks and self._alternatives is not None:
+        if heads and self._asks and self._alternatives is not None:
             further = self._confirm_alternatives(self._alternatives, heads, confirmed, failures)
             if further is not None:
                 answers = self.read(logits) if answers is None else answers

@@ -151,17 +151,8 @@ class Tree:
             self._several = self._count((), 2) == 2
         if self._several:
             self._begin_deepest()
-        elif self._waves % 2 == 0:
-            for _ in range(min(_UNGUIDED, width, len(self._open))):
-                self._begin_best(self._unguided)
-        least = self._best(self._guided)
-        while (
-            not self._several
-            and len(self._paths) - first < width
-            and self._open
-            and self._best(self._guided) <= least + _MARGIN
-        ):
-            self._begin_best(self._guided)
+        else:
+            self._begin_promising(width)
         wave = range(first, len(self._paths))
         self._running.update(wave)
         return wave
@@ -181,6 +172,18 @@ class Tree:
         while heap and heap[0][1] not in self._open:  # begun by way of the other heap
             heapq.heappop(heap)
         return heap[0][0] if heap else math.inf
+
+    def _begin_promising(self, width: int) -> None:
+        """Begin up to `width` paths; in every second wave a few of them unguided."""
+        last = len(self._paths) + width
+        if self._waves % 2 == 0:
+            for _ in range(min(_UNGUIDED, width, len(self._open))):
+                self._begin_best(self._unguided)
+        least = self._best(self._guided)
+        while (
+            len(self._paths) < last and self._open and self._best(self._guided) <= least + _MARGIN
+        ):
+            self._begin_best(self._guided)
 
     def _begin_best(self, heap: list[tuple[float, int]]) -> None:
         self._best(heap)

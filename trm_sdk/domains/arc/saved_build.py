@@ -16,7 +16,6 @@ from trm_sdk.validation import as_path
 
 #: Arrays of a build, in the order of its attributes.
 _ARRAYS = ("group_starts", "dihedrals", "colours", "offsets")
-_NOTHING = np.empty(0)
 
 
 def load_build(folder: str | os.PathLike[str], subsets: Sequence[Subset]) -> Build:
@@ -39,6 +38,7 @@ def load_build(folder: str | os.PathLike[str], subsets: Sequence[Subset]) -> Bui
         order, contents = map(str, saved["order"]), map(str, saved["contents"])
         wanted = dict(zip(order, contents, strict=True))
         seed, augmentations = map(int, saved["numbers"])
+        starts, dihedrals, colours, offsets = (saved[name] for name in _ARRAYS)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a saved build: {first_line(error)}") from None
     known = {
@@ -50,7 +50,6 @@ def load_build(folder: str | os.PathLike[str], subsets: Sequence[Subset]) -> Bui
     for group, contents_then in zip(groups, wanted.values(), strict=True):
         if contents_of(group) != contents_then:
             raise CheckpointError(f"{path} was built of another task {group.task.name}")
-    starts, dihedrals, colours, offsets = (saved.get(name, _NOTHING) for name in _ARRAYS)
     made = Build(groups, starts, dihedrals, colours, offsets, seed, augmentations)
     if not _is_whole(made):
         raise CheckpointError(f"{path} is not a saved build: its arrays do not fit its tasks")

@@ -28,6 +28,9 @@ def with_dead_ends(
     stands nowhere else in the cell's groups, for what plain sight rules out no search would guess.
     If the puzzle has one solution, it has none then.
 
+    Puzzles that come with a given which their answer has not are dead ends as they are (those of
+    `training.guesses`), and are never chosen.
+
     Parameters
     ----------
     examples : Examples
@@ -39,10 +42,12 @@ def with_dead_ends(
     rng : numpy Generator
     """
     n, cells = examples.tokens.shape
-    tokens, dead = examples.tokens.copy(), np.zeros(n, bool)
+    tokens = examples.tokens.copy()
     values = np.array(config.output_tokens)
-    empty = ~np.isin(tokens, config.given_tokens) & examples.mask
-    rows = np.flatnonzero((rng.random(n) < share) & empty.any(1))
+    given = np.isin(tokens, config.given_tokens)
+    dead = (given & (tokens != examples.answers)).any(1)
+    empty = ~given & examples.mask
+    rows = np.flatnonzero((rng.random(n) < share) & ~dead & empty.any(1))
     # Each puzzle's empty cells in a random order, then the others.
     order = np.where(empty[rows], rng.random((len(rows), cells)), 2.0).argsort(1)
     count = empty[rows].sum(1)

@@ -177,6 +177,18 @@ class PreparedPuzzles(NamedTuple):
                 f"{domain.shape[0]}x{domain.shape[1]}"
             )
 
+    def filled(
+        self, tokens: npt.NDArray[np.integer[Any]], rows: npt.NDArray[np.int64]
+    ) -> PreparedPuzzles:
+        """Return the puzzles of some rows with other tokens: more of each filled in."""
+        return self._replace(
+            tokens=tokens.astype(self.tokens.dtype),
+            answers=self.answers[rows],
+            mask=self.mask[rows],
+            made_by=self.made_by[rows],
+            which=self.which[rows],
+        )
+
     def examples(self, index: npt.NDArray[np.int64]) -> Examples:
         """Return the puzzles of an index array."""
         groups = None

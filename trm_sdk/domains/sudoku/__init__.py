@@ -78,6 +78,12 @@ class SudokuOptions(ClueOptions):
     lifetime : int or None
         ``hard`` only: rounds after which a puzzle gives its place in the pool to a new random one.
         A pool whose puzzles stay is learned by heart. None: they stay.
+    families : int or None
+        ``hard`` only: parts of the pool, of equal sizes, that are not related and are renewed as a
+        whole; else the pool becomes one family, which is learned by heart as well. None: one.
+    ceiling : float or None
+        ``hard`` only: ratings from here on count as equal, so that the pool walks among puzzles as
+        hard, instead of climbing to ever rarer ones. None: it climbs.
     """
 
     hard: bool = False
@@ -86,13 +92,19 @@ class SudokuOptions(ClueOptions):
     first_rounds: int = Field(default=50, ge=0)
     rounds: int = Field(default=4, ge=0)
     lifetime: int | None = Field(default=100, ge=1)
+    families: int | None = Field(default=None, ge=1)
+    ceiling: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _for_pools(self) -> SudokuOptions:
         if not self.hard:
-            for name in ("rating", "pool", "first_rounds", "rounds", "lifetime"):
+            for name in SudokuOptions.model_fields:
+                if name in ClueOptions.model_fields or name == "hard":
+                    continue
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} applies only to pools of hard puzzles (hard: true)")
+        elif self.families is not None and self.pool % self.families:
+            raise ValueError(f"families must divide the pool of {self.pool}; got {self.families}")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,8 @@ class HardSource:
             domain.box,
             seed=seed,
             lifetime=options["lifetime"],
+            families=options["families"],
+            ceiling=math.inf if options["ceiling"] is None else options["ceiling"],
             rating=options["rating"],
         )
 

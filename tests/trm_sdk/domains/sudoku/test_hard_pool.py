@@ -102,6 +102,24 @@ def test_hard_pool_renews_its_members() -> None:
     assert not (pool.puzzles == first).all(1).any()
 
 
+def test_families_are_not_related_and_die_as_a_whole() -> None:
+    pool = HardPool(20, seed=4, lifetime=8, families=4)
+    alone = HardPool(5, seed=4, lifetime=8, families=1)
+    pool.advance(7)
+    alone.advance(7)
+    # The first family's members only ever came from one another: the others make no difference.
+    np.testing.assert_array_equal(pool.puzzles[:5], alone.puzzles)
+    assert pool.renewed == 15  # of ages 0, 2, 4 and 6 all but the youngest, five at a time
+    pool.advance(1)
+    assert pool.renewed == 20
+    check_unique(pool)
+    resumed = HardPool.from_state(pool.state())
+    pool.advance(3)
+    resumed.advance(3)
+    check_same(resumed, pool)
+    assert resumed.renewed == pool.renewed == 25
+
+
 @pytest.mark.parametrize("lifetime", [None, 5])
 def test_a_new_pool_is_rated(lifetime: int | None) -> None:
     pool = HardPool(20, seed=4, lifetime=lifetime, rating="probing")
@@ -165,6 +183,8 @@ def test_a_state_that_lacks_entries_is_refused() -> None:
         ({"ceiling": float("nan")}, "ceiling must be a number of at least 0; got nan"),
         ({"ceiling": "high"}, "ceiling must be a number"),
         ({"lifetime": 0}, "lifetime must be"),
+        ({"families": 2}, "families must divide the size 5; got 2"),
+        ({"families": 0}, "families must be an integer of at least 1"),
         ({"reach": -1}, "reach must be"),
         ({"repeats": 0}, "repeats must be"),
         ({"repeats": True}, "repeats must be"),

@@ -107,6 +107,7 @@ def climb_boards(
     temperature: Any,
     ceiling: Any,
     reach: Any,
+    family: Any,
     repeats: Any,
     box_rows: Any,
     box_cols: Any,
@@ -116,8 +117,9 @@ def climb_boards(
 
     A move takes one clue (sometimes two) out, puts others in that make the solution unique again,
     and takes out what became redundant. The child replaces its parent or, with `reach`, a random
-    neighbour in the ring of puzzles, unless that one is rated higher or any puzzle is a symmetric
-    image of the child. See `HardPool` for the options; a negative rating stands for an unknown one.
+    neighbour in the ring of its family (`family` puzzles), unless that one is rated higher or any
+    puzzle is a symmetric image of the child. See `HardPool` for the options; a negative rating
+    stands for an unknown one.
     """
     total, cells = puzzles.shape
     work = workspace(geometry)
@@ -143,7 +145,8 @@ def climb_boards(
             start_stream(rng, mix(mix(seed) + np.uint64(k)), i)
             victim = i
             if reach > 0:
-                victim = (i + below(rng, 2 * reach + 1) - reach + total) % total
+                first = i - i % family
+                victim = first + (i - first + below(rng, 2 * reach + 1) - reach + family) % family
             # Metropolis on the logarithm of the rating; the bar is drawn before the work is done.
             bar = min(ratings[victim], ceiling) + 1.0
             if temperature > 0:

@@ -52,6 +52,24 @@ def test_hard_examples_are_harder_than_random_minimal_ones():
     assert ratings[0] > 2 * ratings[1]
 
 
+def test_a_pool_may_have_families_and_a_ceiling():
+    options = {"hard": True, "pool": 12, "first_rounds": 20, "rounds": 1, "lifetime": 24}
+    source = NINE.source(NINE.generator_options({**options, "families": 3, "ceiling": 4.0}), 1)
+    drawn = source.draw(20)
+    assert NINE.verify_tokens(drawn.tokens, drawn.answers).all()
+    again = NINE.source(NINE.generator_options({**options, "families": 3, "ceiling": 4.0}), 1)
+    again.load_state_dict(source.state_dict())
+    assert np.array_equal(again.draw(20).tokens, source.draw(20).tokens)
+    # Other pools: neither option goes unheard.
+    for fewer in ({"families": 3}, {"ceiling": 4.0}):
+        other = NINE.source(NINE.generator_options({**options, **fewer}), 1)
+        assert not np.array_equal(other.draw(20).tokens, drawn.tokens)
+    with pytest.raises(ConfigError, match="families must divide the pool of 12; got 5"):
+        NINE.generator_options({**options, "families": 5})
+    with pytest.raises(ConfigError, match="families applies only to pools of hard puzzles"):
+        NINE.generator_options({"families": 3})
+
+
 def test_what_is_held_out_is_never_drawn_not_even_under_a_symmetry(tmp_path):
     held = _held_out(NINE, 0, 40)
     rng = np.random.default_rng(0)

@@ -14,7 +14,6 @@ A puzzle in which a guess is wrong is a dead end (`training.data.dead_ends`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -123,7 +122,8 @@ def _attempted(
         some = slice(first, first + size)
         groups = examples.groups and {key: one[rows[some]] for key, one in examples.groups.items()}
         given = np.isin(tokens[some], model.given_tokens)
-        state = runtime.start(tokens[some], groups=groups)
+        boards = tokens[some].reshape(-1, *model.token_shape_of(examples.shape))
+        state = runtime.start(boards, groups=groups)
         for _ in range(steps):
             output = runtime.step(state)
             state = output.state
@@ -131,11 +131,6 @@ def _attempted(
             solved[some] |= (answers == examples.answers[rows[some]]).all(1)
         logits[some], dead_ends[some] = output.logits, output.heads[DEAD_END]
     return solved, logits, dead_ends
-
-
-def _parts(puzzles: PreparedPuzzles, chosen: Ints) -> Iterator[Ints]:
-    for first in range(0, len(chosen), _AT_ONCE):
-        yield chosen[first : first + _AT_ONCE]
 
 
 def _collected(
@@ -146,9 +141,10 @@ def _collected(
     solver = Solver.from_pretrained(model, threads=1)
     puzzles = PreparedPuzzles.read(path, solver.domain)
     tokens, rows, searched = [np.zeros((0, puzzles.tokens.shape[1]), np.int32)], [chosen[:0]], 0
-    for index in _parts(puzzles, chosen):
+    for first in range(0, len(chosen), _AT_ONCE):
         if time.monotonic() > ends:
             break
+        index = chosen[first : first + _AT_ONCE]
         found, of = tree_guesses(
             solver.runtime,
             solver.domain,
@@ -216,13 +212,12 @@ def main(
     searched = sum(one for _, _, one in found)
     if not len(tokens):
         raise ConfigError(f"{model} solves all of {searched:,} puzzles without a guess")
-    given = np.isin(tokens, solver.spec.model.given_tokens)
-    wrong = (given & (tokens != prepared.answers[rows])).any(1)
+    filled = prepared.filled(tokens, rows)
+    wrong = filled.dead_ends(solver.domain)
     most = int(_WRONG * (~wrong).sum())
     kept = np.flatnonzero(~wrong).tolist() + rng.permutation(np.flatnonzero(wrong))[:most].tolist()
     kept.sort()
-    filled = prepared.filled(tokens[kept], rows[kept])
-    filled.write(out)
+    prepared.filled(tokens[kept], rows[kept]).write(out)
     console.print(
         f"{len(kept):,} guesses in {out}, {wrong[kept].mean():.0%} of them wrong "
         f"({searched:,} puzzles, {time.monotonic() - started:.0f} s)",

@@ -91,12 +91,17 @@ def test_the_search_is_that_of_the_solver(folder: Path) -> None:
 
 
 def test_a_run_learns_from_them(folder: Path) -> None:
-    data = [{"kind": "prepared", "path": str(folder / name)} for name in ("puzzles.npz",) * 1]
-    data.append({"kind": "prepared", "path": str(folder / "guesses.npz")})
+    names = ("puzzles.npz", "guesses.npz")
+    data = [{"kind": "prepared", "path": str(folder / name)} for name in names]
     arguments = [str(folder / "guessing.yaml"), f"data={json.dumps(data)}"]
     result = CliRunner().invoke(fit, [*arguments, "--out", str(folder / "run")])
     assert result.exit_code == 0, result.output
     assert (folder / "run" / "model" / "model.safetensors").exists()
+    arguments += ["objective.dead_ends=0", "--out", str(folder / "other")]
+    result = CliRunner().invoke(fit, arguments)
+    assert result.exit_code == 2
+    assert "data.1: " in result.output
+    assert "hold a given that their answer has not" in " ".join(result.output.split())
 
 
 def test_a_model_without_a_dead_end_head_is_refused(folder: Path, tmp_path: Path) -> None:

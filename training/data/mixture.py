@@ -332,8 +332,8 @@ def make_stream(
     Raises
     ------
     ConfigError
-        If it asks for generated puzzles of a domain that has no generator, or for data sets of
-        one that has none.
+        If it asks for generated puzzles of a domain that has no generator, for data sets of one
+        that has none, or for dead ends where none are learned of.
     """
     kinds = {one.kind for one in recipe.data}
     if "generated" in kinds and not domain.has_generator:
@@ -348,8 +348,17 @@ def make_stream(
             "({kind: file, path: PUZZLES.csv})"
         )
     mixture = Mixture(recipe.data, domain, seed, held_out.values(), recipe.batch_size)
-    for number, shape in enumerate(mixture.shapes):
+    for number, (shape, part) in enumerate(zip(mixture.shapes, mixture.parts, strict=True)):
         recipe.check_board(domain, shape, f"data.{number}")
+        prepared = part.prepared
+        if not recipe.objective.dead_ends and prepared is not None:
+            wrong = int(prepared.dead_ends(domain).sum())
+            if wrong:
+                raise ConfigError(
+                    f"data.{number}: {wrong:,} puzzles of the file hold a given that their answer "
+                    "has not; only a model that learns of dead ends takes such "
+                    "(objective.dead_ends above 0)"
+                )
     return mixture
 
 

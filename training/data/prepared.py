@@ -177,6 +177,12 @@ class PreparedPuzzles(NamedTuple):
                 f"{domain.shape[0]}x{domain.shape[1]}"
             )
 
+    def dead_ends(self, domain: Domain) -> npt.NDArray[np.bool_]:
+        """Return which puzzles have a given that their answer has not, of shape (n,)."""
+        given = np.isin(self.tokens, domain.vocabulary.given_tokens)
+        wrong: npt.NDArray[np.bool_] = (given & (self.tokens != self.answers)).any(1)
+        return wrong
+
     def filled(
         self, tokens: npt.NDArray[np.integer[Any]], rows: npt.NDArray[np.int64]
     ) -> PreparedPuzzles:

@@ -59,7 +59,7 @@ class HardPool:
         Members stand in a ring, and a child replaces a random neighbour at a distance of up to
         `reach`, if it is no symmetric image of any member. This climbs much faster, since good
         puzzles spread, at the cost that neighbours are related. 0: a child replaces its parent
-        only. Default 10, at most ``(size - 1) // 2``, of a family's size.
+        only. Default 10, at most ``(n - 1) // 2`` in families of n.
     families : int, optional
         Parts of the pool, of equal sizes, whose members only replace their own kin. Of 24 members
         by probing, a family takes some 300 to 1,200 rounds to get to puzzles that no lookahead

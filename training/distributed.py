@@ -9,6 +9,7 @@ used dozens of times a step, so that overlapping communication with the backward
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Iterable
@@ -58,13 +59,21 @@ class World:
         if self.size > 1:
             dist.destroy_process_group()
 
-    def _wait(self, work: dist.Work | None) -> None:
-        """Wait for a collective, and hold on to it until the next one.
+    def end(self) -> None:
+        """End this process, unless it is the first, which has more to do: a run is over.
 
-        gloo's threads let go of it a moment after waking us. If that were the last hold, its
-        tensors would be freed there, and a process that ends meanwhile aborts: a thread can't have
-        the interpreter's lock any more.
+        gloo's threads let go of the last collective a moment after waking us, later still where the
+        cores are busy. Where theirs is the last hold, its tensors are freed there; and a process
+        whose interpreter is being closed meanwhile aborts, for a thread can't have its lock any
+        more. So it is not closed.
         """
+        if not self.first:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    def _wait(self, work: dist.Work | None) -> None:
+        """Wait for a collective, and hold on to it until the next one; see `end`."""
         assert work is not None  # this process is one of the group
         work.wait()
         self._last = work

@@ -257,6 +257,7 @@ def main(
             _train(run, out, budget)
     finally:
         world.leave()
+    world.end()
 
 
 @contextmanager

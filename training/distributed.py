@@ -60,14 +60,14 @@ class World:
             dist.destroy_process_group()
 
     def end(self) -> None:
-        """End this process, unless it is the first, which has more to do: a run is over.
+        """End this process, if it is one of several: a run is over, and all it made is written.
 
         gloo's threads let go of the last collective a moment after waking us, later still where the
         cores are busy. Where theirs is the last hold, its tensors are freed there; and a process
         whose interpreter is being closed meanwhile aborts, for a thread can't have its lock any
         more. So it is not closed.
         """
-        if not self.first:
+        if self.size > 1:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

@@ -112,7 +112,10 @@ def _attempted(
     tokens: npt.NDArray[np.int32],
     steps: int,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Whether an attempt each gives the known answer, and its last logits and dead-end logits."""
+    """Whether an attempt each gives the known answer, and its last logits and dead-end logits.
+
+    Those that do are not run on once all of their batch do: nothing grows from them.
+    """
     model, size = runtime.spec.model, runtime.batch_size
     reader = Answers(model, domain.vocabulary)
     solved = np.zeros(len(rows), bool)
@@ -129,6 +132,8 @@ def _attempted(
             state = output.state
             answers = reader.tokens(tokens[some], given, output.logits)
             solved[some] |= (answers == examples.answers[rows[some]]).all(1)
+            if solved[some].all():
+                break
         logits[some], dead_ends[some] = output.logits, output.heads[DEAD_END]
     return solved, logits, dead_ends
 

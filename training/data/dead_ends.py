@@ -5,6 +5,9 @@ What the dead-end head (`ModelConfig.dead_end_head`) is trained on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +19,14 @@ from trm_sdk.model.config import ModelConfig
 _CHANCE = 0.3
 
 Bools = npt.NDArray[np.bool_]
+
+
+def are_dead_ends(
+    tokens: npt.NDArray[Any], answers: npt.NDArray[Any], given_tokens: Sequence[int]
+) -> Bools:
+    """Return which puzzles, of shape (n, N), have a given that their answer has not."""
+    dead: Bools = (np.isin(tokens, given_tokens) & (tokens != answers)).any(1)
+    return dead
 
 
 def with_dead_ends(
@@ -44,9 +55,8 @@ def with_dead_ends(
     n, cells = examples.tokens.shape
     tokens = examples.tokens.copy()
     values = np.array(config.output_tokens)
-    given = np.isin(tokens, config.given_tokens)
-    dead = (given & (tokens != examples.answers)).any(1)
-    empty = ~given & examples.mask
+    dead = are_dead_ends(tokens, examples.answers, config.given_tokens)
+    empty = ~np.isin(tokens, config.given_tokens) & examples.mask
     rows = np.flatnonzero((rng.random(n) < share) & ~dead & empty.any(1))
     # Each puzzle's empty cells in a random order, then the others.
     order = np.where(empty[rows], rng.random((len(rows), cells)), 2.0).argsort(1)
@@ -94,4 +104,4 @@ def _groups(examples: Examples, config: ModelConfig) -> Bools:
     return np.concatenate(list(sets.values()), axis=1).astype(bool)
 
 
-__all__ = ["with_dead_ends"]
+__all__ = ["are_dead_ends", "with_dead_ends"]

@@ -15,6 +15,8 @@ from trm_sdk.domains import Domain, get_domain
 from trm_sdk.domains.data import Examples, padded_groups
 from trm_sdk.errors import ConfigError, TRMError
 
+from .dead_ends import are_dead_ends
+
 #: Fingerprints of puzzles, `Domain.fingerprint`.
 Prints = npt.NDArray[np.uint64]
 
@@ -179,9 +181,7 @@ class PreparedPuzzles(NamedTuple):
 
     def dead_ends(self, domain: Domain) -> npt.NDArray[np.bool_]:
         """Return which puzzles have a given that their answer has not, of shape (n,)."""
-        given = np.isin(self.tokens, domain.vocabulary.given_tokens)
-        wrong: npt.NDArray[np.bool_] = (given & (self.tokens != self.answers)).any(1)
-        return wrong
+        return are_dead_ends(self.tokens, self.answers, domain.vocabulary.given_tokens)
 
     def filled(
         self, tokens: npt.NDArray[np.integer[Any]], rows: npt.NDArray[np.int64]

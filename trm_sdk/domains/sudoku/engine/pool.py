@@ -109,8 +109,7 @@ class HardPool:
         rating: Literal["guesses", "probing"] = "guesses",
     ) -> None:
         size = checked_integer("size", size, 1)
-        if families is not None and size % checked_integer("families", families, 1):
-            raise InvalidInputError(f"families must divide the size {size}; got {families}")
+        self.families = _checked_families(families, size)
         if rating not in ("guesses", "probing"):
             raise InvalidInputError(f"rating must be 'guesses' or 'probing'; got {shown(rating)}")
         repeats = checked_integer("repeats", repeats, 1)
@@ -120,16 +119,15 @@ class HardPool:
             lifetime=lifetime,
             temperature=temperature,
             ceiling=ceiling,
-            reach=min(checked_integer("reach", reach, 0), (size // (families or 1) - 1) // 2),
-            families=families,
+            reach=min(checked_integer("reach", reach, 0), (size // (self.families or 1) - 1) // 2),
             repeats=0 if rating == "probing" else repeats,
         )
         self.rounds = 0
         self.renewed = 0
         # Ages are spread over the lifetime, so that the first members do not all go at once.
-        self._born = -(np.arange(size, dtype=np.int64) * (lifetime or 0) // size)
-        if families is not None:
-            self._born = np.repeat(self._born[:: size // families], size // families)
+        apart = self.families or size
+        ages = np.arange(apart, dtype=np.int64) * (lifetime or 0) // apart
+        self._born = np.repeat(-ages, size // apart)
         self.puzzles, self.solutions = generate(size, self.box, seed=seed)
         self.ratings = np.full(size, -1.0)
         self._prints = fingerprint(self.puzzles, self.box)
@@ -144,7 +142,6 @@ class HardPool:
         temperature: Any,
         ceiling: Any,
         reach: Any,
-        families: Any,
         repeats: Any,
     ) -> None:
         """Check and keep what does not change; no `repeats` stand for a rating by probing."""
@@ -154,7 +151,6 @@ class HardPool:
         self.temperature = checked_number("temperature", temperature, finite=True)
         self.ceiling = checked_number("ceiling", ceiling, finite=False)
         self.reach = checked_integer("reach", reach, 0)
-        self.families = None if families is None else checked_integer("families", families, 1)
         self.repeats = checked_integer("repeats", repeats, 0)
 
     def __len__(self) -> int:
@@ -254,15 +250,13 @@ class HardPool:
             temperature=temperature,
             ceiling=ceiling,
             reach=reach,
-            families=families,
             repeats=repeats,
         )
         pool.rounds = checked_integer("rounds", rounds, 0)
         pool.renewed = checked_integer("renewed", renewed, 0)
         puzzles, solutions = checked_pairs(state["puzzles"], state["solutions"], pool.box)
         size = len(puzzles)
-        if families is not None and (families > size or size % families):
-            raise InvalidInputError(f"families must divide the size {size}; got {families}")
+        pool.families = _checked_families(families, size)
         pool.puzzles, pool.solutions = puzzles.copy(), solutions.copy()
         pool.ratings = _entry(state, "ratings", np.float64, size)
         pool._prints = _entry(state, "prints", np.uint64, size)
@@ -284,6 +278,16 @@ _STATE_KEYS = frozenset(
         "renewal",
     ]
 )
+
+
+def _checked_families(families: Any, size: int) -> int | None:
+    """Return the number of families of a pool, which must be of equal sizes; None: no families."""
+    if families is None:
+        return None
+    count = checked_integer("families", families, 1)
+    if count > size or size % count:
+        raise InvalidInputError(f"families must divide the size {size}; got {count}")
+    return count
 
 
 def _entry(state: Mapping[str, Any], name: str, dtype: Any, *lengths: int) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from trm_sdk.domains.data import Examples, Targets
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.supervision import Outcome, Puzzles
+from trm_sdk.search.tree import branching_cell, log_probabilities
 
 from .data.dead_ends import with_dead_ends
 from .data.mixture import Mixture, Stream
@@ -181,6 +182,8 @@ class Carry:
         self.age += self.objective.grad_steps
         self.passes += self.objective.grad_steps * self.passes_per_step
         done = self._done(solved, halted)
+        if self.objective.guesses:
+            done &= ~self._guess(done & ~solved, outcome.logits)
         self._count(done, verdicts)
         if self.stream.shape_at(progress) != self.shape:
             self.begin(progress)
@@ -215,6 +218,70 @@ class Carry:
         ends = np.minimum(self.limit, self.age + linger)
         self.limit = np.where(solved & ~self.staying, ends, self.limit)
         return self.age >= self.limit
+
+    def _guess(self, failed: npt.NDArray[np.bool_], logits: Tensor) -> npt.NDArray[np.bool_]:
+        """Go on with some puzzles that were to leave, with a guess filled in; return which.
+
+        The cell is the one that a search would branch on (`trm_sdk.search.tree`). Its value is
+        right in one of two; else, and where one before was wrong, the likeliest that is not.
+
+        Parameters
+        ----------
+        failed : bool array of shape (slots,)
+            Puzzles that leave without having been solved.
+        logits : float32 Tensor (rows of this process, N, outputs)
+        """
+        failed &= self.rng.random(self.slots) < self.objective.guesses
+        rightly = self.rng.random(self.slots) < 0.5
+        stay = self.rng.integers(1, 3, size=self.slots) * self.objective.min_steps
+        made = self._guesses(failed, rightly, logits)
+        cell, token, wrong = self.world.gather(torch.from_numpy(made).to(self.device)).cpu().T
+        rows = torch.from_numpy(np.flatnonzero(cell.numpy() >= 0))
+        tokens, dead = self.puzzles.tokens.clone(), self.puzzles.dead
+        assert dead is not None
+        tokens.flatten(1)[rows, cell[rows]] = token[rows].to(tokens)
+        dead = dead.index_put((rows,), wrong[rows].to(dead) | dead[rows])
+        self.puzzles = self.puzzles._replace(tokens=tokens, dead=dead)
+        guessed: npt.NDArray[np.bool_] = (cell >= 0).numpy()
+        self.limit = np.where(guessed, self.age + stay, self.limit)
+        return guessed
+
+    def _guesses(
+        self, failed: npt.NDArray[np.bool_], rightly: npt.NDArray[np.bool_], logits: Tensor
+    ) -> Ints:
+        """Return a guess for each row of this process: cell, token and whether it is wrong.
+
+        An int64 array of shape (rows, 3); -1 where none is made.
+        """
+        made = np.full((len(logits), 3), -1, np.int64)
+        chosen = np.flatnonzero(failed[self.mine])
+        if not len(chosen):
+            return made
+        own = self.puzzles.rows(self.mine)
+        assert own.dead is not None
+        tokens, answers, mask, dead = (
+            one.flatten(1).cpu().numpy()
+            for one in (own.tokens, own.answers, own.mask, own.dead[:, None])
+        )
+        given = self.config.given_tokens
+        columns = [k for k, token in enumerate(self.config.output_tokens) if token in given]
+        values = np.array(self.config.output_tokens)[columns]
+        beliefs = logits.float().cpu().numpy()
+        for row in chosen.tolist():
+            cells = np.flatnonzero(~np.isin(tokens[row], given) & mask[row])
+            if not len(cells):
+                continue
+            log_p = log_probabilities(beliefs[row, cells], columns)
+            at = branching_cell(np.exp(log_p))
+            right = answers[row, cells[at]]
+            if dead[row]:
+                token = values[log_p[at].argmax()]
+            elif rightly[self.mine.start + row] or len(values) == 1:
+                token = right
+            else:
+                token = values[np.where(values == right, -np.inf, log_p[at]).argmax()]
+            made[row] = cells[at], token, token != right
+        return made
 
     def _refill(self, done: npt.NDArray[np.bool_], progress: float) -> None:
         """Put new puzzles into some slots."""

@@ -185,6 +185,13 @@ class Objective(Strict):
         solution. Default 0: the model has no such head.
     dead_end_weight : float
         Weight of that head's binary cross-entropy.
+    guesses : float
+        Share of the puzzles that go on, where they would leave their slots unsolved, with a guess
+        filled in and from the state that they are in: what an attempt of ``explore="tree"`` does.
+        The cell is the one that the search would branch on; the value is right in one of two, else
+        the likeliest that is wrong, which makes the puzzle a dead end. It stays for `min_steps`
+        more, or twice as many, and may then go on with another. Default 0. Only with `dead_ends`,
+        and ``refill="solved"``.
     refill : {"solved", "halting"}
         When a puzzle leaves its slot: once solved, after `linger` more steps that teach the network
         to stay; or when the halting head says so, with exploration, as in the reference.
@@ -227,6 +234,7 @@ class Objective(Strict):
     halting_weight: float = Field(default=0.2, ge=0, le=_HUGE)
     dead_ends: Fraction = 0.0
     dead_end_weight: float = Field(default=0.5, ge=0, le=_HUGE)
+    guesses: Fraction = 0.0
     refill: Literal["solved", "halting"] = "solved"
     min_steps: int = Field(default=4, ge=1, le=_MANY)
     max_steps: int = Field(default=24, ge=1, le=_MANY)
@@ -250,6 +258,11 @@ class Objective(Strict):
             raise ValueError(
                 f"min_steps {self.min_steps} is below grad_steps {self.grad_steps}, the steps that "
                 "scheme 'last-step' differentiates"
+            )
+        if self.guesses and (by_halting or self.scheme != "deep" or not self.dead_ends):
+            raise ValueError(
+                "guesses are for scheme 'deep', refill 'solved' and dead_ends above 0; got "
+                f"{self.scheme!r}, {self.refill!r} and {self.dead_ends}"
             )
         starts = [milestone.start for milestone in self.depth]
         if starts != sorted(set(starts)):

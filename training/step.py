@@ -135,6 +135,7 @@ def _join(outcomes: list[Outcome]) -> Outcome:
         torch.cat([one.solved for one in outcomes]),
         torch.cat([one.halt_logit for one in outcomes]),
         torch.cat([one.cells_right for one in outcomes]),
+        torch.cat([one.logits for one in outcomes]),
         torch.cat(judged) if judged else None,
     )
 

@@ -18,7 +18,7 @@ from trm_sdk.domains.data import HELD_OUT_SEED
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.errors import ConfigError
 from trm_sdk.model.recursion import TRM, State
-from trm_sdk.model.supervision import Puzzles, Supervision, SupervisionSettings
+from trm_sdk.model.supervision import Outcome, Puzzles, Supervision, SupervisionSettings
 
 FOUR = Sudoku(2, 2)
 NINE = get_domain("sudoku")
@@ -146,3 +146,84 @@ def test_dead_ends_need_answers_that_keep_givens():
     recipe = load_recipe("sudoku-4x4", ("objective.dead_ends=0.5", "objective.cells=all"))
     with pytest.raises(ConfigError, match="given_tokens is empty"):
         recipe.spec()
+
+
+def _guessing(guesses: float) -> tuple[Carry, TRM]:
+    torch.manual_seed(0)
+    model = TRM(_config())
+    objective = Objective(dead_ends=0.3, guesses=guesses, min_steps=2, max_steps=2)
+    carry = Carry(model, objective, Mixture((Generated(),), FOUR, 1, ()), 200, 0)
+    carry.begin(0.0)
+    return carry, model
+
+
+def _failed(carry: Carry, model: TRM, logits: torch.Tensor) -> Outcome:
+    n, no = carry.slots, torch.zeros(carry.slots)
+    shape = (n, *model.config.state_shape)
+    state = State(torch.full(shape, 1.0), torch.full(shape, 2.0))
+    return Outcome(torch.zeros(()), state, no.bool(), no, no, logits, no)
+
+
+def test_a_puzzle_that_leaves_unsolved_goes_on_with_a_guess_from_its_state():
+    carry, model = _guessing(1.0)
+    logits = torch.randn(carry.slots, model.config.seq_len, model.config.outputs)
+    # One cell of each puzzle is torn between two values; of its givens no guess is made.
+    full = model.is_given[carry.puzzles.tokens.long()].all(1)
+    cells = (~model.is_given[carry.puzzles.tokens.long()]).float().argmax(1)
+    carry.puzzles.tokens[full, 0] = FOUR.vocabulary.first
+    logits[torch.arange(carry.slots), cells] = torch.tensor([5.0, 5.0, 0.0, 0.0])
+    for _ in range(2):
+        before, age = carry.puzzles, carry.age.copy()
+        carry.advance(_failed(carry, model, logits), 0.0)
+    assert not carry.fresh.any()
+    assert (carry.y == 1).all()
+    assert (carry.z == 2).all()
+    assert (carry.age == age + 1).all()
+    changed = carry.puzzles.tokens != before.tokens
+    assert (changed.sum(1) == 1).all()
+    assert (changed.float().argmax(1) == cells).all()
+    assert set((carry.limit - carry.age).tolist()) == {2, 4}
+    token = carry.puzzles.tokens[changed]
+    right = token == before.answers[changed]
+    assert torch.equal(carry.puzzles.dead, before.dead | ~right)
+    alive = ~before.dead
+    assert 0.4 < right[alive].float().mean() < 0.6
+    # What is wrong is the likeliest that is.
+    first, second = FOUR.vocabulary.first + 1, FOUR.vocabulary.first + 2
+    assert ((token == first) | (token == second) | right).all()
+    assert carry.finished == carry.judged == 0
+
+
+def test_without_guesses_every_puzzle_leaves():
+    carry, model = _guessing(0.0)
+    logits = torch.randn(carry.slots, model.config.seq_len, model.config.outputs)
+    for _ in range(2):
+        carry.advance(_failed(carry, model, logits), 0.0)
+    assert carry.fresh.all()
+    assert carry.judged == carry.slots
+
+
+def test_a_share_of_them_goes_on_and_one_without_an_empty_cell_does_not():
+    carry, model = _guessing(0.5)
+    logits = torch.randn(carry.slots, model.config.seq_len, model.config.outputs)
+    tokens = carry.puzzles.tokens.clone()
+    tokens[:100] = carry.puzzles.answers[:100]
+    carry.puzzles = carry.puzzles._replace(tokens=tokens)
+    for _ in range(2):
+        carry.advance(_failed(carry, model, logits), 0.0)
+    assert carry.fresh[:100].all()
+    assert 0.35 < carry.fresh[100:].float().mean() < 0.65
+
+
+def test_guesses_are_refused_where_nothing_learns_from_them():
+    for wrong in ({"dead_ends": 0}, {"refill": "halting"}, {"scheme": "last-step"}):
+        with pytest.raises(ValueError, match=r"guesses are for scheme 'deep'"):
+            Objective(**{"dead_ends": 0.2, "guesses": 0.5, **wrong})
+
+
+def test_a_model_learns_from_guesses():
+    options = ("objective.dead_ends=0.3", "objective.guesses=0.5")
+    run = Run.start(load_recipe("sudoku-4x4", options), torch.device("cpu"))
+    losses = [train_step(run).loss for _ in range(30)]
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])

@@ -124,7 +124,12 @@ def test_the_gradient_spans_the_cycles_asked_for():
 def _outcome(model: TRM, solved: list[bool], halt: list[float]) -> Outcome:
     n = len(solved)
     return Outcome(
-        torch.zeros(()), _zeros(model, n), torch.tensor(solved), torch.tensor(halt), torch.ones(n)
+        torch.zeros(()),
+        _zeros(model, n),
+        torch.tensor(solved),
+        torch.tensor(halt),
+        torch.ones(n),
+        torch.zeros(n, model.config.seq_len, model.config.outputs),
     )
 
 

@@ -123,7 +123,10 @@ def test_last_step_draws_its_depth_and_refills_every_slot():
     share = np.mean([carry.extra_cycle() for _ in range(1000)])
     assert 0.25 < share < 0.35
     solved = torch.tensor([True, False, False, False])
-    carry.advance(Outcome(torch.zeros(()), _zeros(model, 4), solved, -torch.ones(4), solved), 0.0)
+    carry.advance(
+        Outcome(torch.zeros(()), _zeros(model, 4), solved, -torch.ones(4), solved, torch.empty(0)),
+        0.0,
+    )
     assert carry.fresh.all()
     assert (carry.finished, carry.finished_solved) == (4, 1)
 

@@ -182,7 +182,9 @@ def solved_stays(objective: Objective, n: int = 100) -> np.ndarray:
     blank = zeros(model, n)
     for step in range(1, 60):
         always = torch.ones(n, dtype=torch.bool)
-        carry.advance(Outcome(torch.zeros(()), blank, always, torch.zeros(n), always), 0.0)
+        carry.advance(
+            Outcome(torch.zeros(()), blank, always, torch.zeros(n), always, torch.empty(0)), 0.0
+        )
         stays[(carry.age == 0) & (stays == 0)] = step
     return stays
 

@@ -180,6 +180,8 @@ class Outcome(NamedTuple):
         At the last step.
     cells_right : float32 Tensor (batch,)
         Share of the supervised cells that were right at the last step.
+    logits : float32 Tensor (batch, N, outputs)
+        At the last step.
     dead_end_logit : float32 Tensor (batch,), or None
         At the last step; None where no dead ends are supervised.
     """
@@ -189,6 +191,7 @@ class Outcome(NamedTuple):
     solved: Tensor
     halt_logit: Tensor
     cells_right: Tensor
+    logits: Tensor
     dead_end_logit: Tensor | None = None
 
 
@@ -337,6 +340,7 @@ class Supervision(nn.Module):
             solved,
             halt_logit.detach(),
             right,
+            logits.detach(),
             dead_end_logit,
         )
 

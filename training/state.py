@@ -88,7 +88,7 @@ def _to_tensors(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype == np.uint64:  # torch can hold it, but not do anything with it
             return {"__numpy__": torch.from_numpy(value.view(np.int64)), "dtype": "uint64"}
-        return {"__numpy__": torch.from_numpy(np.ascontiguousarray(value))}
+        return {"__numpy__": torch.from_numpy(np.asarray(value, order="C"))}
     if isinstance(value, dict):
         return {key: _to_tensors(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -93,8 +93,12 @@ class SolveOptions(Options):
         - ``tree``: guesses follow on guesses. Where an attempt fails, a cell in which it is torn
           between two values is filled in with each of its values; those are tried first that the
           model's dead-end head holds for possible (a model trained with ``objective.dead_ends``).
+    warm_start : bool
+        With ``tree``: an attempt begins in the latents y and z in which its parent failed, not in
+        the model's initial ones. What the parent has found out is not found out again; the model
+        must have learned to recover from any state (``objective.random_start``). Default True.
     noise : float
-        Standard deviation of that noise, in the middle of the attempts. Default 0.1.
+        Standard deviation of the noise, in the middle of the attempts. Default 0.1.
     noise_spread : float
         Attempts take standard deviations from ``noise / noise_spread`` to ``noise * noise_spread``,
         evenly spaced in the logarithm: what helps one puzzle is too little or too much for another.
@@ -140,6 +144,7 @@ class SolveOptions(Options):
     steps_per_cell: Float = Field(default=0, ge=0, le=100)
     attempts: Int = Field(default=1, ge=1, le=100_000)
     explore: Explore = "none"
+    warm_start: bool = Field(default=True, strict=True)
     noise: Float = Field(default=0.1, ge=0, le=100)
     noise_spread: Float = Field(default=2.5, ge=1, le=100)
     patience: Int | None = Field(default=None, ge=0, le=_LARGEST)

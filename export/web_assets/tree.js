@@ -14,10 +14,11 @@ export class Tree {
   #given;
   #several = false; // solutions
   #paths = [[]]; // by the number of the attempt; 0 is the plain one
+  #parents = [0];
   #unlikely = [0];
   #running = new Set([0]);
   #grown = [];
-  #open = []; // { path, cost, unlikely }, in the order in which they were opened
+  #open = []; // { parent, path, cost, unlikely }, in the order in which they were opened
   #waves = 0;
 
   /**
@@ -33,6 +34,11 @@ export class Tree {
   /** What the attempt of this number fills in: `{ cell, value }` each. */
   path(number) {
     return this.#paths[number];
+  }
+
+  /** The number of the attempt that this one adds a guess to; of the first, its own. */
+  parent(number) {
+    return this.#parents[number];
   }
 
   /**
@@ -60,6 +66,7 @@ export class Tree {
       if (!this.#domain.isGiven(answers[i])) return; // it can't be filled in
       const cost = -Math.log(p + 1e-30);
       this.#grown.push({
+        parent: number,
         path: [...path, { cell: best, value: answers[i] }],
         cost: deadEnd + cost,
         unlikely: this.#unlikely[number] + A_GUESS + cost,
@@ -109,8 +116,9 @@ export class Tree {
   }
 
   #beginAt(place) {
-    const [{ path, unlikely }] = this.#open.splice(place, 1);
+    const [{ parent, path, unlikely }] = this.#open.splice(place, 1);
     this.#paths.push(path);
+    this.#parents.push(parent);
     this.#unlikely.push(unlikely);
   }
 

@@ -30,12 +30,16 @@ export { Domain, ModelError, PuzzleError };
 /** Attempts of a wave where guesses follow on guesses, as in `trm_sdk`. */
 const WIDTH = 8;
 
+/** States of failed attempts that are kept for those that go on from them, as in `trm_sdk`. */
+const KEPT = 64;
+
 /** What a spec leaves out: the defaults of `trm_sdk.SolveOptions`. */
 const SOLVE_DEFAULTS = {
   max_steps: 16,
   steps_per_cell: 0,
   attempts: 1,
   explore: "none",
+  warm_start: true,
   noise: 0.1,
   halt_threshold: 1,
   seed: 0,
@@ -132,8 +136,8 @@ export class Solver {
    * can't be taken on is refused at once, not at the first step.
    *
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
-   * @param {{maxSteps?: number, attempts?: number, explore?: "tree" | "guess" | "noise", noise?: number,
-   *   haltThreshold?: number, seed?: number, identifier?: number,
+   * @param {{maxSteps?: number, attempts?: number, explore?: "tree" | "guess" | "noise",
+   *   warmStart?: boolean, noise?: number, haltThreshold?: number, seed?: number, identifier?: number,
    *   groups?: Record<string, number[][]>, signal?: AbortSignal}} [options]
    *   fields left out are the model's own; `explore` says how later attempts differ from the first,
    *   `identifier` is the puzzle's row of the model's puzzle embedding (default 0), `groups` are
@@ -152,7 +156,8 @@ export class Solver {
   }
 
   async *#steps(domain, puzzle, options) {
-    const { maxSteps, attempts, explore, noise, haltThreshold, seed, signal, identifier } = options;
+    const { maxSteps, attempts, explore, warmStart, noise, haltThreshold } = options;
+    const { seed, signal, identifier } = options;
     const random = uniform(seed);
     const normal = gaussian(random);
     const filling = explore === "guess" || explore === "tree";
@@ -168,12 +173,14 @@ export class Solver {
     const size = shapes.state.reduce((product, length) => product * length, 1);
     let guesses = []; // in the order in which they are tried
     let wave = []; // attempts of the tree that have yet to begin
+    const states = new Map(); // of the tree: `{ y, z }` in which attempts have failed, by their numbers
     let beliefs;
     let total = 0;
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
       if (tree && attempt > 1 && !wave.length) {
         wave = tree.nextWave(Math.min(options.width ?? WIDTH, attempts - attempt + 1));
         if (!wave.length) return; // every guess has been made
+        for (const old of [...states.keys()].slice(0, -KEPT)) states.delete(old);
       }
       const number = tree && attempt > 1 ? wave.shift() : 0;
       if (guessing && !tree && attempt === 2) guesses = guessesFor(domain, puzzle, beliefs, random);
@@ -182,8 +189,9 @@ export class Solver {
       const filled = puzzle.slice();
       for (const { cell, value } of made) filled[cell] = value;
       const tokens = filled.map((value) => domain.tokenOf(value));
-      let y = new Float32Array(size);
-      let z = new Float32Array(size);
+      const parent = tree && attempt > 1 ? states.get(tree.parent(number)) : undefined;
+      let y = parent?.y ?? new Float32Array(size);
+      let z = parent?.z ?? new Float32Array(size);
       for (let index = 1; index <= maxSteps; index += 1) {
         signal?.throwIfAborted();
         if (attempt > 1 && !guessing) for (let i = 0; i < size; i += 1) z[i] += noise * normal();
@@ -216,7 +224,10 @@ export class Solver {
         const refuted = failed && domain.isRefuted(puzzle);
         yield { ...step, confidence, verified, refuted, seconds };
         if (refuted || (verified ?? confidence > haltThreshold)) return;
-        if (tree && index === maxSteps) tree.grow(number, probabilities, heads.dead_end[0]);
+        if (tree && index === maxSteps) {
+          tree.grow(number, probabilities, heads.dead_end[0]);
+          if (warmStart) states.set(number, { y, z });
+        }
       }
     }
   }

@@ -104,6 +104,27 @@ def test_a_row_is_its_own(runtime: Runtime) -> None:
     np.testing.assert_allclose(seen, np.stack(expected), atol=1e-3, rtol=1e-3)
 
 
+def test_rows_inherit_the_latents_of_others_and_keep_their_tokens(runtime: Runtime) -> None:
+    tokens = some_tokens(3)
+    state, *_ = runtime.step(runtime.start(tokens))
+    kept = [runtime.select(state, np.array([row])) for row in range(3)]
+    _, (expected,) = run(runtime, state, 1)
+
+    # Rows that start with the same tokens, and inherit the latents, go on as those did.
+    parents = runtime.concatenate([kept[2], kept[0]])
+    heirs = runtime.inherit(runtime.start(tokens), np.array([2, 0]), parents)
+    _, (seen,) = run(runtime, heirs, 1)
+    np.testing.assert_allclose(seen[[0, 2]], expected[[0, 2]], atol=1e-3, rtol=1e-3)
+    _, (anew,) = run(runtime, runtime.start(tokens), 1)
+    np.testing.assert_allclose(seen[1], anew[1], atol=1e-3, rtol=1e-3)
+    # With other tokens they don't; and the parents are as they were.
+    heirs = runtime.inherit(runtime.start(tokens[[1, 1, 1]]), np.array([2, 0]), parents)
+    _, (others,) = run(runtime, heirs, 1)
+    assert not np.allclose(others[[0, 2]], expected[[0, 2]], atol=1e-2)
+    _, (again,) = run(runtime, parents, 1)
+    np.testing.assert_allclose(again, expected[[2, 0]], atol=1e-3, rtol=1e-3)
+
+
 def test_tokens_given_are_not_changed(runtime: Runtime) -> None:
     tokens = some_tokens(2)
     before = tokens.copy()
@@ -392,6 +413,7 @@ def test_states_share_the_buffers_of_a_compiled_step(monkeypatch: pytest.MonkeyP
             seen += [*a, *b]
         one, *a, _ = runtime.step(one)
         one = runtime.restart(one, np.array([1]), tokens[6:])
+        one = runtime.inherit(one, np.array([1]), runtime.select(other, np.array([0])))
         both = runtime.concatenate([runtime.select(one, index), other])
         both, *b, _ = runtime.step(both)
         one, *c, _ = runtime.step(one)  # it was not used up by `select`, which copies

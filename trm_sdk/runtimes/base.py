@@ -136,6 +136,20 @@ class Runtime(Protocol):
         """Return the state in which these rows start anew, with their own tokens; see `start`."""
         ...
 
+    def inherit(self, state: Any, rows: Rows, parents: Any) -> Any:
+        """Return the state in which these rows have the latents y and z of `parents`.
+
+        They keep their own tokens, identifiers and groups.
+
+        Parameters
+        ----------
+        state : object
+        rows : intp array of shape (n,)
+        parents : object
+            A state of n rows, in the order of `rows`; not consumed.
+        """
+        ...
+
     def select(self, state: Any, rows: Rows) -> Any:
         """Return the state of these rows, in this order; rows may repeat."""
         ...

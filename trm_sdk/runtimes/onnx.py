@@ -309,6 +309,14 @@ class OnnxRuntime:
         state.z[rows] = 0
         return state
 
+    def inherit(self, state: OnnxState, rows: Rows, parents: OnnxState) -> OnnxState:
+        """Return the state in which these rows have others' latents; see `Runtime.inherit`."""
+        _to_host(state)
+        _to_host(parents)
+        state.y[rows] = parents.y
+        state.z[rows] = parents.z
+        return state
+
     def select(self, state: OnnxState, rows: Rows) -> OnnxState:
         """Return the state of these rows, in this order; rows may repeat."""
         _to_host(state)

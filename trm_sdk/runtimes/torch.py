@@ -351,6 +351,15 @@ class TorchRuntime:
         return state
 
     @torch.inference_mode()
+    def inherit(self, state: TorchState, rows: Rows, parents: TorchState) -> TorchState:
+        """Return the state in which these rows have others' latents; see `Runtime.inherit`."""
+        index = torch.from_numpy(rows).to(self._device)
+        with self._lock:
+            state.y[index] = parents.y
+            state.z[index] = parents.z
+        return state
+
+    @torch.inference_mode()
     def select(self, state: TorchState, rows: Rows) -> TorchState:
         """Return the state of these rows, in this order; rows may repeat."""
         index = torch.from_numpy(rows).to(self._device)

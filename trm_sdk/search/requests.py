@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from trm_sdk.domains.data import Encoded
 from trm_sdk.grid import Grid
@@ -12,6 +13,10 @@ from trm_sdk.search.attempts import combined
 from trm_sdk.search.tree import WIDTH, Guess, Path, Tree
 from trm_sdk.solution import Candidate, Solution, StoppedBy
 from trm_sdk.task import Task
+
+#: States of failed attempts that a request keeps for those that go on from them: of a 9x9 Sudoku
+#: 12 MB. The latest are kept: a search seldom goes back far, and a child can also begin anew.
+_KEPT = 64
 
 
 @dataclass(slots=True)
@@ -67,6 +72,9 @@ class Request:
         What later attempts fill in (``explore="guess"``).
     tree : Tree or None
         What they fill in with ``explore="tree"``.
+    states : dict from int to object
+        The runtime's states, of one row each, in which attempts have failed, by their numbers: what
+        those begin with that add a guess to theirs.
     ended_with : dict from Grid to Tally
         Last answers of attempts that the rules did not confirm.
     candidates : tuple of Candidate
@@ -97,6 +105,7 @@ class Request:
     ended: float = 0.0
     guesses: list[Guess] = field(default_factory=list)
     tree: Tree | None = None
+    states: dict[int, Any] = field(default_factory=dict)
     ended_with: dict[Grid, Tally] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
     stopped_by: StoppedBy = "max_steps"
@@ -172,10 +181,17 @@ class Request:
             return self.tree.path(number)
         return combined(self.guesses, number) if number else ()
 
+    def parent_state(self, number: int) -> Any:
+        """Return the state that the attempt of this number begins with; None: that of the model."""
+        return self.states.get(self.tree.parent(number)) if self.tree is not None else None
+
     def queue_more(self) -> range:
         """Return the numbers of the attempts that now may begin, and count them as queued."""
         if self.tree is not None:
             numbers = self.tree.next_wave(min(self.width, self.options.attempts - self.queued))
+            # Only here, where every attempt has ended: what is kept doesn't depend on the batch.
+            for number in sorted(self.states)[:-_KEPT]:
+                del self.states[number]
         else:
             last = min(self.queued + self.width - self.unfinished, self.options.attempts)
             numbers = range(self.queued, last)

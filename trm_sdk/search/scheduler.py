@@ -199,7 +199,10 @@ class Scheduler:
         if request.tree is not None:
             dead_ends = output.heads.get(DEAD_END)
             dead_end_logit = 0.0 if dead_ends is None else float(dead_ends[place])
-            request.tree.grow(slot.number, logits, dead_end_logit)
+            grown = request.tree.grow(slot.number, logits, dead_end_logit)
+            if grown and request.options.warm_start:
+                row = np.array([place], np.intp)
+                request.states[slot.number] = self.runtime.select(self._state, row)
         if request.wants_guesses:  # the plain attempt, at its first deadline
             request.guesses = draw_guesses(
                 self._model, self.domain, request.encoded, logits, request.options
@@ -298,6 +301,7 @@ class Scheduler:
         return [place for place, slot in self._occupied() if slot.request is request]
 
     def _evict(self, request: Request) -> None:
+        request.states.clear()
         for place in self._places(request):
             self._release(place)
 
@@ -336,6 +340,7 @@ class Scheduler:
         if appended:
             fresh = self.runtime.start(*self._inputs(slice(first, None)))
             self._state = self.runtime.concatenate([self._state, fresh]) if first else fresh
+        self._inherit(places)
         if self._free:
             kept = [place for place, _ in self._occupied()]
             index = np.array(kept, np.intp)
@@ -344,6 +349,19 @@ class Scheduler:
             self._slots = [slot for _, slot in self._occupied()]
             self._free = 0
         self._refresh()
+
+    def _inherit(self, places: list[int]) -> None:
+        """Let attempts that go on from others begin in the states in which those have failed."""
+        rows, parents = [], []
+        for place in places:
+            slot = self._slots[place]
+            state = None if slot is None else slot.request.parent_state(slot.number)
+            if state is not None:
+                rows.append(place)
+                parents.append(state)
+        if rows:
+            several = parents[0] if len(parents) == 1 else self.runtime.concatenate(parents)
+            self._state = self.runtime.inherit(self._state, np.array(rows, np.intp), several)
 
     def _arrivals(self, room: int, finished: list[Request]) -> list[tuple[Request, int, Attempt]]:
         """Take up to `room` waiting attempts; drop those whose request has ended meanwhile."""

@@ -49,6 +49,8 @@ class _Open(NamedTuple):
 
     Attributes
     ----------
+    parent : int
+        Number of the attempt that it goes on from.
     path : tuple of (cell, token)
     cost : float
         The parent's dead-end logit, minus the logarithm of the last guess's probability.
@@ -56,6 +58,7 @@ class _Open(NamedTuple):
         Minus the logarithm of the probability of all its guesses, and `_GUESS_COST` for each.
     """
 
+    parent: int
     path: Path
     cost: float
     unlikely: float
@@ -90,6 +93,7 @@ class Tree:
         self._several = False
         self._columns, self._tokens = answer_columns(domain, model)
         self._paths: list[Path] = [()]
+        self._parents = [0]
         self._unlikely = [0.0]  # of each: see `_Open`
         self._running = {0}
         # Heaps of open paths: by cost, and by `_Open.unlikely`. Each path is in both.
@@ -109,8 +113,14 @@ class Tree:
         """Return what the attempt of this number fills in."""
         return self._paths[number]
 
-    def grow(self, number: int, logits: npt.NDArray[np.float32], dead_end_logit: float) -> None:
+    def parent(self, number: int) -> int:
+        """Return the number of the attempt that this one adds a guess to; of the root, its own."""
+        return self._parents[number]
+
+    def grow(self, number: int, logits: npt.NDArray[np.float32], dead_end_logit: float) -> bool:
         """Record that an attempt has failed: its children are open from the next wave on.
+
+        Returns whether it has any; False also where it has been recorded before.
 
         Parameters
         ----------
@@ -121,24 +131,26 @@ class Tree:
             At that step: positive if the model believes a filled-in value to be wrong.
         """
         if number not in self._running:
-            return
+            return False
         self._running.remove(number)
         path = self._paths[number]
         empty = ~self._given
         empty[[cell for cell, _ in path]] = False
         cells = np.flatnonzero(empty)
         if not len(cells):
-            return
+            return False
         log_p = log_probabilities(logits[cells], self._columns)
         at = branching_cell(np.exp(log_p))
         self._grown[number] = [
             _Open(
+                number,
                 (*path, (int(cells[at]), token)),
                 cost=dead_end_logit - chance,
                 unlikely=self._unlikely[number] + _GUESS_COST - chance,
             )
             for token, chance in zip(self._tokens, log_p[at].tolist(), strict=True)
         ]
+        return True
 
     def next_wave(self, width: int) -> range:
         """Return the numbers of the attempts that now may begin: none while a wave is running."""
@@ -206,6 +218,7 @@ class Tree:
     def _begin(self, made: int) -> None:
         begun = self._open.pop(made)
         self._paths.append(begun.path)
+        self._parents.append(begun.parent)
         self._unlikely.append(begun.unlikely)
 
 

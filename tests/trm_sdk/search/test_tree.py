@@ -20,8 +20,9 @@ from trm_sdk.persistence.checkpoint import load_model
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.runtimes.onnx import OnnxRuntime
 from trm_sdk.runtimes.torch import TorchRuntime
+from trm_sdk.search.slots import Slot
 from trm_sdk.search.tasks import Search
-from trm_sdk.search.tree import Tree, branching_cell
+from trm_sdk.search.tree import Guess, Tree, branching_cell
 from trm_sdk.solver import Solver
 
 FOUR = Sudoku(2, 2)
@@ -173,6 +174,57 @@ def test_an_attempt_fills_in_its_parents_guesses_and_one_more(guided: Solver) ->
     assert len(made) == len(set(made)) == 59
     assert all(len(one) == 1 or any(one > parent for parent in made) for one in made)
     assert max(map(len, made)) > 1
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_an_attempt_goes_on_from_the_state_of_its_parent(guided: Solver, warm: bool) -> None:
+    puzzle = FOUR.parse("1" + "." * 15)
+    options = SolveOptions(max_steps=3, attempts=9, explore="tree", warm_start=warm)
+    search = Search(Lawful(2, 2), guided.runtime, 64, observer := Noting())
+    search.add(puzzle, options)
+    run(search)
+    runtime = guided.runtime
+    plain = FOUR.encode(puzzle).tokens
+    root = runtime.start(plain[None])
+    for _ in range(3):
+        root = runtime.step(root).state
+    firsts = [seen for seen in observer.seen if seen[1] == 1 and len(seen[2]) == 1]
+    assert len(firsts) >= 2
+    for _, _, guesses, logits in firsts:
+        tokens = plain.copy()
+        for cell, token in guesses:
+            tokens[cell] = token
+        state = runtime.start(tokens[None])
+        if warm:
+            state = runtime.inherit(state, np.array([0]), runtime.select(root, np.array([0])))
+        np.testing.assert_allclose(logits, runtime.step(state).logits[0], atol=1e-4)
+
+
+class Noting:
+    """Notes the attempt, the step, the guesses and the logits of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int, tuple[Guess, ...], np.ndarray]] = []
+
+    def __call__(self, slot: Slot, steps: int, logits: np.ndarray, halt_logit: float) -> None:
+        self.seen.append((slot.number, steps, slot.attempt.guesses, logits.copy()))
+
+
+def test_states_of_failed_attempts_are_kept_for_the_latest_and_only_while_solving(
+    guided: Solver,
+) -> None:
+    search = Search(Lawful(2, 2), guided.runtime, 64)
+    options = SolveOptions(max_steps=1, attempts=200, explore="tree")
+    (request,) = search.add(FOUR.parse("." * 16), options).requests
+    most, oldest = 0, []
+    while not search.idle:
+        search.step()
+        most = max(most, len(request.states))
+        oldest.append(min(request.states, default=0))
+    assert request.attempts == 200
+    assert 64 <= most <= 64 + 8
+    assert oldest[-2] > 100
+    assert not request.states
 
 
 class Lawful(Sudoku):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -77,6 +78,34 @@ def test_a_run_goes_on_from_where_it_has_travelled(tmp_path):
     early, before, after = (sum(part[:20]) / 20 for part in (losses, losses[130:], later[30:]))
     assert before < 0.8 * early
     assert after < 1.15 * before
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    board = np.arange(12, dtype=np.float32).reshape(3, 4)
+    arrays = [
+        *(np.array(7, dtype) for dtype in (np.int64, np.uint64, np.float64, bool)),
+        *(np.arange(3).astype(dtype) for dtype in (np.uint8, np.int64, np.uint64, bool)),
+        np.zeros((0, 3), np.uint64),
+        board,
+        board.T,
+        board[:, ::2],
+    ]
+    parts = dict.fromkeys(("recipe", "step", "model", "ema", "optimizers", "noise"), 0)
+    state.save(tmp_path / state.LATEST, {**parts, "carry": {"arrays": arrays}})
+    back = state.load(tmp_path / state.LATEST)["carry"]["arrays"]
+    for one, other in zip(arrays, back, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_with_families_of_puzzles_goes_on(tmp_path):
+    hard = "{kind: generated, hard: true, rating: probing, pool: 8, families: 4, first_rounds: 1}"
+    recipe = load_recipe("sudoku-quick", (*SMALL, "micro_batch=8", f"data=[{hard}]"))
+    run = Run.start(recipe, CPU)
+    train_step(run)
+    run.save(tmp_path / state.LATEST)
+    resumed = open_run(recipe, tmp_path, CPU, fresh=False)
+    assert train_step(resumed) == train_step(run)
 
 
 def test_a_model_is_read_from_a_checkpoint_in_travelling_form(tmp_path):

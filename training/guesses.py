@@ -35,6 +35,7 @@ from trm_sdk.runtimes.threads import available_threads
 from trm_sdk.search.answers import Answers
 from trm_sdk.search.tree import WIDTH, Tree
 
+from .data.dead_ends import peers_of
 from .data.prepared import PreparedPuzzles
 
 #: Puzzles that are searched side by side.
@@ -73,7 +74,11 @@ def tree_guesses(
     """
     model = runtime.spec.model
     givens = np.isin(examples.tokens, model.given_tokens)
-    trees = {row: Tree(domain, model, given) for row, given in enumerate(givens)}
+    peers = peers_of(examples, model)
+    trees = {
+        row: Tree(domain, model, given, peers=None if peers is None else peers[row % len(peers)])
+        for row, given in enumerate(givens)
+    }
     made = dict.fromkeys(trees, 1)
     wave = [(row, 0, examples.tokens[row]) for row in trees]
     tokens: list[npt.NDArray[np.int32]] = []

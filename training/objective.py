@@ -16,9 +16,8 @@ from torch import Tensor
 from trm_sdk.domains.data import Examples, Targets
 from trm_sdk.model.recursion import TRM, State
 from trm_sdk.model.supervision import Outcome, Puzzles
-from trm_sdk.search.tree import branching_cell, log_probabilities
 
-from .data.dead_ends import with_dead_ends
+from .data.dead_ends import guesses_on, with_dead_ends
 from .data.mixture import Mixture, Stream
 from .distributed import World
 from .settings import Objective
@@ -235,53 +234,50 @@ class Carry:
         rightly = self.rng.random(self.slots) < 0.5
         stay = self.rng.integers(1, 3, size=self.slots) * self.objective.min_steps
         made = self._guesses(failed, rightly, logits)
-        cell, token, wrong = self.world.gather(torch.from_numpy(made).to(self.device)).cpu().T
-        rows = torch.from_numpy(np.flatnonzero(cell.numpy() >= 0))
-        tokens, dead = self.puzzles.tokens.clone(), self.puzzles.dead
-        assert dead is not None
-        tokens.flatten(1)[rows, cell[rows]] = token[rows].to(tokens)
-        dead = dead.index_put((rows,), wrong[rows].to(dead) | dead[rows])
-        self.puzzles = self.puzzles._replace(tokens=tokens, dead=dead)
+        cell, token = self.world.gather(torch.from_numpy(made).to(self.device)).cpu().T
         guessed: npt.NDArray[np.bool_] = (cell >= 0).numpy()
+        rows = torch.from_numpy(np.flatnonzero(guessed))
+        cell, token = cell[rows], token[rows]
+        puzzles, tokens = self.puzzles, self.puzzles.tokens.clone()
+        assert puzzles.dead is not None
+        tokens.flatten(1)[rows, cell] = token.to(tokens)
+        dead = puzzles.dead.clone()
+        dead[rows] |= token.to(dead.device) != puzzles.answers.flatten(1)[rows, cell]
+        self.puzzles = puzzles._replace(tokens=tokens, dead=dead)
         self.limit = np.where(guessed, self.age + stay, self.limit)
         return guessed
 
     def _guesses(
         self, failed: npt.NDArray[np.bool_], rightly: npt.NDArray[np.bool_], logits: Tensor
     ) -> Ints:
-        """Return a guess for each row of this process: cell, token and whether it is wrong.
-
-        An int64 array of shape (rows, 3); -1 where none is made.
-        """
-        made = np.full((len(logits), 3), -1, np.int64)
-        chosen = np.flatnonzero(failed[self.mine])
-        if not len(chosen):
-            return made
-        own = self.puzzles.rows(self.mine)
-        assert own.dead is not None
-        tokens, answers, mask, dead = (
-            one.flatten(1).cpu().numpy()
-            for one in (own.tokens, own.answers, own.mask, own.dead[:, None])
-        )
-        given = self.config.given_tokens
-        columns = [k for k, token in enumerate(self.config.output_tokens) if token in given]
-        values = np.array(self.config.output_tokens)[columns]
-        beliefs = logits.float().cpu().numpy()
-        for row in chosen.tolist():
-            cells = np.flatnonzero(~np.isin(tokens[row], given) & mask[row])
-            if not len(cells):
-                continue
-            log_p = log_probabilities(beliefs[row, cells], columns)
-            at = branching_cell(np.exp(log_p))
-            right = answers[row, cells[at]]
-            if dead[row]:
-                token = values[log_p[at].argmax()]
-            elif rightly[self.mine.start + row] or len(values) == 1:
-                token = right
-            else:
-                token = values[np.where(values == right, -np.inf, log_p[at]).argmax()]
-            made[row] = cells[at], token, token != right
+        """Return cell and token of a guess for each row of this process, -1 where none is made."""
+        made = np.full((len(logits), 2), -1, np.int64)
+        rows = np.flatnonzero(failed[self.mine])
+        if len(rows):
+            index = torch.from_numpy(rows + self.mine.start)
+            examples, dead = self._examples(index)
+            beliefs = logits[torch.from_numpy(rows)].float().cpu().numpy()
+            right = rightly[rows + self.mine.start]
+            made[rows] = guesses_on(examples, beliefs, self.config, right, dead)
         return made
+
+    def _examples(self, rows: Tensor) -> tuple[Examples, npt.NDArray[np.bool_]]:
+        """Return the puzzles of some slots, and which of them are dead ends."""
+        puzzles = self.puzzles
+        assert puzzles.dead is not None
+        tokens, answers, mask, identifiers, dead = (
+            one[rows].cpu().numpy()
+            for one in (
+                puzzles.tokens.flatten(1),
+                puzzles.answers.flatten(1),
+                puzzles.mask,
+                puzzles.identifiers,
+                puzzles.dead,
+            )
+        )
+        groups = {key: one[rows].cpu().numpy() for key, one in (puzzles.groups or {}).items()}
+        examples = Examples.of(tokens, answers, self.shape)
+        return examples._replace(mask=mask, identifiers=identifiers, groups=groups or None), dead
 
     def _refill(self, done: npt.NDArray[np.bool_], progress: float) -> None:
         """Put new puzzles into some slots."""

@@ -12,6 +12,7 @@ export class Tree {
   #domain;
   #puzzle;
   #given;
+  #peers; // of each cell: those that share a group with it; null where the rules name no groups
   #several = false; // solutions
   #paths = [[]]; // by the number of the attempt; 0 is the plain one
   #parents = [0];
@@ -29,6 +30,7 @@ export class Tree {
     this.#domain = domain;
     this.#puzzle = puzzle;
     this.#given = Array.from(puzzle, (value) => domain.isGiven(value));
+    this.#peers = domain.groups.length ? peersOf(domain.groups, puzzle.length) : null;
   }
 
   /** What the attempt of this number fills in: `{ cell, value }` each. */
@@ -53,13 +55,17 @@ export class Tree {
     const { answers } = this.#domain;
     const path = this.#paths[number];
     const filled = new Set(path.map(({ cell }) => cell));
+    const open = this.#given.map((given, cell) => !given && !filled.has(cell));
     const rowOf = (cell) => probabilities.subarray(cell * answers.length, (cell + 1) * answers.length);
+    const worth = (cell) => {
+      if (!this.#peers || answers.length < 3) return tornBetweenTwo(rowOf(cell));
+      return newsOf(rowOf(cell), this.#peers[cell].filter((peer) => open[peer]).map(rowOf));
+    };
     let best = -1;
     let most = -Infinity;
-    this.#given.forEach((given, cell) => {
-      if (given || filled.has(cell)) return;
-      const torn = tornBetweenTwo(rowOf(cell));
-      if (torn > most) [best, most] = [cell, torn];
+    open.forEach((isOpen, cell) => {
+      const found = isOpen ? worth(cell) : -Infinity;
+      if (found > most) [best, most] = [cell, found];
     });
     if (best < 0) return;
     rowOf(best).forEach((p, i) => {
@@ -128,6 +134,24 @@ export class Tree {
     for (const { cell, value } of path) filled[cell] = value;
     return this.#domain.countSolutions(filled, limit);
   }
+}
+
+/** The cells that share a group with each cell. */
+function peersOf(groups, cells) {
+  const peers = Array.from({ length: cells }, () => new Set());
+  for (const group of groups) for (const cell of group.cells) for (const other of group.cells) peers[cell].add(other);
+  return peers.map((found, cell) => [...found].filter((other) => other !== cell));
+}
+
+/** How much a cell is expected to tell its peers, for the attempts that it takes. */
+function newsOf(row, peers) {
+  let entropy = 0;
+  let told = 0;
+  row.forEach((p, value) => {
+    entropy -= p * Math.log(p + 1e-30);
+    for (const peer of peers) told += p * peer[value];
+  });
+  return told * Math.min(entropy, Math.LN2) * Math.exp(-entropy);
 }
 
 /** How well a cell is worth branching on: it has two likely values and few others. */

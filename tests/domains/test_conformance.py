@@ -282,6 +282,24 @@ class _Bad:
         def count_solutions(self, task: Task, index: int = 0, limit: int = 2) -> int | None:
             return 2
 
+    class Shapeless(Latin):
+        """peers of .* must be bool of shape"""
+
+        def peers(self, task: Task, index: int = 0) -> Any:
+            return super().peers(task, index)[:2]
+
+    class OneSided(Latin):
+        """peers of .* must be symmetric, without the diagonal"""
+
+        def peers(self, task: Task, index: int = 0) -> Any:
+            return np.triu(super().peers(task, index))
+
+    class Everyone(Latin):
+        """peers of .* must be False of cells . and .*, which have the same value"""
+
+        def peers(self, task: Task, index: int = 0) -> Any:
+            return ~np.eye(len(super().peers(task, index)), dtype=bool)
+
     class Chance(Latin):
         """generate.* must depend on its random generator alone"""
 

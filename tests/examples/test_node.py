@@ -142,20 +142,24 @@ def guided(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_tree_of_guesses_is_python_s(node: str, guided: Path) -> None:
-    options = {"maxSteps": 2, "attempts": 40, "explore": "tree"}
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_tree_of_guesses_is_python_s(node: str, guided: Path, warm: bool) -> None:
+    options = {"maxSteps": 2, "attempts": 40, "explore": "tree", "warmStart": warm}
     steps = ask(node, "steps", guided, HARD, json.dumps(options))["steps"]
-    assert len(steps) == 80
-    assert [step["guess"] for step in steps[:2]] == [None] * 2
-    ours = [tuple((one["cell"], one["value"]) for one in step["guesses"]) for step in steps[::2]]
-    expected: dict[int, tuple[tuple[int, int], ...]] = {}
     with Solver.from_pretrained(guided, threads=1) as solver:
-        options = SolveOptions(max_steps=2, attempts=40, explore="tree")
-        for step in solver.stream(HARD, options):
-            expected[step.attempt] = tuple((9 * r + c, value) for r, c, value in step.guesses)
-    assert ours == [expected[number] for number in sorted(expected)]
-    assert max(map(len, ours)) > 3
-    assert len(set(ours)) == 40
+        options = SolveOptions(max_steps=2, attempts=40, explore="tree", warm_start=warm)
+        taken = list(solver.stream(HARD, options))
+    assert [step["guess"] for step in steps[:2]] == [None] * 2
+    ours = {
+        step["attempt"]: tuple((one["cell"], one["value"]) for one in step["guesses"])
+        for step in steps
+    }
+    expected = {
+        step.attempt: tuple((9 * r + c, value) for r, c, value in step.guesses) for step in taken
+    }
+    assert ours == expected
+    assert max(map(len, ours.values())) > 2
+    assert len(set(ours.values())) == len(ours) > 10
 
 
 def test_a_nearly_empty_board_is_solved(node: str, model: Path) -> None:

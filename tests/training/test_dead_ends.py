@@ -166,11 +166,13 @@ def _failed(carry: Carry, model: TRM, logits: torch.Tensor) -> Outcome:
 
 def test_a_puzzle_that_leaves_unsolved_goes_on_with_a_guess_from_its_state():
     carry, model = _guessing(1.0)
-    logits = torch.randn(carry.slots, model.config.seq_len, model.config.outputs)
-    # One cell of each puzzle is torn between two values; of its givens no guess is made.
+    # One cell of each puzzle is torn between two values, the one that has most to tell to others.
     full = model.is_given[carry.puzzles.tokens.long()].all(1)
-    cells = (~model.is_given[carry.puzzles.tokens.long()]).float().argmax(1)
     carry.puzzles.tokens[full, 0] = FOUR.vocabulary.first
+    empty = (~model.is_given[carry.puzzles.tokens.long()]).float()
+    peers = torch.from_numpy(FOUR.peers(FOUR.parse("." * 16))).float()
+    cells = (empty * (1 + empty @ peers)).argmax(1)
+    logits = torch.zeros(carry.slots, model.config.seq_len, model.config.outputs)
     logits[torch.arange(carry.slots), cells] = torch.tensor([5.0, 5.0, 0.0, 0.0])
     for _ in range(2):
         before, age = carry.puzzles, carry.age.copy()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from trm_sdk.domains.data import Examples
 from trm_sdk.model.config import ModelConfig
+from trm_sdk.search.tree import branching_cell, log_probabilities
 
 #: Values that are filled in rightly are one fewer than a geometric number of this chance: a search
 #: has made so many guesses before. 2.3 in the mean, 11 or more in one of fifty.
@@ -84,6 +85,64 @@ def with_dead_ends(
     return examples._replace(tokens=tokens), dead
 
 
+def guesses_on(
+    examples: Examples,
+    logits: npt.NDArray[np.float32],
+    config: ModelConfig,
+    right: Bools,
+    dead: Bools,
+) -> npt.NDArray[np.int64]:
+    """Return what a search would fill in next, as cells and tokens, of shape (n, 2).
+
+    In the cell that it would branch on (`trm_sdk.search.tree`), the value that the answer has
+    there, or the likeliest other one; -1 where no cell is empty.
+
+    Parameters
+    ----------
+    examples : Examples
+    logits : float32 array of shape (n, N, outputs)
+        Of the last step.
+    config : ModelConfig
+    right : bool array of shape (n,)
+        Whether the guess is the answer's value. One at a dead end is the likeliest value of all.
+    dead : bool array of shape (n,)
+        Puzzles in which something wrong is filled in.
+    """
+    columns = [k for k, token in enumerate(config.output_tokens) if token in config.given_tokens]
+    values = np.array(config.output_tokens)[columns]
+    empty = ~np.isin(examples.tokens, config.given_tokens) & examples.mask
+    peers = peers_of(examples, config)
+    made = np.full((len(logits), 2), -1, np.int64)
+    for row in np.flatnonzero(empty.any(1)).tolist():
+        cells = np.flatnonzero(empty[row])
+        log_p = log_probabilities(logits[row, cells], columns)
+        among = None if peers is None else peers[row % len(peers)][np.ix_(cells, cells)]
+        at = branching_cell(np.exp(log_p), among)
+        answer = examples.answers[row, cells[at]]
+        if dead[row]:
+            token = values[log_p[at].argmax()]
+        elif right[row] or len(values) == 1:
+            token = answer
+        else:
+            token = values[np.where(values == answer, -np.inf, log_p[at]).argmax()]
+        made[row] = cells[at], token
+    return made
+
+
+def peers_of(examples: Examples, config: ModelConfig) -> Bools | None:
+    """Return which cells share a group, (n, N, N), or (1, N, N) if in all puzzles alike.
+
+    What `Domain.peers` says of a puzzle, for examples. None where no group is known.
+    """
+    members = _groups(examples, config).astype(np.float32)
+    if not members.shape[1]:
+        return None
+    shared: Bools = np.swapaxes(members, 1, 2) @ members > 0
+    cells = np.arange(shared.shape[1])
+    shared[:, cells, cells] = False
+    return shared
+
+
 def _seen(tokens: npt.NDArray[np.int32], groups: Bools, values: npt.NDArray[np.int64]) -> Bools:
     """Return which values stand in the groups of each cell, (n, N, values)."""
     stands = (tokens[:, :, None] == values).astype(np.float32)
@@ -104,4 +163,4 @@ def _groups(examples: Examples, config: ModelConfig) -> Bools:
     return np.concatenate(list(sets.values()), axis=1).astype(bool)
 
 
-__all__ = ["are_dead_ends", "with_dead_ends"]
+__all__ = ["are_dead_ends", "guesses_on", "peers_of", "with_dead_ends"]

@@ -160,6 +160,14 @@ class Domain(Trainable):
         """
         return None
 
+    def peers(self, task: Task, index: int = 0) -> npt.NDArray[np.bool_] | None:
+        """Return which cells of input `index` may not hold the same value as which, (N, N).
+
+        For ``explore="tree"``: a guess tells most where many cells are kept from its value. None,
+        the default: the domain doesn't say.
+        """
+        return None
+
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """Draw a member of the domain's symmetry group (`has_symmetries`)."""
         raise InvalidInputError(f"{self.name} states no symmetries")

@@ -308,6 +308,20 @@ class BoardDomain(Domain):
         found = deduction.count(masks, limit if exact else 1)
         return found if exact or found == 0 else None
 
+    def peers(self, task: Task, index: int = 0) -> npt.NDArray[np.bool_] | None:
+        """Return which cells share a group of `distinct`, a bool array of shape (N, N)."""
+        return self.for_puzzle(task, index)._peers
+
+    @cached_property
+    def _peers(self) -> npt.NDArray[np.bool_] | None:
+        if not self._groups:
+            return None
+        shared = np.zeros((self.seq_len, self.seq_len), bool)
+        for _, _, cells in self._groups:
+            shared[np.ix_(cells, cells)] = True
+        np.fill_diagonal(shared, False)
+        return shared
+
     def verify(self, task: Task, answer: Grid, index: int = 0) -> bool | None:
         """Return whether every cell is filled, no group repeats a value, and the givens stand."""
         if answer.shape != task.inputs[index].shape:

@@ -100,7 +100,7 @@ class Search:
         if options.explore == "tree" and options.attempts > 1:
             counts = options.verify and domain.has_rules
             count = solutions_below(domain, task, index, encoded) if counts else None
-            tree = Tree(domain, model, encoded.given, count)
+            tree = Tree(domain, model, encoded.given, count, domain.peers(task, index))
         batch_size = self.runtime.batch_size
         return Request.of(task, index, encoded, options, domain.has_rules, batch_size, tree)
 

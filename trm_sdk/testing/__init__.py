@@ -65,6 +65,7 @@ def check_domain(
     rules.check_batches(samples)
     rules.check_alternatives(samples)
     rules.check_counts(samples)
+    rules.check_peers(samples)
     capabilities.check_generator(samples)
     capabilities.check_fingerprints(samples)
     capabilities.check_symmetries(samples)

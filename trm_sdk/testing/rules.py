@@ -63,6 +63,27 @@ def check_counts(samples: Samples) -> None:
                 fail(domain, call, f"must be None or 1 to {limit}, for there is an answer", found)
 
 
+def check_peers(samples: Samples) -> None:
+    """Check that `peers` is symmetric, and that no answer has the same value in two of them."""
+    domain = samples.domain
+    for task, index, answer in samples.pairs():
+        call = f"peers of the puzzle {as_text(domain, task.inputs[index])}"
+        found = run(domain, call, domain.peers, task, index)
+        if found is None:
+            continue
+        cells = answer.cells.size
+        form = isinstance(found, np.ndarray) and found.dtype == np.bool_
+        form = form and found.shape == (cells, cells)
+        got = f"{getattr(found, 'dtype', type(found).__name__)} of {getattr(found, 'shape', '-')}"
+        expect(form, domain, call, f"must be bool of shape {(cells, cells)}", got)
+        symmetric = bool((found == found.T).all()) and not found.diagonal().any()
+        expect(symmetric, domain, call, "must be symmetric, without the diagonal", found)
+        values = answer.cells.reshape(-1)
+        for one, other in np.argwhere(found & (values[:, None] == values)).tolist():
+            expected = f"must be False of cells {one} and {other}, which have the same value"
+            fail(domain, call, expected, True)
+
+
 def _contradicting(samples: Samples, task: Task, index: int) -> list[Grid]:
     """Answers to other puzzles, and images of this one's, that contradict its givens."""
     domain, puzzle = samples.domain, task.inputs[index]

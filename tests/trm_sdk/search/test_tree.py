@@ -11,6 +11,7 @@ from search_doubles import Watching, run, solve_all
 
 from export.errors import ExportError
 from export.exporter import export_onnx
+from trm_sdk.domains import get_domain
 from trm_sdk.domains.sudoku import Sudoku
 from trm_sdk.domains.text import line_of
 from trm_sdk.errors import ConfigError
@@ -70,6 +71,46 @@ def test_the_cell_to_branch_on_is_torn_between_two_values():
     assert branching_cell(p) == 2
     assert branching_cell(p[[0, 3]]) == 0  # not the one of which nothing is known
     assert branching_cell(np.array([[0.9, 0.1], [0.6, 0.4]])) == 1  # of two values
+
+
+def test_with_peers_the_cell_is_one_that_tells_them_something():
+    peers = ~np.eye(4, dtype=bool)
+    torn, sure = [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]
+    # Both are torn; what the second is torn between, the others hold for possible.
+    p = np.array([[0.5, 0.0, 0.5], [0.0, 0.5, 0.5], [0.0, 0.9, 0.1], [0.0, 0.9, 0.1]])
+    assert branching_cell(p, peers) == 1
+    assert branching_cell(p[[1, 0, 2, 3]], peers) == 0
+    # What is decided, and what has no peer, is no news to anyone.
+    assert branching_cell(np.array([sure, torn, sure, torn]), peers) in (1, 3)
+    alone = peers.copy()
+    alone[1] = alone[:, 1] = False
+    assert branching_cell(np.array([torn, torn, torn, sure]), alone) in (0, 2)
+    # Three values are worth more attempts than two only if they tell more.
+    p = np.array([[1 / 3] * 3, torn, torn, torn])
+    assert branching_cell(p, peers) in (1, 2, 3)
+
+
+def test_the_search_knows_the_peers_of_the_puzzle_at_hand(guided: Solver) -> None:
+    asked = []
+
+    class Asked(Sudoku):
+        def peers(self, task, index=0):
+            asked.append(super().peers(task, index))
+            return asked[-1]
+
+    Solver(guided.runtime, Asked(2, 2)).solve(
+        "1" + "." * 15, SolveOptions(attempts=2, explore="tree")
+    )
+    (found,) = asked
+    row, column = np.divmod(np.arange(16), 4)
+    box = 2 * (row // 2) + column // 2
+    same = [one[:, None] == one for one in (row, column, box)]
+    np.testing.assert_array_equal(found, np.logical_or.reduce(same) & ~np.eye(16, dtype=bool))
+    jigsaw = get_domain("jigsaw")
+    ragged = jigsaw.peers(jigsaw.generate(np.random.default_rng(0)))
+    assert ragged.sum(1).min() >= 16
+    assert (ragged == ragged.T).all()
+    assert len(set(ragged.sum(1).tolist())) > 1  # regions meet rows and columns as they like
 
 
 def test_the_first_wave_are_the_likely_values_of_one_cell():

@@ -408,6 +408,7 @@ def info(file: str) -> None:
 @click.argument("checkpoint", metavar="CKPT|NAME", type=ModelName())
 @click.option("-o", "--output", "folder", required=True, help="Folder to write.", metavar="FOLDER")
 @click.option("--max-steps", type=int, help="Default steps per attempt of the model.")
+@click.option("--later-steps", type=int, help="Default steps of attempts but the first.")
 @click.option("--attempts", type=int, help="Default attempts per puzzle.")
 @click.option(
     "--explore",

@@ -74,6 +74,10 @@ class SolveOptions(Options):
     ----------
     max_steps : int
         Supervision steps per attempt. Default 16.
+    later_steps : int or None
+        Supervision steps of every attempt but the plain one. Those that go on from others
+        (`warm_start`) need fewer. None, the default: as many. Options that give ``max_steps`` alone
+        leave it out.
     steps_per_cell : float
         On large boards news has further to travel: an attempt may take as many steps as
         ``max_steps`` or as this says, whichever is more. Default 0. Options that give ``max_steps``
@@ -90,9 +94,9 @@ class SolveOptions(Options):
           attempt. Cells that the plain attempt was unsure of at the end of its `patience`, and
           values that it held likely there, are drawn most often. The rules judge the answer by the
           puzzle as it was given: a wrong guess costs an attempt and nothing else.
-        - ``tree``: guesses follow on guesses. Where an attempt fails, a cell in which it is torn
-          between two values is filled in with each of its values; those are tried first that the
-          model's dead-end head holds for possible (a model trained with ``objective.dead_ends``).
+        - ``tree``: guesses follow on guesses. Where an attempt fails, the cell that has most to
+          tell others is filled in with each of its values; those are tried first that the model's
+          dead-end head holds for possible (a model trained with ``objective.dead_ends``).
     warm_start : bool
         With ``tree``: an attempt begins in the latents y and z in which its parent failed, not in
         the model's initial ones. What the parent has found out is not found out again; the model
@@ -141,6 +145,7 @@ class SolveOptions(Options):
     """
 
     max_steps: Int = Field(default=16, ge=1, le=100_000)
+    later_steps: Int | None = Field(default=None, ge=1, le=100_000)
     steps_per_cell: Float = Field(default=0, ge=0, le=100)
     attempts: Int = Field(default=1, ge=1, le=100_000)
     explore: Explore = "none"
@@ -161,7 +166,12 @@ class SolveOptions(Options):
         given = {name: getattr(self, name) for name in self.model_fields_set}
         if "max_steps" in given:  # who says how many steps means it, whatever the board
             given.setdefault("steps_per_cell", 0.0)
+            given.setdefault("later_steps", None)
         return defaults.model_copy(update=given)
+
+    def steps_of(self, number: int) -> int:
+        """Return the most supervision steps of an attempt; 0 is the plain one."""
+        return self.max_steps if number == 0 or self.later_steps is None else self.later_steps
 
     def on_board(self, cells: int) -> SolveOptions:
         """Return these options with the `max_steps` that hold for a board of so many cells."""

@@ -3,9 +3,35 @@
  * `trm_sdk.search.tree`, which has the reasons for what is done here.
  */
 
-const MARGIN = 3;
-const UNGUIDED = 2;
-const A_GUESS = 1.5;
+const MARGIN = 1.5;
+const FAILED = 0.4;
+const SUSPECTED = 0.6;
+const LEAST = 0.3;
+const MOST = 4;
+const CERTAIN = -50;
+
+/**
+ * A path of guesses.
+ *
+ * @typedef {object} Node
+ * @property {Node | null} parent
+ * @property {{cell: number, value: number}[]} path
+ * @property {number} prior logarithm of the probability of the last guess, if those before it are right
+ * @property {number} number of the attempt that takes it; -1: none has yet
+ * @property {number} own evidence of its own attempt
+ * @property {number} evidence of the attempts below it, too
+ * @property {Node[]} children
+ */
+
+const nodeOf = (parent, path, prior) => ({
+  parent,
+  path,
+  prior,
+  number: -1,
+  own: 0,
+  evidence: 0,
+  children: [],
+});
 
 /** The guesses of one puzzle: which have been made, and which are still open. */
 export class Tree {
@@ -14,12 +40,10 @@ export class Tree {
   #given;
   #peers; // of each cell: those that share a group with it; null where the rules name no groups
   #several = false; // solutions
-  #paths = [[]]; // by the number of the attempt; 0 is the plain one
-  #parents = [0];
-  #unlikely = [0];
+  #root = { ...nodeOf(null, [], 0), number: 0 };
+  #nodes = [this.#root]; // by the numbers of their attempts; 0 is the plain one
   #running = new Set([0]);
-  #grown = [];
-  #open = []; // { parent, path, cost, unlikely }, in the order in which they were opened
+  #open = new Set();
   #waves = 0;
 
   /**
@@ -35,12 +59,12 @@ export class Tree {
 
   /** What the attempt of this number fills in: `{ cell, value }` each. */
   path(number) {
-    return this.#paths[number];
+    return this.#nodes[number].path;
   }
 
   /** The number of the attempt that this one adds a guess to; of the first, its own. */
   parent(number) {
-    return this.#parents[number];
+    return this.#nodes[number].parent?.number ?? 0;
   }
 
   /**
@@ -52,80 +76,93 @@ export class Tree {
    */
   grow(number, probabilities, deadEnd) {
     if (!this.#running.delete(number)) return;
+    const node = this.#nodes[number];
     const { answers } = this.#domain;
-    const path = this.#paths[number];
-    const filled = new Set(path.map(({ cell }) => cell));
-    const open = this.#given.map((given, cell) => !given && !filled.has(cell));
+    const filled = new Set(node.path.map(({ cell }) => cell));
+    const isOpen = this.#given.map((given, cell) => !given && !filled.has(cell));
     const rowOf = (cell) => probabilities.subarray(cell * answers.length, (cell + 1) * answers.length);
     const worth = (cell) => {
       if (!this.#peers || answers.length < 3) return tornBetweenTwo(rowOf(cell));
-      return newsOf(rowOf(cell), this.#peers[cell].filter((peer) => open[peer]).map(rowOf));
+      return newsOf(rowOf(cell), this.#peers[cell].filter((peer) => isOpen[peer]).map(rowOf));
     };
-    let best = -1;
+    let cell = -1;
     let most = -Infinity;
-    open.forEach((isOpen, cell) => {
-      const found = isOpen ? worth(cell) : -Infinity;
-      if (found > most) [best, most] = [cell, found];
+    isOpen.forEach((open, other) => {
+      const found = open ? worth(other) : -Infinity;
+      if (found > most) [cell, most] = [other, found];
     });
-    if (best < 0) return;
-    rowOf(best).forEach((p, i) => {
-      if (!this.#domain.isGiven(answers[i])) return; // it can't be filled in
-      const cost = -Math.log(p + 1e-30);
-      this.#grown.push({
-        parent: number,
-        path: [...path, { cell: best, value: answers[i] }],
-        cost: deadEnd + cost,
-        unlikely: this.#unlikely[number] + A_GUESS + cost,
+    node.own = cell < 0 ? CERTAIN : -Math.min(Math.max(FAILED + SUSPECTED * deadEnd, LEAST), MOST);
+    if (cell >= 0) {
+      rowOf(cell).forEach((p, i) => {
+        if (!this.#domain.isGiven(answers[i])) return; // it can't be filled in
+        const path = [...node.path, { cell, value: answers[i] }];
+        node.children.push(nodeOf(node, path, Math.log(p + 1e-30)));
       });
-    });
+    }
+    for (const child of node.children) this.#open.add(child);
+    for (let above = node; above; above = above.parent) {
+      above.evidence = above.own + logSum(above.children.map((child) => child.prior + child.evidence));
+    }
   }
 
   /** The numbers of the attempts that now may begin: none while a wave is running. */
   nextWave(width) {
-    const first = this.#paths.length;
-    if (this.#running.size || width < 1) return [];
-    this.#open.push(...this.#grown.splice(0));
+    if (this.#running.size || width < 1 || !this.#open.size) return [];
+    const first = this.#nodes.length;
     this.#waves += 1;
     if (this.#waves === 2) this.#several = this.#count([], 2) === 2;
     if (this.#several) this.#beginDeepest();
-    else this.#beginPromising(width);
-    for (let number = first; number < this.#paths.length; number += 1) this.#running.add(number);
+    else this.#beginLikeliest(width);
+    for (let number = first; number < this.#nodes.length; number += 1) this.#running.add(number);
     return [...this.#running];
   }
 
-  /** Begin up to `width` paths; in every second wave a few of them unguided. */
-  #beginPromising(width) {
-    const last = this.#paths.length + width;
-    if (this.#waves % 2 === 0) {
-      for (let i = 0; i < Math.min(UNGUIDED, width) && this.#open.length; i += 1) this.#begin("unlikely");
+  /** Begin up to `width` paths, of those that are about as likely as the likeliest. */
+  #beginLikeliest(width) {
+    let best = Infinity;
+    const wave = [];
+    for (const [unlikely, node] of this.#byLikelihood()) {
+      best = Math.min(best, unlikely);
+      if (wave.length === width || unlikely > best + MARGIN) break;
+      wave.push(node);
     }
-    const least = Math.min(...this.#open.map(({ cost }) => cost));
-    while (this.#paths.length < last && this.#open.length) {
-      if (Math.min(...this.#open.map(({ cost }) => cost)) > least + MARGIN) break;
-      this.#begin("cost");
-    }
+    wave.forEach((node) => this.#begin(node));
   }
 
-  #begin(key) {
-    let best = 0;
-    for (let i = 1; i < this.#open.length; i += 1) if (this.#open[i][key] < this.#open[best][key]) best = i;
-    this.#beginAt(best);
+  /** Open paths and how unlikely they are, the likeliest first. */
+  *#byLikelihood() {
+    const waiting = [[0, this.#root]];
+    while (waiting.length) {
+      let least = 0;
+      for (let i = 1; i < waiting.length; i += 1) if (waiting[i][0] < waiting[least][0]) least = i;
+      const [[unlikely, node]] = waiting.splice(least, 1);
+      if (this.#open.has(node)) {
+        yield [unlikely, node];
+        continue;
+      }
+      const chances = node.children.map((child) => child.prior + child.evidence);
+      const every = logSum(chances);
+      node.children.forEach((child, i) => waiting.push([unlikely + every - chances[i], child]));
+    }
   }
 
   /** Begin the longest path, of equals the likeliest, that leads to a solution. */
   #beginDeepest() {
-    this.#open.sort((one, other) => other.path.length - one.path.length || one.cost - other.cost);
-    while (this.#open.length) {
-      if (this.#count(this.#open[0].path, 1) !== 0) return this.#beginAt(0);
-      this.#open.shift();
+    const cost = ({ parent, prior }) => -prior - parent.own;
+    const deepest = (one, other) => other.path.length - one.path.length || cost(one) - cost(other);
+    for (const node of [...this.#open].sort(deepest)) {
+      if (this.#count(node.path, 1) !== 0) {
+        this.#begin(node);
+        return;
+      }
+      this.#open.delete(node);
     }
   }
 
-  #beginAt(place) {
-    const [{ parent, path, unlikely }] = this.#open.splice(place, 1);
-    this.#paths.push(path);
-    this.#parents.push(parent);
-    this.#unlikely.push(unlikely);
+  #begin(node) {
+    this.#open.delete(node);
+    node.number = this.#nodes.length;
+    this.#nodes.push(node);
   }
 
   /** The number of solutions with a path filled in, at most `limit`; null where it can't be told. */
@@ -136,10 +173,19 @@ export class Tree {
   }
 }
 
+/** The logarithm of a sum of which the logarithms are given; 0, which changes nothing, of none. */
+function logSum(logarithms) {
+  if (!logarithms.length) return 0;
+  const most = Math.max(...logarithms);
+  return most + Math.log(logarithms.reduce((sum, one) => sum + Math.exp(one - most), 0));
+}
+
 /** The cells that share a group with each cell. */
 function peersOf(groups, cells) {
   const peers = Array.from({ length: cells }, () => new Set());
-  for (const group of groups) for (const cell of group.cells) for (const other of group.cells) peers[cell].add(other);
+  for (const { cells: members } of groups) {
+    for (const cell of members) for (const other of members) peers[cell].add(other);
+  }
   return peers.map((found, cell) => [...found].filter((other) => other !== cell));
 }
 

@@ -36,6 +36,7 @@ const KEPT = 64;
 /** What a spec leaves out: the defaults of `trm_sdk.SolveOptions`. */
 const SOLVE_DEFAULTS = {
   max_steps: 16,
+  later_steps: null,
   steps_per_cell: 0,
   attempts: 1,
   explore: "none",
@@ -132,11 +133,11 @@ export class Solver {
   /**
    * Every step of thinking about one puzzle. Ends after the step whose answer the rules confirm, at
    * which the halting head crosses its threshold (where there are no rules), or after `maxSteps` of
-   * the last attempt; of the first, where the rules then prove that there is no solution. A puzzle that
+   * the last attempt (`laterSteps` of all but the first); of the first, where the rules then prove that there is no solution. A puzzle that
    * can't be taken on is refused at once, not at the first step.
    *
    * @param {string | ArrayLike<number> | ArrayLike<number>[]} puzzle
-   * @param {{maxSteps?: number, attempts?: number, explore?: "tree" | "guess" | "noise",
+   * @param {{maxSteps?: number, laterSteps?: number, attempts?: number, explore?: "tree" | "guess" | "noise",
    *   warmStart?: boolean, noise?: number, haltThreshold?: number, seed?: number, identifier?: number,
    *   groups?: Record<string, number[][]>, signal?: AbortSignal}} [options]
    *   fields left out are the model's own; `explore` says how later attempts differ from the first,
@@ -152,7 +153,9 @@ export class Solver {
     const { maxSteps, stepsPerCell } = this.options;
     // On a large board news has further to travel; who says how many steps means it.
     const most = Math.max(maxSteps, Math.ceil(stepsPerCell * values.length));
-    return this.#steps(domain, values, { identifier: 0, ...this.options, maxSteps: most, ...options });
+    const own = { ...this.options, maxSteps: most };
+    if (options.maxSteps !== undefined) own.laterSteps = null;
+    return this.#steps(domain, values, { identifier: 0, ...own, ...options });
   }
 
   async *#steps(domain, puzzle, options) {
@@ -192,7 +195,8 @@ export class Solver {
       const parent = tree && attempt > 1 ? states.get(tree.parent(number)) : undefined;
       let y = parent?.y ?? new Float32Array(size);
       let z = parent?.z ?? new Float32Array(size);
-      for (let index = 1; index <= maxSteps; index += 1) {
+      const most = attempt === 1 ? maxSteps : options.laterSteps ?? maxSteps;
+      for (let index = 1; index <= most; index += 1) {
         signal?.throwIfAborted();
         if (attempt > 1 && !guessing) for (let i = 0; i < size; i += 1) z[i] += noise * normal();
         const begun = performance.now();
@@ -220,11 +224,11 @@ export class Solver {
         const told = { guess: made.at(-1) ?? null, guesses: made };
         const step = { attempt, ...told, index, total, values, text, probabilities, heads };
         // As in Python, the rules are asked once: most puzzles are solved without.
-        const failed = attempt === 1 && index === maxSteps && verified === false;
+        const failed = attempt === 1 && index === most && verified === false;
         const refuted = failed && domain.isRefuted(puzzle);
         yield { ...step, confidence, verified, refuted, seconds };
         if (refuted || (verified ?? confidence > haltThreshold)) return;
-        if (tree && index === maxSteps) {
+        if (tree && index === most) {
           tree.grow(number, probabilities, heads.dead_end[0]);
           if (warmStart) states.set(number, { y, z });
         }

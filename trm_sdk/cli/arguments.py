@@ -108,6 +108,7 @@ def search_options(command: _F) -> _F:
             help="How later attempts differ from the first.",
         ),
         click.option("--attempts", type=int, help="Maximum attempts per puzzle."),
+        click.option("--later-steps", type=int, help="Maximum steps of attempts but the first."),
         click.option("--steps", "max_steps", type=int, help="Maximum steps per attempt."),
     ):
         command = option(command)

@@ -207,12 +207,12 @@ class Scheduler:
             request.guesses = draw_guesses(
                 self._model, self.domain, request.encoded, logits, request.options
             )
-        if halted or self._steps - slot.admitted >= request.options.max_steps:
+        if halted or self._steps - slot.admitted >= request.options.steps_of(slot.number):
             self._retire(place, slot, halt_logit, bool(halted))
         elif self._is_refuted(request):
             self._conclude(request, "refuted", self._end(place, slot, halt_logit))
         elif self._steps >= slot.deadline:
-            slot.deadline = slot.admitted + request.options.max_steps
+            slot.deadline = slot.admitted + request.options.steps_of(slot.number)
             self._queue_more(request)
 
     def _retire(self, place: int, slot: Slot, halt_logit: float, halted: bool) -> None:
@@ -409,7 +409,7 @@ class Scheduler:
             check=request.check,
         )
         others_wait = number == 0 and request.solo_steps and request.queued < options.attempts
-        steps = request.solo_steps if others_wait else options.max_steps
+        steps = request.solo_steps if others_wait else options.steps_of(number)
         self._slots[place] = Slot(request, number, attempt, self._steps, self._steps + steps)
 
     def _inputs(self, index: Any) -> tuple[Any, ...]:

@@ -2,8 +2,16 @@
 
 The plain attempt is the root. Where an attempt fails, one of its empty cells is chosen to branch
 on (`branching_cell`), and each value of it is an attempt that fills in the parent's guesses and
-this one. Attempts run in waves, the most promising first: guesses that the model's dead-end head
-believes to be wrong are left for later, never thrown away, since the head may err.
+this one. Attempts run in waves, those first whose guesses are most likely to be all right. That
+is a matter of three things:
+
+- what the parent's last step said of the value;
+- what the model's dead-end head says of the attempts that have been made: of the parent, and of
+  those that went on from the same guesses. If all children of an attempt look like dead ends, it is
+  likely to be one; and if all others do, the one that is left is not;
+- that the puzzle has a solution, so that the guesses of one attempt or another are right.
+
+Nothing is thrown away for the head's word, since it may err.
 
 A puzzle with several solutions is another matter: no guess is likely, for there is no one answer to
 be sure of, and the best of them all would be looked for far from any. There the search goes deep,
@@ -13,9 +21,10 @@ one attempt after the other, and leaves out what the rules prove to be wrong.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -32,36 +41,54 @@ Count = Callable[[Path, int], int | None]
 #: Default number of attempts in a wave. Not the batch size that suits the device, because what an
 #: attempt fills in depends on it.
 WIDTH = 8
-#: A child is worth its parent's promise and the logarithm of its probability. One that is this
-#: much less promising than the best waits for a later wave.
-_MARGIN = 3.0
-#: In every second wave so many attempts are chosen by the probabilities of their paths alone: a
-#: head that is sure of a dead end where there is none would hide the answer behind all others.
-_UNGUIDED = 2
-#: What each guess costs there, whatever its probability. Without it, chains of nearly certain
-#: guesses below a wrong one would hide the answer: 100 puzzles that no lookahead solves take 127
-#: steps in the mean with it and 147 without, and at most 1,296 and 2,088.
-_GUESS_COST = 1.5
+#: Logarithm of how much less likely than the best an attempt of the same wave may be.
+_MARGIN = 1.5
+#: Evidence against an attempt's guesses, in the logarithm of their odds: that it has failed, which
+#: right ones do less often, and for each unit of its dead-end logit. By logistic regression over
+#: the attempts of 182 generated puzzles that no lookahead solves.
+_FAILED = 0.4
+_SUSPECTED = 0.6
+#: Bounds of that evidence, since the head may err: nothing is put off for ever by its word, and a
+#: chain of guesses that it approves of becomes less likely with each that fails.
+_LEAST, _MOST = 0.3, 4.0
+#: Evidence of an attempt that has filled in every cell and failed.
+_CERTAIN = -50.0
 
 
-class _Open(NamedTuple):
-    """A path that no attempt has taken yet.
+@dataclass(slots=True, eq=False)
+class _Node:
+    """A path of guesses.
 
     Attributes
     ----------
-    parent : int
-        Number of the attempt that it goes on from.
+    parent : _Node or None
     path : tuple of (cell, token)
-    cost : float
-        The parent's dead-end logit, minus the logarithm of the last guess's probability.
-    unlikely : float
-        Minus the logarithm of the probability of all its guesses, and `_GUESS_COST` for each.
+    prior : float
+        Logarithm of the probability of the last guess, if those before it are right.
+    number : int
+        Of the attempt that takes it; -1: none has yet.
+    own : float
+        Evidence of its own attempt: the logarithm of how much more likely its outcome is if all
+        guesses are right than if one is wrong. 0 while there is none.
+    evidence : float
+        Evidence of the attempts below it, too.
+    children : list of _Node
     """
 
-    parent: int
+    parent: _Node | None
     path: Path
-    cost: float
-    unlikely: float
+    prior: float
+    number: int = -1
+    own: float = 0.0
+    evidence: float = 0.0
+    children: list[_Node] = field(default_factory=list)
+
+    def weigh(self) -> None:
+        """Work out its evidence from its own and its children's.
+
+        If its guesses are right, then one child's are as well, each with its prior; if not, none.
+        """
+        self.evidence = self.own + _log_sum(child.prior + child.evidence for child in self.children)
 
 
 class Tree:
@@ -96,30 +123,25 @@ class Tree:
         self._count = count
         self._several = False
         self._columns, self._tokens = answer_columns(domain, model)
-        self._paths: list[Path] = [()]
-        self._parents = [0]
-        self._unlikely = [0.0]  # of each: see `_Open`
+        self._root = _Node(None, (), 0.0, number=0)
+        self._nodes = [self._root]  # by the numbers of their attempts
         self._running = {0}
-        # Heaps of open paths: by cost, and by `_Open.unlikely`. Each path is in both.
-        self._guided: list[tuple[float, int]] = []
-        self._unguided: list[tuple[float, int]] = []
-        self._open: dict[int, _Open] = {}
-        self._grown: dict[int, list[_Open]] = {}  # by the parent's number, to be opened
-        self._made = 0
+        self._open: set[_Node] = set()
         self._waves = 0
 
     @property
     def is_exhausted(self) -> bool:
         """Whether every guess has been made."""
-        return not (self._running or self._grown or self._open)
+        return not (self._running or self._open)
 
     def path(self, number: int) -> Path:
         """Return what the attempt of this number fills in."""
-        return self._paths[number]
+        return self._nodes[number].path
 
     def parent(self, number: int) -> int:
         """Return the number of the attempt that this one adds a guess to; of the root, its own."""
-        return self._parents[number]
+        above = self._nodes[number].parent
+        return 0 if above is None else above.number
 
     def grow(self, number: int, logits: npt.NDArray[np.float32], dead_end_logit: float) -> bool:
         """Record that an attempt has failed: its children are open from the next wave on.
@@ -137,94 +159,99 @@ class Tree:
         if number not in self._running:
             return False
         self._running.remove(number)
-        path = self._paths[number]
+        node = self._nodes[number]
         empty = ~self._given
-        empty[[cell for cell, _ in path]] = False
+        empty[[cell for cell, _ in node.path]] = False
         cells = np.flatnonzero(empty)
-        if not len(cells):
-            return False
-        log_p = log_probabilities(logits[cells], self._columns)
-        p, among = np.exp(log_p), self._peers
-        at = branching_cell(p, None if among is None else among[np.ix_(cells, cells)])
-        self._grown[number] = [
-            _Open(
-                number,
-                (*path, (int(cells[at]), token)),
-                cost=dead_end_logit - chance,
-                unlikely=self._unlikely[number] + _GUESS_COST - chance,
-            )
-            for token, chance in zip(self._tokens, log_p[at].tolist(), strict=True)
-        ]
-        return True
+        against = min(max(_FAILED + _SUSPECTED * dead_end_logit, _LEAST), _MOST)
+        node.own = -against if len(cells) else _CERTAIN
+        if len(cells):
+            log_p = log_probabilities(logits[cells], self._columns)
+            p, among = np.exp(log_p), self._peers
+            at = branching_cell(p, None if among is None else among[np.ix_(cells, cells)])
+            node.children = [
+                _Node(node, (*node.path, (int(cells[at]), token)), prior)
+                for token, prior in zip(self._tokens, log_p[at].tolist(), strict=True)
+            ]
+            self._open.update(node.children)
+        above: _Node | None = node
+        while above is not None:
+            above.weigh()
+            above = above.parent
+        return bool(node.children)
 
     def next_wave(self, width: int) -> range:
         """Return the numbers of the attempts that now may begin: none while a wave is running."""
-        first = len(self._paths)
+        first = len(self._nodes)
         if self._running or width < 1 or self.is_exhausted:
             return range(first, first)
-        self._open_grown()
         self._waves += 1
         if self._waves == 2 and self._count is not None:
             self._several = self._count((), 2) == 2
         if self._several:
             self._begin_deepest()
         else:
-            self._begin_promising(width)
-        wave = range(first, len(self._paths))
+            self._begin_likeliest(width)
+        wave = range(first, len(self._nodes))
         self._running.update(wave)
         return wave
 
-    def _open_grown(self) -> None:
-        """Open the children of the last wave's attempts, in the order of their numbers."""
-        for number in sorted(self._grown):
-            for child in self._grown[number]:
-                self._open[self._made] = child
-                heapq.heappush(self._guided, (child.cost, self._made))
-                heapq.heappush(self._unguided, (child.unlikely, self._made))
-                self._made += 1
-        self._grown.clear()
+    def _begin_likeliest(self, width: int) -> None:
+        """Begin up to `width` paths, of those that are about as likely as the likeliest."""
+        likeliest = self._by_likelihood()
+        best, node = next(likeliest)
+        self._begin(node)
+        for log_p, node in itertools.islice(likeliest, width - 1):
+            if log_p < best - _MARGIN:
+                return
+            self._begin(node)
 
-    def _best(self, heap: list[tuple[float, int]]) -> float:
-        """Return the least cost of a heap, infinite if nothing is open."""
-        while heap and heap[0][1] not in self._open:  # begun by way of the other heap
-            heapq.heappop(heap)
-        return heap[0][0] if heap else math.inf
+    def _by_likelihood(self) -> Iterator[tuple[float, _Node]]:
+        """Give open paths and the logarithms of their probabilities, the likeliest first.
 
-    def _begin_promising(self, width: int) -> None:
-        """Begin up to `width` paths; in every second wave a few of them unguided."""
-        last = len(self._paths) + width
-        if self._waves % 2 == 0:
-            for _ in range(min(_UNGUIDED, width, len(self._open))):
-                self._begin_best(self._unguided)
-        least = self._best(self._guided)
-        while (
-            len(self._paths) < last and self._open and self._best(self._guided) <= least + _MARGIN
-        ):
-            self._begin_best(self._guided)
-
-    def _begin_best(self, heap: list[tuple[float, int]]) -> None:
-        self._best(heap)
-        self._begin(heapq.heappop(heap)[1])
+        One of a path's children is right if the path is; which, is in proportion to priors and
+        evidence (Bayes). So no path is likelier than what it begins with.
+        """
+        order = itertools.count()  # of equals, the first
+        heap = [(0.0, next(order), self._root)]
+        while heap:
+            unlikely, _, node = heapq.heappop(heap)
+            if node in self._open:
+                yield -unlikely, node
+                continue
+            chances = [child.prior + child.evidence for child in node.children]
+            every = _log_sum(chances)
+            for chance, child in zip(chances, node.children, strict=True):
+                heapq.heappush(heap, (unlikely + every - chance, next(order), child))
 
     def _begin_deepest(self) -> None:
         """Begin the longest path, of equals the likeliest, that leads to a solution."""
         assert self._count is not None
-        for made in sorted(self._open, key=self._depth_first):
-            if self._count(self._open[made].path, 1) == 0:
-                del self._open[made]
+        for node in sorted(self._open, key=_depth_first):
+            if self._count(node.path, 1) == 0:
+                self._open.remove(node)
             else:
-                self._begin(made)
+                self._begin(node)
                 return
 
-    def _depth_first(self, made: int) -> tuple[int, float, int]:
-        one = self._open[made]
-        return -len(one.path), one.cost, made
+    def _begin(self, node: _Node) -> None:
+        self._open.remove(node)
+        node.number = len(self._nodes)
+        self._nodes.append(node)
 
-    def _begin(self, made: int) -> None:
-        begun = self._open.pop(made)
-        self._paths.append(begun.path)
-        self._parents.append(begun.parent)
-        self._unlikely.append(begun.unlikely)
+
+def _depth_first(node: _Node) -> tuple[int, float, Path]:
+    above = 0.0 if node.parent is None else node.parent.own
+    return -len(node.path), -node.prior - above, node.path
+
+
+def _log_sum(logarithms: Iterable[float]) -> float:
+    """Return the logarithm of a sum; 0, which changes nothing, of none."""
+    several = list(logarithms)
+    if not several:
+        return 0.0
+    most = max(several)
+    return most + math.log(sum(math.exp(one - most) for one in several))
 
 
 def branching_cell(p: npt.NDArray[np.float64], peers: npt.NDArray[np.bool_] | None = None) -> int:

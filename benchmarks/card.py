@@ -41,9 +41,11 @@ def tables(result: dict[str, Any], suite: Suite) -> str:
     }[options["explore"]]
     larger = options.get("steps_per_cell")
     each = f" (or {larger:g} a cell, where that is more)" if larger else ""
+    fewer = options.get("later_steps")
+    later = f" ({fewer} in those after the first)" if fewer else ""
     lines = [
-        f"Defaults: up to {options['max_steps']} steps{each} an attempt, {options['attempts']} "
-        f"attempts{how}. {sentence(result['machine'])}"
+        f"Defaults: up to {options['max_steps']} steps{each} an attempt{later}, "
+        f"{options['attempts']} attempts{how}. {sentence(result['machine'])}"
         + ("; time of single solves with onnxruntime." if times else "."),
         "",
         *suite.table(result),

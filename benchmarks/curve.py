@@ -22,7 +22,8 @@ class Way(NamedTuple):
     label, style : str
         For figures.
     steps : int
-        Most steps of an attempt.
+        Most steps of an attempt. Those of a tree that go on from others take as many as the model's
+        defaults say.
     sizes : tuple of int
         Of each point: steps for the plain attempt, attempts for the others.
     """
@@ -39,7 +40,7 @@ WAYS = (
     Way("noise", "attempts with noise, 64 steps each", "s--", 64, (1, 2, 4, 8, 16, 32)),
     Way("symmetry", "attempts under symmetries, 64 steps each", "x:", 64, (1, 8)),
     Way("guess", "attempts with a guess, 16 steps each", "^-", 16, (1, 4, 8, 16, 32, 64, 128)),
-    Way("tree", "a tree of guesses, 16 steps each", "v-", 16, (1, 4, 8, 16, 32, 64, 128)),
+    Way("tree", "a tree of guesses", "v-", 16, (1, 4, 8, 16, 32, 64, 128)),
 )
 
 
@@ -60,6 +61,7 @@ def curve(
         update: dict[str, Any] = {
             "explore": way.explore,
             "max_steps": way.steps,
+            "later_steps": solver.options.later_steps if way.explore == "tree" else None,
             "attempts": 1 if plain else way.sizes[-1],
             "patience": None,
             "width": None if way.explore == "tree" else 1,  # a tree's attempts depend on it
@@ -73,12 +75,14 @@ def curve(
         cost = steps if plain else np.array([one.attempts for one in solutions])
         for size in way.sizes:
             solved = right & (cost <= size)
-            spent = np.where(solved, steps, size if plain else size * way.steps)
+            most = size if plain else way.steps + (size - 1) * options.steps_of(1)
+            spent = np.where(solved, steps, most)
             points.append(
                 {
                     "explore": way.explore,
                     "noise": options.noise if way.explore == "noise" else 0.0,
                     "max_steps": size if plain else way.steps,
+                    "later_steps": options.later_steps,
                     "attempts": 1 if plain else size,
                     "puzzles": len(tasks),
                     "exact": float(solved.mean()),

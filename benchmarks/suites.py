@@ -186,7 +186,10 @@ def _setting(point: dict[str, Any]) -> str:
         "guess": ", guesses",
         "tree": ", a tree of guesses",
     }
-    return f"{point['attempts']} x {point['max_steps']}{how[point['explore']]}"
+    later = point.get("later_steps")
+    first, more = point["max_steps"], point["attempts"] - 1
+    spent = f"{more + 1} x {first}" if later is None or not more else f"{first} + {more} x {later}"
+    return f"{spent}{how[point['explore']]}"
 
 
 def suite_of(solver: Solver) -> Suite:

@@ -78,7 +78,7 @@ PLATEAU = {
     ),
 }  # fmt: skip
 #: Supervision steps after which ``plateau`` looks.
-LOOKS = (16, 64)
+LOOKS = (16, 64, 256)
 #: Its second set: minimal puzzles that clue swaps made hard to search.
 HARD = {"hard": True, "pool": 400, "first_rounds": 25}
 #: Mazes of a file, as the benchmark's are: a thousand, of another seed than those held out.

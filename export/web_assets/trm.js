@@ -31,7 +31,7 @@ export { Domain, ModelError, PuzzleError };
 const WIDTH = 8;
 
 /** States of failed attempts that are kept for those that go on from them, as in `trm_sdk`. */
-const KEPT = 64;
+const KEPT = 16;
 
 /** What a spec leaves out: the defaults of `trm_sdk.SolveOptions`. */
 const SOLVE_DEFAULTS = {

@@ -292,8 +292,8 @@ def test_states_of_failed_attempts_are_kept_for_the_latest_and_only_while_solvin
         most = max(most, len(request.states))
         oldest.append(min(request.states, default=0))
     assert request.attempts == 200
-    assert 64 <= most <= 64 + 8
-    assert oldest[-2] > 100
+    assert 16 <= most <= 16 + 8
+    assert oldest[-2] > 150
     assert not request.states
 
 

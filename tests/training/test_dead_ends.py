@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.dead_ends import with_dead_ends
+from training.data.dead_ends import peers_of, with_dead_ends
 from training.data.mixture import Mixture
 from training.objective import Carry
 from training.recipe import load_recipe
@@ -229,3 +229,23 @@ def test_a_model_learns_from_guesses():
     losses = [train_step(run).loss for _ in range(30)]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("name", ["sudoku", "sudoku-x", "jigsaw"])
+def test_examples_have_the_peers_that_the_domain_names(name: str):
+    domain = get_domain(name)
+    config = load_recipe("sudoku").spec().model
+    tasks = [domain.generate(np.random.default_rng(seed)) for seed in range(2)]
+    expected = np.stack([domain.peers(task) for task in tasks])
+    examples = domain.examples(2, 0)
+    if name == "jigsaw":  # each with its own regions
+        groups = [domain.encode(task, 0).groups for task in tasks]
+        merged = {key: np.stack([one[key] for one in groups]) for key in groups[0]}
+        stated = domain.structure.memberships()
+        both = {key: np.repeat(one[None], 2, 0) for key, one in stated.items()} | merged
+        examples = examples._replace(groups=both)
+    elif domain.structure != config.structure:
+        stated = domain.structure.memberships()
+        examples = examples._replace(groups={key: one[None] for key, one in stated.items()})
+    found = peers_of(examples, config)
+    np.testing.assert_array_equal(np.broadcast_to(found, expected.shape), expected)

@@ -15,8 +15,8 @@ from trm_sdk.solution import Candidate, Solution, StoppedBy
 from trm_sdk.task import Task
 
 #: States of failed attempts that a request keeps for those that go on from them: of a 9x9 Sudoku
-#: 3 MB. The latest are kept: a search seldom goes back far, and a child can also begin anew. Keeping
-#: 64 made no difference.
+#: 3 MB. The latest are kept: a search seldom goes back far, and a child can begin anew instead. To
+#: keep 64 made no difference.
 _KEPT = 16
 
 

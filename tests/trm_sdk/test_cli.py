@@ -252,6 +252,8 @@ def test_watching(trm: Trm) -> None:
     assert searched.exit_code == 1
     assert re.search(r"attempt 3, step 2 of 2  confidence", searched.stdout)
     assert re.search(r"what if row [1-4], column [1-4] is [1-4]\?", searched.stdout)
+    shorter = trm("watch", OPEN, "--delay", "0", *search, "--later-steps", "1")
+    assert re.search(r"attempt 3, step 1 of 1  confidence", shorter.stdout)
 
 
 def test_watching_a_file_shows_its_first_puzzle_and_says_so(trm: Trm, tmp_path: Path) -> None:

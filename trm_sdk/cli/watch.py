@@ -62,7 +62,7 @@ def watch(
     if next(tasks, None) is not None:
         click.echo(f"{puzzle} has more puzzles; this is the first", err=True)
     options = solve_options(search)
-    most = solver.complete(options).on_board(task.inputs[0].cells.size).max_steps
+    whole = solver.complete(options).on_board(task.inputs[0].cells.size)
     steps: list[Step] = []
     console = Console(highlight=False)
     console.print(legend(domain), end="\n\n")
@@ -72,6 +72,7 @@ def watch(
         for step in solver.stream(task, options):
             before = steps[-1].grid if steps else None
             steps.append(step)
+            most = whole.steps_of(step.attempt - 1)
             frame = step_frame(domain, task, step, before, most, len(steps))
             live.update(frame, refresh=True)
             sleep(delay)

@@ -76,7 +76,7 @@ def tree_guesses(
     givens = np.isin(examples.tokens, model.given_tokens)
     peers = peers_of(examples, model)
     trees = {
-        row: Tree(domain, model, given, peers=None if peers is None else peers[row % len(peers)])
+        row: Tree(domain, model, given, peers=None if peers is None else peers[row])
         for row, given in enumerate(givens)
     }
     made = dict.fromkeys(trees, 1)

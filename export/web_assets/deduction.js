@@ -16,6 +16,21 @@ const PLAIN_GUESSES = 64;
  *   left for; or the group in which a value, counted from 0, has no place left
  */
 
+/**
+ * The cells that share a group with each cell, in order.
+ *
+ * @param {number} cells
+ * @param {number[][]} groups cells of each
+ * @returns {number[][]}
+ */
+export function peersOf(cells, groups) {
+  const peers = Array.from({ length: cells }, () => new Set());
+  for (const group of groups) {
+    for (const cell of group) for (const other of group) if (other !== cell) peers[cell].add(other);
+  }
+  return peers.map((some) => [...some].sort((a, b) => a - b));
+}
+
 /** Deduction over the groups of one kind of board. */
 export class Deduction {
   #everything;
@@ -35,11 +50,7 @@ export class Deduction {
     this.#full = groups.flatMap(({ length }, group) => (length === values ? [group] : []));
     this.#fullOf = Array.from({ length: cells }, () => []);
     for (const group of this.#full) for (const cell of groups[group]) this.#fullOf[cell].push(group);
-    const peers = this.#fullOf.map(() => new Set());
-    for (const group of groups) {
-      for (const cell of group) for (const other of group) if (other !== cell) peers[cell].add(other);
-    }
-    this.#peers = peers.map((some) => [...some].sort((a, b) => a - b));
+    this.#peers = peersOf(cells, groups);
   }
 
   /**

@@ -3,6 +3,8 @@
  * `trm_sdk.search.tree`, which has the reasons for what is done here.
  */
 
+import { peersOf } from "./deduction.js";
+
 const MARGIN = 1.5;
 const FAILED = 0.4;
 const SUSPECTED = 0.6;
@@ -54,7 +56,6 @@ export class Tree {
     this.#domain = domain;
     this.#puzzle = puzzle;
     this.#given = Array.from(puzzle, (value) => domain.isGiven(value));
-    this.#peers = domain.groups.length ? peersOf(domain.groups, puzzle.length) : null;
   }
 
   /** What the attempt of this number fills in: `{ cell, value }` each. */
@@ -77,7 +78,9 @@ export class Tree {
   grow(number, probabilities, deadEnd) {
     if (!this.#running.delete(number)) return;
     const node = this.#nodes[number];
-    const { answers } = this.#domain;
+    const { answers, groups } = this.#domain;
+    // Here, and not at the start: most puzzles are solved before anything grows.
+    this.#peers ??= groups.length ? peersOf(this.#puzzle.length, groups.map(({ cells }) => cells)) : null;
     const filled = new Set(node.path.map(({ cell }) => cell));
     const isOpen = this.#given.map((given, cell) => !given && !filled.has(cell));
     const rowOf = (cell) => probabilities.subarray(cell * answers.length, (cell + 1) * answers.length);
@@ -178,15 +181,6 @@ function logSum(logarithms) {
   if (!logarithms.length) return 0;
   const most = Math.max(...logarithms);
   return most + Math.log(logarithms.reduce((sum, one) => sum + Math.exp(one - most), 0));
-}
-
-/** The cells that share a group with each cell. */
-function peersOf(groups, cells) {
-  const peers = Array.from({ length: cells }, () => new Set());
-  for (const { cells: members } of groups) {
-    for (const cell of members) for (const other of members) peers[cell].add(other);
-  }
-  return peers.map((found, cell) => [...found].filter((other) => other !== cell));
 }
 
 /** How much a cell is expected to tell its peers, for the attempts that it takes. */

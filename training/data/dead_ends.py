@@ -116,7 +116,7 @@ def guesses_on(
     for row in np.flatnonzero(empty.any(1)).tolist():
         cells = np.flatnonzero(empty[row])
         log_p = log_probabilities(logits[row, cells], columns)
-        among = None if peers is None else peers[row % len(peers)][np.ix_(cells, cells)]
+        among = None if peers is None else peers[row][np.ix_(cells, cells)]
         at = branching_cell(np.exp(log_p), among)
         answer = examples.answers[row, cells[at]]
         if dead[row]:
@@ -130,9 +130,9 @@ def guesses_on(
 
 
 def peers_of(examples: Examples, config: ModelConfig) -> Bools | None:
-    """Return which cells share a group, (n, N, N), or (1, N, N) if in all puzzles alike.
+    """Return which cells of each puzzle share a group, (n, N, N): `Domain.peers` for examples.
 
-    What `Domain.peers` says of a puzzle, for examples. None where no group is known.
+    None where no group is known.
     """
     members = _groups(examples, config).astype(np.float32)
     if not members.shape[1]:
@@ -140,7 +140,7 @@ def peers_of(examples: Examples, config: ModelConfig) -> Bools | None:
     shared: Bools = np.swapaxes(members, 1, 2) @ members > 0
     cells = np.arange(shared.shape[1])
     shared[:, cells, cells] = False
-    return shared
+    return np.broadcast_to(shared, (len(examples.tokens), *shared.shape[1:]))
 
 
 def _seen(tokens: npt.NDArray[np.int32], groups: Bools, values: npt.NDArray[np.int64]) -> Bools:

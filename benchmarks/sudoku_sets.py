@@ -20,6 +20,9 @@ from trm_sdk.errors import InvalidInputError
 
 #: (fewest, most) givens of the generated sets by givens; random minimal puzzles have 24 or so.
 GIVENS = ((22, 23), (24, 25), (26, 28), (29, 33), (34, 40), (41, 55))
+#: The same as shares of the cells, for boards larger than 9x9. Random minimal puzzles of 16x16 have
+#: 37% or so; of 45%, nearly all are solved by looking at one cell or group at a time.
+SHARES = (0.40, 0.42, 0.45, 0.50)
 
 
 def sudoku_of(solver: Solver) -> Sudoku:
@@ -55,6 +58,12 @@ def generated(
     return as_tasks(domain, *boards)
 
 
+def generated_by_share(domain: Sudoku, n: int, share: float) -> list[Task]:
+    """Generate held-out puzzles in which a share of the cells is given."""
+    givens = round(share * domain.size**2)
+    return generated(domain, n, (givens, givens))
+
+
 def generated_hard(domain: Sudoku, n: int) -> list[Task]:
     """Generate held-out minimal puzzles, made harder by a hundred rounds of clue swaps."""
     pool = engine.HardPool(n, domain.box, seed=HELD_OUT_SEED)
@@ -71,8 +80,14 @@ def generated_hardest(domain: Sudoku, n: int) -> list[Task]:
 
 def read_sets(domain: Sudoku, data: Path | None, minimal: int) -> dict[str, list[Task]]:
     """Return the named sets: generated minimal puzzles, and each CSV of the folder."""
+    if domain.size > 9:
+        few = max(1, minimal // 10)
+        return {
+            "minimal": generated(domain, few),
+            **{f"{share:.0%} givens": generated_by_share(domain, few, share) for share in SHARES},
+        }
     sets = {"minimal": generated(domain, minimal)}
-    if domain.size != 9:
+    if domain.size < 9:
         return sets
     sets["34+ givens"] = generated(domain, 1000, (34, 55))
     # What defaults are chosen on: the real sets are for the last look alone.

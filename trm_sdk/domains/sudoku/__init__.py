@@ -133,6 +133,22 @@ _SHOWCASE = {
             "...8.1..........435............7.8........1...2..3....6......75..34........2..6..",
         ),
     ),
+    16: (
+        (
+            "Half given",
+            ".1..B23.A.D5.6G8..6B.F.48..9.5ADD.......F..E.71.A5..976D31...E.."
+            "83G.A.21.FE.74..B7..64E9C....2.GEA..3.7F9...8D5B..5F8.G..7.AE..1"
+            "4FB.5...2E...19C5...F.....G1..2A..9....243.7...E.8A.....59..G3B7"
+            "F9..7E...C.D1B8.7E...B..1...6A.52..D..F.......E9.4.AD..8..532C..",
+        ),
+        (
+            "Two in five given",
+            "92.E.1.D..B46....57BA.2.......8.D...B..8..32.E..GA...4...7.8..F."
+            "3....7D.....A.5B2...39..A.F..CGD.GB...C...59.6....A.6.E..D7.3.92"
+            "..C.4.9....3...G83E...5.D2..C...4.6..8A..F.......D2..3.....A8F.."
+            "...6....B..G....A7.....B.68..D4..8.35.4.CE..2....C.28G..49...A.3",
+        ),
+    ),
 }
 
 
@@ -228,14 +244,30 @@ class Sudoku(BoardDomain):
                 return special
         try:
             grid = super().read(text)
-        except InvalidInputError:
+        except InvalidInputError as error:
             marks = formats.read_pencil_marks(text, self) if isinstance(text, str) else None
             if marks is None:
-                raise
+                raise self._naming_size(text, error) from None
             return marks
         if self.size <= 9 < grid.cells.max():  # numbers of several digits
             return formats.read_pencil_marks(text, self) or grid
         return grid
+
+    def _naming_size(self, text: str, error: InvalidInputError) -> InvalidInputError:
+        """The error of a text that can't be read, with the domain of boards that are as large."""
+        cells = "".join(text.split()) if isinstance(text, str) else ""
+        side = math.isqrt(len(cells))
+        if side**2 != len(cells) or not all(cell in ".-_*" or cell.isalnum() for cell in cells):
+            return error
+        try:
+            other = self.resized((side, side))
+        except InvalidInputError:
+            return error
+        if other is self:
+            return error
+        return InvalidInputError(
+            f"{error}; boards of {len(cells)} cells are those of {other.name!r}"
+        )
 
     def read_file(
         self, text: str, name: str, path: Path | None = None

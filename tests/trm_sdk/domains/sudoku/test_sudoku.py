@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trm_sdk.domains import get_domain
-from trm_sdk.domains.sudoku import Sudoku
+from trm_sdk.domains.sudoku import Sudoku, engine
 from trm_sdk.domains.text import read_numbers
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
@@ -187,6 +187,40 @@ def test_a_puzzle_comes_in_any_form(puzzle: object) -> None:
 def test_what_is_no_sudoku_is_refused_by_name(puzzle: object, named: str) -> None:
     with pytest.raises(InvalidInputError, match=named):
         get_domain("sudoku").parse(puzzle)
+
+
+@pytest.mark.parametrize(
+    ("domain", "cells", "named"),
+    [
+        ("sudoku", 16, "'sudoku-4x4'"),
+        ("sudoku", 256, "'sudoku-16x16'"),
+        ("sudoku-16x16", 81, "'sudoku'"),
+        ("sudoku-x", 16, "'sudoku-x-4x4'"),
+        ("sudoku", 25, None),  # no Sudoku has five rows
+        ("sudoku", 80, None),
+        ("windoku", 256, None),
+    ],
+)
+def test_a_board_of_another_size_is_named(domain: str, cells: int, named: str | None) -> None:
+    with pytest.raises(InvalidInputError, match=f"got {cells} in") as caught:
+        get_domain(domain).parse("1" + "." * (cells - 1))
+    said = f"; boards of {cells} cells are those of {named}"
+    assert str(caught.value).endswith(said) == (named is not None)
+    with pytest.raises(InvalidInputError) as caught:
+        get_domain(domain).parse("?!" * 8)
+    assert "are those of" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sudoku-4x4", "sudoku", "sudoku-16x16"])
+def test_puzzles_to_offer_have_one_solution(name: str) -> None:
+    domain = get_domain(name)
+    assert isinstance(domain, Sudoku)
+    assert domain.showcase
+    for _, line in domain.showcase:
+        grid = domain.parse(line).grid
+        assert domain.to_line(grid) == line
+        counts, _, _ = engine.solve_count(grid.cells.reshape(1, -1), domain.box)
+        assert counts.tolist() == [1]
 
 
 def test_a_box_repeat_is_found() -> None:

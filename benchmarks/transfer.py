@@ -1,73 +1,53 @@
-"""A model on boards it has never seen: ``python -m benchmarks.transfer sudoku``.
+"""Bundled weights on boards of sizes they were not trained on: ``python -m benchmarks.transfer``.
 
-The structured network is equivariant, so the weights of the 9x9 model run on 4x4, 6x6 and 16x16
-boards as they are; this says how well.
+No weight depends on the size of the board, so ``sudoku`` runs on 6x6 and ``sudoku-16x16`` on 12x12
+as they are; this says how well. Each name is written as a folder of its own, as ``trm-export
+bundle NAME`` does, and measured on minimal puzzles as `benchmarks.variants` measures.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
+from rich.console import Console
 
-from benchmarks.accuracy import RESULTS, measure
-from benchmarks.machine import describe, sentence
-from benchmarks.sudoku_sets import generated
-from benchmarks.suites import suite_of
-from export.exporter import load_source
-from trm_sdk import SolveOptions, Solver
+from benchmarks.accuracy import RESULTS
+from benchmarks.machine import describe
+from benchmarks.variants import measure, table, tasks_of
+from export import export_bundle
+from trm_sdk import Solver
 from trm_sdk.cli.console import ErrorHandlingCommand
-from trm_sdk.domains.sudoku import Sudoku
-from trm_sdk.persistence.checkpoint import build
-from trm_sdk.runtimes.torch import TorchRuntime
-from trm_sdk.transfer import transfer
 
-#: Box shape, and the clues put back into minimal puzzles, from easy to minimal.
-BOARDS = (
-    ((2, 2), (0,)),
-    ((2, 3), (6, 0)),
-    ((3, 3), (10, 0)),
-    ((4, 4), (80, 60, 40, 20)),
-)
+NAMES = (
+    "sudoku-6x6", "sudoku-8x8", "sudoku-10x10", "sudoku-12x12", "sudoku-15x15",
+    "sudoku-x-6x6", "sudoku-x-8x8", "sudoku-x-10x10",
+    "jigsaw-5x5", "jigsaw-6x6", "jigsaw-7x7", "jigsaw-8x8", "jigsaw-10x10",
+)  # fmt: skip
 
 
-@click.command(cls=ErrorHandlingCommand)
-@click.argument("model", default="sudoku")
-@click.option("--puzzles", default=50, show_default=True)
-@click.option("--steps", default=32, show_default=True)
-@click.option("--attempts", default=16, show_default=True, help="With a guess in all but one.")
+@click.command(cls=ErrorHandlingCommand, help=__doc__)
+@click.argument("names", nargs=-1)
+@click.option("--puzzles", default=100, show_default=True, type=click.IntRange(1))
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "transfer.json")
-def main(model: str, puzzles: int, steps: int, attempts: int, out: Path) -> None:
-    """Run MODEL on Sudoku of other sizes: one attempt a puzzle, and with guesses."""
-    spec, network = load_source(model)
-    plain = SolveOptions(max_steps=steps, attempts=1)
-    guessing = SolveOptions(max_steps=steps, attempts=attempts, explore="guess")
-    rows: list[dict[str, Any]] = []
-    click.echo(f"| board | clues added | givens | one attempt | mean steps | {attempts} attempts |")
-    click.echo("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for box, added in BOARDS:
-        domain = Sudoku(*box)
-        moved, weights = transfer(spec, network.state_dict(), domain)
-        solver = Solver(TorchRuntime(build(moved, weights, model), moved))
-        suite = suite_of(solver)
-        for clues in added:
-            tasks = generated(domain, puzzles, clues_added=clues)
-            row = measure(suite, tasks, plain, solver.runtime.batch_size)
-            more = measure(suite, tasks, guessing, solver.runtime.batch_size)
-            givens = float(np.mean([(task.grid.cells > 0).sum() for task in tasks]))
-            rows.append({"board": domain.name, "clues_added": clues, "givens": givens, **row})
-            rows[-1]["guesses"] = {"attempts": attempts, **more}
-            click.echo(
-                f"| {domain.size}x{domain.size} | {clues} | {givens:.0f} | {row['exact']:.1%} | "
-                f"{row['mean_steps']:.1f} | {more['exact']:.1%} |"
-            )
-    machine = describe()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    click.echo(sentence(machine))
+def main(names: tuple[str, ...], puzzles: int, threads: int, out: Path) -> None:
+    console = Console()
+    result: dict[str, Any] = {"machine": describe(threads), "domains": {}}
+    if names and out.is_file():  # others keep their figures
+        result["domains"] = json.loads(out.read_text(encoding="utf-8"))["domains"]
+    for name in names or NAMES:
+        with tempfile.TemporaryDirectory() as folder:
+            export_bundle(name, folder)
+            with Solver.from_pretrained(folder, threads=threads) as solver:
+                row = measure(solver, tasks_of(name, puzzles))
+        result["domains"][name] = row
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        console.print(name, f"{row['exact']:.1%}", highlight=False)
+    console.print(table(result), highlight=False)
 
 
 if __name__ == "__main__":

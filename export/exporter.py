@@ -14,12 +14,12 @@ import onnx
 import torch
 
 from trm_sdk.atomic import write_whole
-from trm_sdk.domains import Domain
 from trm_sdk.model.recursion import TRM
 from trm_sdk.persistence.checkpoint import build, load_model
 from trm_sdk.persistence.hub import resolve
 from trm_sdk.persistence.spec import ModelSpec
 from trm_sdk.persistence.variants import model_for
+from trm_sdk.transfer import solving
 
 from .builder import Array
 from .calibrate import Ranges, calibrate
@@ -94,21 +94,7 @@ def load_source(source: Source) -> tuple[ModelSpec, TRM]:
         return spec, model if on_cpu else copy.deepcopy(model).cpu()
     name, domain = model_for(source)
     spec, model = load_model(resolve(name))
-    return (spec, model) if domain is None else _solving(spec, model, domain)
-
-
-def _solving(spec: ModelSpec, model: TRM, domain: Domain) -> tuple[ModelSpec, TRM]:
-    """A model whose own groups of cells are those of another domain, with the same weights.
-
-    Raises
-    ------
-    CheckpointError
-        If it has no weights for them.
-    """
-    spec.check_variant(domain)
-    config = spec.model.model_copy(update={"structure": domain.structure})
-    spec = spec.model_copy(update={"domain": domain.name, "model": config})
-    return spec, build(spec, model.state_dict(), f"the model for {domain.name}")
+    return (spec, model) if domain is None else solving(spec, model, domain, name)
 
 
 def output_path(output: str | os.PathLike[str]) -> Path:

@@ -46,8 +46,8 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     facts |= {
         "domain": spec.domain if variant is None else variant.name,
         **_shared(path, spec, variant),
-        "grid_shape": list(spec.grid_shape),
-        "vocabulary": len(spec.vocabulary),
+        "grid_shape": list(spec.grid_shape if variant is None else variant.shape),
+        "vocabulary": len(spec.vocabulary if variant is None else variant.vocabulary.names),
         "mixer": model.mixer,
         "hidden_size": model.hidden_size,
         "passes_a_step": model.passes,

@@ -6,12 +6,17 @@ interchangeable) of values, so a model trained on one board runs on another as i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trm_sdk.domains.base import Domain
-from trm_sdk.errors import ConfigError
+from trm_sdk.errors import CheckpointError, ConfigError
+from trm_sdk.persistence.checkpoint import build
 from trm_sdk.persistence.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from trm_sdk.model.recursion import TRM
 
 Weight = TypeVar("Weight")
 
@@ -76,3 +81,28 @@ def transfer(
         }
     )
     return ModelSpec.for_domain(domain, model, spec.solve, transferred_from=spec.domain), moved
+
+
+def solving(
+    spec: ModelSpec, model: TRM, domain: Domain, source: str | os.PathLike[str] = "the model"
+) -> tuple[ModelSpec, TRM]:
+    """Return a model that solves another domain with the same weights.
+
+    On boards of its own shape the domain's groups of cells take the places of its own; on others
+    it is a model of these boards.
+
+    Raises
+    ------
+    CheckpointError
+        If it has no weights for the domain's groups, or the block is not "message".
+    """
+    if not spec.resizes_to(domain):
+        spec.check_variant(domain, os.fspath(source))
+        config = spec.model.model_copy(update={"structure": domain.structure})
+        moved = spec.model_copy(update={"domain": domain.name, "model": config})
+        return moved, build(moved, model.state_dict(), f"{source} for {domain.name}")
+    try:
+        moved, weights = transfer(spec, model.state_dict(), domain)
+    except ConfigError as error:
+        raise CheckpointError(f"{source} can't solve {domain.name!r}: {error}") from None
+    return moved, build(moved, weights, f"{source} for {domain.name}")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from export import export_bundle
 from trm_sdk import Solver, get_domain
+from trm_sdk.cli import main
 from trm_sdk.domains.sudoku import Sudoku
-from trm_sdk.errors import ConfigError
+from trm_sdk.errors import CheckpointError, ConfigError, MissingDependencyError
 from trm_sdk.model.config import ModelConfig
 from trm_sdk.persistence.checkpoint import build, load_model
 from trm_sdk.persistence.hub import resolve
@@ -56,3 +63,63 @@ def test_what_can_not_be_transferred_is_named():
     odd.structure = odd.structure.model_copy(update={"relations": relations})
     with pytest.raises(ConfigError, match="diagonal"):
         transfer(spec, {}, odd)
+
+
+# --- by name ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sudoku-6x6", "sudoku-boxes-3x2", "sudoku-x-8x8", "jigsaw-7x7"])
+def test_a_size_by_name_is_solved_by_the_weights_of_another(name, tmp_path):
+    domain = get_domain(name)
+    tasks = [domain.generate(np.random.default_rng(seed), clues_added=(2, 2)) for seed in range(2)]
+    solver = Solver.from_pretrained(name, threads=1)
+    assert (solver.domain, solver.runtime.name) == (domain, "torch")
+    assert solver.options == Solver.from_pretrained("sudoku").options
+    assert all(one.correct for one in solver.solve_many(tasks))
+    assert solver.save_pretrained(tmp_path / "saved")
+    report = export_bundle(name, tmp_path / "own")
+    assert report.max_difference < 1e-4
+    for folder in ("own", "saved"):
+        own = Solver.from_pretrained(tmp_path / folder, threads=1)
+        assert own.domain is domain
+        assert own.runtime.name == ("onnx" if folder == "own" else "torch")
+        assert all(one.correct for one in own.solve_many(tasks))
+
+
+def test_by_argument_it_is_the_same():
+    solver = Solver.from_pretrained("sudoku", domain=Sudoku(2, 3))
+    assert solver.solve(PUZZLE).verified
+
+
+def test_a_graph_is_of_its_own_size(monkeypatch):
+    with pytest.raises(CheckpointError, match="trm-export bundle sudoku-6x6 -o FOLDER"):
+        Solver.from_pretrained("sudoku-6x6", runtime="onnx")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="trm-export bundle sudoku-6x6 -o FOLDER"):
+        Solver.from_pretrained("sudoku-6x6")
+
+
+def test_boards_that_the_weights_can_not_take_are_named():
+    for name in ("sudoku-20x20", "maze-7x7"):  # no model is said to solve the first
+        assert get_domain(name).base_model is None
+    with pytest.raises(CheckpointError, match="'maze' has others"):
+        Solver.from_pretrained("sudoku", domain=get_domain("maze"))
+    # Weights of pools, whose groups can't be others, stay with their boards.
+    with pytest.raises(CheckpointError, match="is a model of 'sudoku-4x4'"):
+        Solver.from_pretrained("sudoku-4x4", domain=get_domain("sudoku-6x6"))
+    lines = Sudoku(2, 3)
+    assert lines.structure is not None
+    relation = lines.structure.relations[0].model_copy(update={"name": "rings"})
+    relations = (relation, values())
+    lines.structure = lines.structure.model_copy(update={"relations": relations})
+    with pytest.raises(CheckpointError, match="rings"):
+        Solver.from_pretrained("sudoku", domain=lines)
+
+
+def test_what_it_is_says_the_size():
+    shown = CliRunner().invoke(main, ["info", "sudoku-6x6", "--json"])
+    facts = json.loads(shown.output)
+    assert facts["domain"] == "sudoku-6x6"
+    assert facts["grid_shape"] == [6, 6]
+    assert facts["vocabulary"] == 8
+    assert facts["weights"] == "sudoku, made for sudoku"

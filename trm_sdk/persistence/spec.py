@@ -150,6 +150,17 @@ class ModelSpec(BaseModel):
         decoded = (name for name in domain.decode_heads if name in self.model.heads)
         return *decoded, *own
 
+    def resizes_to(self, domain: Domain) -> bool:
+        """Return whether the weights may run on a domain's boards, which are of another shape.
+
+        Those of block "message" with interchangeable values do, on boards of any shape that have
+        such values too (`trm_sdk.transfer`).
+        """
+        own, structure = self.model.structure, domain.structure
+        if not self.model.takes_groups or self.model.any_size or self.grid_shape == domain.shape:
+            return False
+        return all(one is not None and one.interchangeable_values for one in (own, structure))
+
     def check_variant(self, domain: Domain, source: str | Path = "the model") -> None:
         """Refuse a domain whose groups of cells this model's weights can't be used for.
 

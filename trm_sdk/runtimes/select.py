@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from trm_sdk.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from trm_sdk.messages import shown
-from trm_sdk.persistence.checkpoint import GRAPH_FILE, load_model, save_model
+from trm_sdk.persistence.checkpoint import GRAPH_FILE, load_model, read_spec, save_model
 from trm_sdk.persistence.folder import copy_model, folder_spec
 
 if TYPE_CHECKING:
     from trm_sdk.domains.base import Domain
+    from trm_sdk.persistence.spec import ModelSpec
     from trm_sdk.runtimes.base import Runtime
 
 
@@ -28,15 +29,20 @@ def open_runtime(
     """Open a runtime for the model of a folder or file; see `Solver.from_pretrained`.
 
     It gives the heads that `domain`, by default the registered one, decodes answers from, as far as
-    model and graph have them.
+    model and graph have them. Where `domain` has boards of another shape to which the weights can
+    be moved, the runtime is of a model of these boards, which only PyTorch makes of weights.
     """
     if runtime not in ("auto", "onnx", "torch"):
         raise InvalidInputError(f"runtime must be 'auto', 'onnx' or 'torch'; got {shown(runtime)}")
     graph = path / GRAPH_FILE if path.is_dir() else path
     has_graph = graph.suffix == ".onnx" and graph.is_file()
+    resized = None  # the domain whose boards are others than the graph's
+    if domain is not None and path.is_dir() and has_graph and read_spec(path).resizes_to(domain):
+        resized = domain
     if runtime == "auto":
         wants_torch = precision != "float32" or compile
         wants_torch |= str(device).startswith("cuda") and path.is_dir() and _torch_has_cuda()
+        wants_torch |= resized is not None
         runtime = "torch" if wants_torch or not has_graph else "onnx"
     if runtime == "onnx":
         if not has_graph:
@@ -45,6 +51,11 @@ def open_runtime(
                 f"`trm-export onnx {path} -o {GRAPH_FILE}` makes one"
                 if path.is_dir()
                 else f"runtime='onnx' needs a .onnx graph; got {path}"
+            )
+        if resized is not None:
+            raise CheckpointError(
+                f"the graph of {path} is for other boards than those of {resized.name!r}; "
+                f"`trm-export bundle {resized.name} -o FOLDER` writes one for these"
             )
         if precision != "float32" or compile:
             raise InvalidInputError(
@@ -62,6 +73,12 @@ def open_runtime(
             f"runtime='torch' needs weights; {path} is a graph (runtime='onnx' runs it)"
         )
     if importlib.util.find_spec("torch") is None:
+        if resized is not None:
+            raise MissingDependencyError(
+                f"{resized.name!r} by the weights of {path.name!r} needs PyTorch: pip install "
+                f"'trm-sdk[torch]'. Or let `trm-export bundle {resized.name} -o FOLDER` write a "
+                "model of it where PyTorch is; that runs without"
+            )
         raise MissingDependencyError(
             f"{path} needs PyTorch to run ({'as asked' if has_graph else 'it has no graph'}): "
             "pip install 'trm-sdk[torch]'"
@@ -69,6 +86,10 @@ def open_runtime(
     from trm_sdk.runtimes.torch import TorchRuntime
 
     spec, model = load_model(path)
+    if domain is not None and spec.resizes_to(domain):
+        from trm_sdk.transfer import solving
+
+        spec, model = solving(spec, model, domain, path.name)
     heads = spec.solving_heads(domain)
     return TorchRuntime(model, spec, device, threads, precision, compile, heads)
 
@@ -101,9 +122,16 @@ def _torch_has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def _holds(source: Path, spec: ModelSpec) -> bool:
+    """Whether a folder or graph has the model that runs: its weights may run on other boards."""
+    if source.is_dir():
+        return read_spec(source).grid_shape == spec.grid_shape
+    return source.suffix == ".onnx"
+
+
 def save_runtime(runtime: Runtime, source: Path | None, folder: Path) -> Path:
     """Write the model of a runtime as a folder; see `Solver.save_pretrained`."""
-    if source is not None and (source.is_dir() or source.suffix == ".onnx"):
+    if source is not None and _holds(source, runtime.spec):
         return copy_model(source, folder, runtime.spec)
     if runtime.name != "torch":  # asked before PyTorch is imported, which may not be there
         raise InvalidInputError("this solver was made from a runtime alone; it has no file to save")

@@ -197,6 +197,8 @@ class Sudoku(BoardDomain):
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
         self.showcase = self._shown(size)
+        base = base_model(size)
+        self.base_model = base if base != self.name else None
         # Rows and columns change places by transposition where boxes are square, only there.
         line = "line" if box_rows == box_columns else None
         self.distinct: tuple[Grouping, ...] = (
@@ -353,6 +355,11 @@ def of_boxes(rows: int, columns: int) -> Sudoku:
     return Sudoku(rows, columns)
 
 
+def base_model(size: int) -> str | None:
+    """Return the bundled model whose weights solve boards of so many rows."""
+    return "sudoku" if size <= 10 else "sudoku-16x16" if size <= 16 else None
+
+
 def _usual_box(size: int) -> tuple[int, int]:
     """The shape of a board's boxes where its name does not say it."""
     high = math.isqrt(size)
@@ -368,4 +375,4 @@ def _shuffled_lines(rng: np.random.Generator, bands: int, lines: int) -> npt.NDA
     )
 
 
-__all__ = ["Sudoku", "SudokuOptions", "of_size"]
+__all__ = ["Sudoku", "SudokuOptions", "base_model", "of_size"]

@@ -37,10 +37,6 @@ class SudokuX(Sudoku):
     Options: ClassVar[type[BaseModel]] = ClueOptions
     _family = "sudoku-x"
 
-    def __init__(self, box_rows: int = 3, box_columns: int = 3) -> None:
-        super().__init__(box_rows, box_columns)
-        self.base_model = "sudoku" if self.size == 9 else None
-
     def _further_groups(self) -> tuple[Grouping, ...]:
         steps = range(self.size)
         down = [step * self.size + step for step in steps]
@@ -75,7 +71,6 @@ class Windoku(Sudoku):
 
     Options: ClassVar[type[BaseModel]] = ClueOptions
     _family = "windoku"
-    base_model = "sudoku"
 
     def __init__(self) -> None:
         super().__init__(3, 3)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from trm_sdk.domains.base import Domain, Shape
 from trm_sdk.domains.board import BoardDomain
-from trm_sdk.domains.sudoku import ClueOptions, with_clues_that_fit
+from trm_sdk.domains.sudoku import ClueOptions, base_model, with_clues_that_fit
 from trm_sdk.domains.sudoku import of_size as sudoku_of_size
 from trm_sdk.domains.sudoku.variants import BOX_WEIGHTS
 from trm_sdk.domains.sudoku.variants.jigsaw import text as texts
@@ -89,7 +89,7 @@ class Jigsaw(BoardDomain):
         self.name = "jigsaw" if size == 9 else f"jigsaw-{size}x{size}"
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
-        self.base_model = "sudoku" if size == 9 else None
+        self.base_model = base_model(size)
         self.showcase = _SHOWCASE if size == 9 else ()
         self.distinct: tuple[Grouping, ...] = (rows("line"), columns("line"))
         sets = _members(_first_regions(size).reshape(-1))

@@ -148,7 +148,7 @@ def shortest(task: Task, grid: Any) -> bool:
 class MazeSuite(Suite):
     """Maze-Hard and generated mazes of several kinds and sizes."""
 
-    pooled: ClassVar[bool] = False
+    pooled = False
     parts: ClassVar[tuple[str, ...]] = ("sets", "details", "latency", "curve")
     ways: ClassVar[tuple[Way, ...]] = (
         Way("none", "a shortest path, by the rules", "o-", CURVE[-1], CURVE),

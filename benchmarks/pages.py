@@ -11,6 +11,8 @@ _DOCS = Path(__file__).parents[1] / "docs"
 PAGE = _DOCS / "benchmarks.md"
 #: Where `benchmarks.classical` writes.
 LIMITS = _DOCS / "limits.md"
+#: Where `benchmarks.transfer` writes.
+VARIANTS = _DOCS / "variants.md"
 
 
 def fill(page: Path, name: str, text: str) -> None:

@@ -107,6 +107,10 @@ class SudokuSuite(Suite):
 
     parts: ClassVar[tuple[str, ...]] = ("sets", "details", "latency", "givens", "curve", "halting")
 
+    def __init__(self, solver: Solver) -> None:
+        super().__init__(solver)
+        self.pooled = sudoku_of(solver).size == 9  # other sizes have no real puzzles
+
     def sets(
         self, data: Path | None, share: float, only: tuple[str, ...] = ()
     ) -> dict[str, list[Task]]:

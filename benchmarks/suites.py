@@ -66,7 +66,7 @@ class Suite:
     """
 
     beside: ClassVar[frozenset[str]] = frozenset()
-    pooled: ClassVar[bool] = True
+    pooled: bool = True
     parts: ClassVar[tuple[str, ...]] = ("sets", "latency", "curve", "halting")
     ways: ClassVar[tuple[Way, ...]] = WAYS
     panels: ClassVar[bool] = False

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe
+from benchmarks.pages import VARIANTS, fill
 from benchmarks.variants import measure, table, tasks_of
 from export import export_bundle
 from trm_sdk import Solver
@@ -34,7 +35,8 @@ NAMES = (
 @click.option("--puzzles", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "transfer.json")
-def main(names: tuple[str, ...], puzzles: int, threads: int, out: Path) -> None:
+@click.option("--page", is_flag=True, help="Put the table into docs/variants.md.")
+def main(names: tuple[str, ...], puzzles: int, threads: int, out: Path, page: bool) -> None:
     console = Console()
     result: dict[str, Any] = {"machine": describe(threads), "domains": {}}
     if names and out.is_file():  # others keep their figures
@@ -47,7 +49,10 @@ def main(names: tuple[str, ...], puzzles: int, threads: int, out: Path) -> None:
         result["domains"][name] = row
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         console.print(name, f"{row['exact']:.1%}", highlight=False)
-    console.print(table(result), highlight=False)
+    text = table(result)
+    console.print(text, highlight=False)
+    if page:
+        fill(VARIANTS, "sizes", f"{text}; `python -m benchmarks.transfer`.")
 
 
 if __name__ == "__main__":

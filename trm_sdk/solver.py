@@ -103,9 +103,10 @@ class Solver(Closes):
         ----------
         name_or_path : str or path
             A bundled name (see `list_pretrained`), the name of a domain that a bundled model solves
-            by the same weights (`Domain.base_model`), a model folder, a ``.onnx`` graph, a
-            checkpoint (``.safetensors``, ``.pt``, or the reference's ``step_N``; these need
-            PyTorch), or ``owner/name[@revision]`` on the Hub.
+            by the same weights (`Domain.base_model`; on boards of another size, such as those of
+            ``sudoku-6x6``, PyTorch runs it), a model folder, a ``.onnx`` graph, a checkpoint
+            (``.safetensors``, ``.pt``, or the reference's ``step_N``; these need PyTorch), or
+            ``owner/name[@revision]`` on the Hub.
         runtime : {"auto", "onnx", "torch"}
             ``auto`` takes onnxruntime, except where ``device="cuda"`` is asked for and PyTorch has
             it, or where the model has no graph.

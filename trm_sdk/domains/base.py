@@ -71,7 +71,8 @@ class Domain(Trainable):
         Default False.
     base_model : str or None
         Bundled model of another domain that solves these puzzles with the same weights, by the
-        groups that this domain states or its puzzles bring. Default none.
+        groups that this domain states or its puzzles bring; on boards of another size where its
+        values are interchangeable. Default none.
     comment : str or None
         What a comment line begins with in files of such puzzles. Default ``#``.
     heads : mapping from name to int

@@ -283,6 +283,7 @@ def test_models_are_described(trm: Trm, model_folder: Path) -> None:
     listed = trm("models")
     assert listed.exit_code == 0
     assert re.search(r"^sudoku +sudoku +9x9 +20,099 +\d+$", listed.stdout, re.MULTILINE)
+    assert "jigsaw, sudoku, sudoku-x open the same weights" in listed.stdout
 
 
 def test_the_name_of_a_variant_stands_for_the_model_that_solves_it(trm: Trm) -> None:

@@ -36,7 +36,9 @@ def test_domains_say_which_model_solves_them(registered: None) -> None:
 
 def test_a_name_opens_that_model_for_that_domain(registered: None) -> None:
     assert model_for("own") == ("sudoku", get_domain("own"))
-    for name in ("sudoku", "jigsaw-4x4", "arc", "broken", "nothing"):
+    for name in ("sudoku-6x6", "jigsaw-4x4"):  # on boards of another size
+        assert model_for(name) == ("sudoku", get_domain(name))
+    for name in ("sudoku", "sudoku-4x4", "sudoku-20x20", "arc", "broken", "nothing"):
         assert model_for(name) == (name, None)
     given = get_domain("windoku")
     assert model_for("own", given) == ("own", given)

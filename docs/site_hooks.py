@@ -28,6 +28,7 @@ PAGES = {
     "trm_sdk/domains/arc/README.md": "domains/arc.md",
     "training/runs/maze.md": "runs/maze.md",
     "training/runs/sudoku.md": "runs/sudoku.md",
+    "training/runs/sudoku-16x16.md": "runs/sudoku-16x16.md",
     "training/runs/sudoku-hard.md": "runs/sudoku-hard.md",
     "training/runs/sudoku-narrow.md": "runs/sudoku-narrow.md",
     "training/runs/sudoku-quick.md": "runs/sudoku-quick.md",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from small_models import make_puzzles, text_of
 
+from trm_sdk.domains.sudoku import engine
 from trm_sdk.domains.text import line_of
 from trm_sdk.info import describe
 from trm_sdk.options import SolveOptions
@@ -22,7 +23,7 @@ from trm_sdk.solver import Solver
 
 EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
-NAMES = ("sudoku", "sudoku-4x4")
+NAMES = ("sudoku", "sudoku-16x16", "sudoku-4x4")
 #: Takes more than a step or two.
 BRUTE = "..............3.85..1.2.......5.7.....4...1...9.......5......73..2.1........4...9"
 BRUTE_ANSWER = "987654321246173985351928746128537694634892157795461832519286473472319568863745219"
@@ -90,6 +91,15 @@ def test_one_attempt_takes_the_steps_it_always_took(runtime: Any) -> None:
     assert [line_of(one.grid) for one in found] == [ANSWER, BRUTE_ANSWER]
     alone = [solver.solve(puzzle, options) for puzzle in (EASY, BRUTE)]
     assert [(one.steps, one.grid) for one in alone] == [(one.steps, one.grid) for one in found]
+
+
+def test_16x16_boards_of_two_in_five_givens_are_solved() -> None:
+    puzzles, solutions = engine.generate(10, (4, 4), seed=123, givens=(102, 102))
+    solver = Solver.from_pretrained("sudoku-16x16", threads=1)
+    found = list(solver.solve_many([puzzle.reshape(16, 16) for puzzle in puzzles]))
+    assert all(solution.verified for solution in found)
+    for solution, answer in zip(found, solutions, strict=True):
+        assert solution.grid.cells.reshape(-1).tolist() == answer.tolist()
 
 
 def test_sudoku_4x4_solves_nearly_all() -> None:

@@ -7,6 +7,7 @@ pyproject.toml allows (``nox -s lowest``).
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,11 +17,16 @@ from pathlib import Path
 import pytest
 
 from trm_sdk import AsyncSolver, SolveOptions, Solver, list_pretrained
-from trm_sdk.errors import ConfigError, TRMError
+from trm_sdk.errors import ConfigError, MissingDependencyError, TRMError
 
 ONE, ANSWER = "1.34341..14343.1", "1234341221434321"
 SUDOKU = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 MAZE = "S  \n## \nG  "
+HALF = (
+    ".1..B23.A.D5.6G8..6B.F.48..9.5ADD.......F..E.71.A5..976D31...E..83G.A.21.FE.74..B7..64E9C....2.G"
+    "EA..3.7F9...8D5B..5F8.G..7.AE..14FB.5...2E...19C5...F.....G1..2A..9....243.7...E.8A.....59..G3B7"
+    "F9..7E...C.D1B8.7E...B..1...6A.52..D..F.......E9.4.AD..8..532C.."
+)
 EMPTY = "." * 16
 
 
@@ -35,7 +41,8 @@ def trm(*arguments: object, **environment: str) -> subprocess.CompletedProcess[b
 
 
 @pytest.mark.parametrize(
-    ("model", "puzzle"), [("sudoku-4x4", ONE), ("sudoku", SUDOKU), ("maze", MAZE)]
+    ("model", "puzzle"),
+    [("sudoku-4x4", ONE), ("sudoku", SUDOKU), ("sudoku-16x16", HALF), ("maze", MAZE)],
 )
 def test_bundled_models_solve(model: str, puzzle: str) -> None:
     assert model in list_pretrained()
@@ -48,6 +55,15 @@ def test_bundled_models_solve(model: str, puzzle: str) -> None:
         many = list(solver.solve_many([puzzle] * 5, batch_size=3))
         assert [one.grid for one in many] == [solution.grid] * 5
         assert json.loads(solution.to_json())["verified"] is True
+
+
+def test_boards_of_another_size_say_what_runs_them() -> None:
+    if importlib.util.find_spec("torch") is None:
+        with pytest.raises(MissingDependencyError, match="trm-export bundle sudoku-6x6 -o FOLDER"):
+            Solver.from_pretrained("sudoku-6x6")
+        assert trm("solve", "." * 36, "-m", "sudoku-6x6").returncode == 2
+    else:
+        assert Solver.from_pretrained("sudoku-6x6").domain.shape == (6, 6)
 
 
 @pytest.mark.parametrize("explore", ["noise", "guess", "symmetry"])

@@ -100,7 +100,7 @@ def test_a_graph_is_of_its_own_size(monkeypatch):
 
 
 def test_boards_that_the_weights_can_not_take_are_named():
-    for name in ("sudoku-20x20", "maze-7x7"):  # no model is said to solve the first
+    for name in ("sudoku-20x20", "sudoku-x-16x16", "jigsaw-12x12", "maze-7x7"):
         assert get_domain(name).base_model is None
     with pytest.raises(CheckpointError, match="'maze' has others"):
         Solver.from_pretrained("sudoku", domain=get_domain("maze"))

@@ -197,7 +197,7 @@ class Sudoku(BoardDomain):
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
         self.showcase = self._shown(size)
-        base = base_model(size)
+        base = base_model(self._family, size)
         self.base_model = base if base != self.name else None
         # Rows and columns change places by transposition where boxes are square, only there.
         line = "line" if box_rows == box_columns else None
@@ -355,9 +355,11 @@ def of_boxes(rows: int, columns: int) -> Sudoku:
     return Sudoku(rows, columns)
 
 
-def base_model(size: int) -> str | None:
+def base_model(family: str, size: int) -> str | None:
     """Return the bundled model whose weights solve boards of so many rows."""
-    return "sudoku" if size <= 10 else "sudoku-16x16" if size <= 16 else None
+    if size <= 10:
+        return "sudoku"
+    return "sudoku-16x16" if family == "sudoku" and size <= 16 else None
 
 
 def _usual_box(size: int) -> tuple[int, int]:

@@ -89,7 +89,7 @@ class Jigsaw(BoardDomain):
         self.name = "jigsaw" if size == 9 else f"jigsaw-{size}x{size}"
         self.shape = (size, size)
         self.vocabulary = Vocabulary.numbers(size)
-        self.base_model = base_model(size)
+        self.base_model = base_model(self.family, size)
         self.showcase = _SHOWCASE if size == 9 else ()
         self.distinct: tuple[Grouping, ...] = (rows("line"), columns("line"))
         sets = _members(_first_regions(size).reshape(-1))

@@ -341,7 +341,7 @@ def of_size(rows: int, columns: int) -> Sudoku:
     InvalidInputError
         If the board is not square, its side has no factors, or there would be over 35 values.
     """
-    box = _usual_box(rows)
+    box = _usual_box(rows) if is_int(rows) and rows > 0 else (0, 0)
     if rows != columns or box[0] < 2:
         raise InvalidInputError(
             f"a Sudoku must be square, with a side that makes boxes (4, 6, 8, 9, 10, 12 ...); got "

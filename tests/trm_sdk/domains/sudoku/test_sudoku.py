@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trm_sdk.domains import get_domain
-from trm_sdk.domains.sudoku import Sudoku, engine
+from trm_sdk.domains.sudoku import Sudoku, engine, of_size
 from trm_sdk.domains.text import read_numbers
 from trm_sdk.errors import InvalidInputError
 from trm_sdk.grid import Grid
@@ -206,9 +206,10 @@ def test_a_board_of_another_size_is_named(domain: str, cells: int, named: str | 
         get_domain(domain).parse("1" + "." * (cells - 1))
     said = f"; boards of {cells} cells are those of {named}"
     assert str(caught.value).endswith(said) == (named is not None)
-    with pytest.raises(InvalidInputError) as caught:
-        get_domain(domain).parse("?!" * 8)
-    assert "are those of" not in str(caught.value)
+    for unreadable in ("?!" * 8, "", " \n"):
+        with pytest.raises(InvalidInputError) as caught:
+            get_domain(domain).parse(unreadable)
+        assert "are those of" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["sudoku-4x4", "sudoku", "sudoku-16x16"])
@@ -226,6 +227,14 @@ def test_puzzles_to_offer_have_one_solution(name: str) -> None:
 def test_a_box_repeat_is_found() -> None:
     with pytest.raises(InvalidInputError, match="7 appears 2 times in box 5"):
         get_domain("sudoku").parse("." * 30 + "7" + "." * 10 + "7" + "." * 39)
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 0), (-4, -4), (5, 5), (6, 9), (64, 64), ("4", "4"), (4.0, 4.0)]
+)
+def test_sizes_that_can_not_be_are_refused(shape: Any) -> None:
+    with pytest.raises(InvalidInputError, match="side that makes boxes|2 to 35"):
+        of_size(*shape)
 
 
 @pytest.mark.parametrize("box", [(0, 3), (1, 1), (6, 6), ("a", 3), (2.0, 2), (True, 3)])

@@ -233,7 +233,7 @@ def test_a_box_repeat_is_found() -> None:
     "shape", [(0, 0), (-4, -4), (5, 5), (6, 9), (64, 64), ("4", "4"), (4.0, 4.0)]
 )
 def test_sizes_that_can_not_be_are_refused(shape: Any) -> None:
-    with pytest.raises(InvalidInputError, match="side that makes boxes|2 to 35"):
+    with pytest.raises(InvalidInputError, match=r"side that makes boxes|2 to 35"):
         of_size(*shape)
 
 

@@ -96,7 +96,7 @@ def solving(
     CheckpointError
         If it has no weights for the domain's groups, or the block is not "message".
     """
-    if not spec.resizes_to(domain):
+    if not spec.moves_to(domain):
         spec.check_variant(domain, os.fspath(source))
         config = spec.model.model_copy(update={"structure": domain.structure})
         moved = spec.model_copy(update={"domain": domain.name, "model": config})

@@ -150,16 +150,25 @@ class ModelSpec(BaseModel):
         decoded = (name for name in domain.decode_heads if name in self.model.heads)
         return *decoded, *own
 
-    def resizes_to(self, domain: Domain) -> bool:
-        """Return whether the weights may run on a domain's boards, which are of another shape.
+    def moves_to(self, domain: Domain) -> bool:
+        """Return whether the weights run on a domain's boards once they are moved there.
 
-        Those of block "message" with interchangeable values do, on boards of any shape that have
-        such values too (`trm_sdk.transfer`).
+        Those of block "message" with interchangeable values do: on boards of another shape, and
+        where rows, columns and boxes have other keys of weights, as where boxes are not square
+        (`trm_sdk.transfer`). Without moving them, models take other groups under the keys that they
+        have (`check_variant`).
         """
         own, structure = self.model.structure, domain.structure
-        if not self.model.takes_groups or self.model.any_size or self.grid_shape == domain.shape:
+        if not self.model.takes_groups or self.model.any_size or own is None or structure is None:
             return False
-        return all(one is not None and one.interchangeable_values for one in (own, structure))
+        if not (own.interchangeable_values and structure.interchangeable_values):
+            return False
+        if self.grid_shape != domain.shape:
+            return True
+        names = {relation.name for relation in own.over_cells}
+        return not set(structure.groups_by_key()) <= set(own.groups_by_key()) and all(
+            relation.name in names for relation in structure.over_cells
+        )
 
     def check_variant(self, domain: Domain, source: str | Path = "the model") -> None:
         """Refuse a domain whose groups of cells this model's weights can't be used for.

@@ -29,20 +29,20 @@ def open_runtime(
     """Open a runtime for the model of a folder or file; see `Solver.from_pretrained`.
 
     It gives the heads that `domain`, by default the registered one, decodes answers from, as far as
-    model and graph have them. Where `domain` has boards of another shape to which the weights can
-    be moved, the runtime is of a model of these boards, which only PyTorch makes of weights.
+    model and graph have them. Where the weights must be moved to the boards of `domain`
+    (`ModelSpec.moves_to`), the runtime is of a model of these, which only PyTorch makes of weights.
     """
     if runtime not in ("auto", "onnx", "torch"):
         raise InvalidInputError(f"runtime must be 'auto', 'onnx' or 'torch'; got {shown(runtime)}")
     graph = path / GRAPH_FILE if path.is_dir() else path
     has_graph = graph.suffix == ".onnx" and graph.is_file()
-    resized = None  # the domain whose boards are others than the graph's
-    if domain is not None and path.is_dir() and has_graph and read_spec(path).resizes_to(domain):
-        resized = domain
+    moved = None  # the domain to whose boards the weights are moved
+    if domain is not None and path.is_dir() and has_graph and read_spec(path).moves_to(domain):
+        moved = domain
     if runtime == "auto":
         wants_torch = precision != "float32" or compile
         wants_torch |= str(device).startswith("cuda") and path.is_dir() and _torch_has_cuda()
-        wants_torch |= resized is not None
+        wants_torch |= moved is not None
         runtime = "torch" if wants_torch or not has_graph else "onnx"
     if runtime == "onnx":
         if not has_graph:
@@ -52,10 +52,10 @@ def open_runtime(
                 if path.is_dir()
                 else f"runtime='onnx' needs a .onnx graph; got {path}"
             )
-        if resized is not None:
+        if moved is not None:
             raise CheckpointError(
-                f"the graph of {path} is for other boards than those of {resized.name!r}; "
-                f"`trm-export bundle {resized.name} -o FOLDER` writes one for these"
+                f"the graph of {path} is for other boards than those of {moved.name!r}; "
+                f"`trm-export bundle {moved.name} -o FOLDER` writes one for these"
             )
         if precision != "float32" or compile:
             raise InvalidInputError(
@@ -73,10 +73,10 @@ def open_runtime(
             f"runtime='torch' needs weights; {path} is a graph (runtime='onnx' runs it)"
         )
     if importlib.util.find_spec("torch") is None:
-        if resized is not None:
+        if moved is not None:
             raise MissingDependencyError(
-                f"{resized.name!r} by the weights of {path.name!r} needs PyTorch: pip install "
-                f"'trm-sdk[torch]'. Or let `trm-export bundle {resized.name} -o FOLDER` write a "
+                f"{moved.name!r} by the weights of {path.name!r} needs PyTorch: pip install "
+                f"'trm-sdk[torch]'. Or let `trm-export bundle {moved.name} -o FOLDER` write a "
                 "model of it where PyTorch is; that runs without"
             )
         raise MissingDependencyError(
@@ -86,7 +86,7 @@ def open_runtime(
     from trm_sdk.runtimes.torch import TorchRuntime
 
     spec, model = load_model(path)
-    if domain is not None and spec.resizes_to(domain):
+    if domain is not None and spec.moves_to(domain):
         from trm_sdk.transfer import solving
 
         spec, model = solving(spec, model, domain, path.name)
@@ -125,7 +125,7 @@ def _torch_has_cuda() -> bool:
 def _holds(source: Path, spec: ModelSpec) -> bool:
     """Whether a folder or graph has the model that runs: its weights may run on other boards."""
     if source.is_dir():
-        return read_spec(source).grid_shape == spec.grid_shape
+        return read_spec(source).model == spec.model
     return source.suffix == ".onnx"
 
 

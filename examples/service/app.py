@@ -38,7 +38,7 @@ class Settings(BaseModel):
     threads: int | None = None
     batch_size: int | None = None
     max_seconds: float = Field(10.0, gt=0)  # that a puzzle may take
-    max_attempts: int = Field(1024, ge=1)
+    max_attempts: int = Field(2048, ge=1)
     max_waiting: int = Field(256, ge=1)  # requests in flight; more are told to come again
     max_body: int = Field(100_000, ge=1)  # bytes
 

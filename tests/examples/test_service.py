@@ -148,6 +148,10 @@ def test_the_models_own_attempts_are_limited_too(app: ModuleType) -> None:
     settings, defaults = app.Settings(max_attempts=8), SolveOptions(attempts=256)
     assert app.bounded(app.Options(), settings, defaults).attempts == 8
     assert app.bounded(app.Options(attempts=3), settings, defaults).attempts == 3
+    own = Solver.from_pretrained(
+        "sudoku", threads=1
+    ).options  # which the defaults leave as they are
+    assert app.bounded(app.Options(), app.Settings(), own).model_fields_set == {"seconds"}
 
 
 def test_a_body_sent_as_a_form_is_told_the_content_type(client: Any) -> None:

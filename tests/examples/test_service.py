@@ -148,9 +148,7 @@ def test_the_models_own_attempts_are_limited_too(app: ModuleType) -> None:
     settings, defaults = app.Settings(max_attempts=8), SolveOptions(attempts=256)
     assert app.bounded(app.Options(), settings, defaults).attempts == 8
     assert app.bounded(app.Options(attempts=3), settings, defaults).attempts == 3
-    own = Solver.from_pretrained(
-        "sudoku", threads=1
-    ).options  # which the defaults leave as they are
+    own = Solver.from_pretrained("sudoku", threads=1).options  # left as they are by default
     assert app.bounded(app.Options(), app.Settings(), own).model_fields_set == {"seconds"}
 
 

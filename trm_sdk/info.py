@@ -43,11 +43,14 @@ def describe(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     elif spec is None:
         spec, _ = load_model(path)
     model = spec.model
+    domain, shape, tokens = spec.domain, spec.grid_shape, spec.vocabulary
+    if variant is not None:
+        domain, shape, tokens = variant.name, variant.shape, variant.vocabulary.names
     facts |= {
-        "domain": spec.domain if variant is None else variant.name,
+        "domain": domain,
         **_shared(path, spec, variant),
-        "grid_shape": list(spec.grid_shape if variant is None else variant.shape),
-        "vocabulary": len(spec.vocabulary if variant is None else variant.vocabulary.names),
+        "grid_shape": list(shape),
+        "vocabulary": len(tokens),
         "mixer": model.mixer,
         "hidden_size": model.hidden_size,
         "passes_a_step": model.passes,

@@ -88,8 +88,8 @@ def solving(
 ) -> tuple[ModelSpec, TRM]:
     """Return a model that solves another domain with the same weights.
 
-    On boards of its own shape the domain's groups of cells take the places of its own; on others
-    it is a model of these boards.
+    The weights are moved to the domain's boards where they have to be (`ModelSpec.moves_to`); else
+    its groups of cells take the places of the model's own.
 
     Raises
     ------

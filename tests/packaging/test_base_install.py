@@ -16,17 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from trm_sdk import AsyncSolver, SolveOptions, Solver, list_pretrained
+from trm_sdk import AsyncSolver, SolveOptions, Solver, get_domain, list_pretrained
 from trm_sdk.errors import ConfigError, MissingDependencyError, TRMError
 
 ONE, ANSWER = "1.34341..14343.1", "1234341221434321"
 SUDOKU = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 MAZE = "S  \n## \nG  "
-HALF = (
-    ".1..B23.A.D5.6G8..6B.F.48..9.5ADD.......F..E.71.A5..976D31...E..83G.A.21.FE.74..B7..64E9C....2.G"
-    "EA..3.7F9...8D5B..5F8.G..7.AE..14FB.5...2E...19C5...F.....G1..2A..9....243.7...E.8A.....59..G3B7"
-    "F9..7E...C.D1B8.7E...B..1...6A.52..D..F.......E9.4.AD..8..532C.."
-)
+((_, HALF), *_) = get_domain("sudoku-16x16").showcase
 EMPTY = "." * 16
 
 

@@ -21,17 +21,15 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trm_sdk.domains import available_domains
     from trm_sdk.persistence.checkpoint import read_spec
     from trm_sdk.persistence.hub import BUNDLED, list_pretrained
-    from trm_sdk.persistence.variants import list_variants
+    from trm_sdk.persistence.variants import list_sized, list_variants
 
     opened = {name: name for name in list_pretrained()} | list_variants()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "domain", "weights of", "board", "parameters", "KB"):
         right = heading in ("parameters", "KB")
         table.add_column(heading, justify="right" if right else "left")
-    known, sized = set(available_domains()), []
     for name, model in sorted(opened.items()):
         spec, graph = read_spec(BUNDLED / model), BUNDLED / model / "model.onnx"
         table.add_row(
@@ -42,10 +40,8 @@ def models() -> None:
             _parameters(BUNDLED / model / "model.safetensors"),
             f"{graph.stat().st_size / 1000:.0f}" if graph.is_file() else "-",
         )
-        if f"{name}-{{rows}}x{{columns}}" in known and not spec.model.any_size:
-            sized.append(name)
     Console().print(table)
-    if sized:
+    if sized := list_sized():
         click.echo(
             f"\nWith another size ({sized[-1]}-6x6), {', '.join(sized)} open the same weights; "
             "PyTorch runs\nthese boards, or `trm-export bundle` writes a model of its own for them."

@@ -29,6 +29,17 @@ def list_variants() -> dict[str, str]:
     return found
 
 
+def list_sized() -> list[str]:
+    """Return the names that, with a size behind them, open the same weights on other boards."""
+    known = available_domains()
+    names = sorted({*list_pretrained(), *list_variants()} & set(known))
+    return [
+        name
+        for name in names
+        if f"{name}-{{rows}}x{{columns}}" in known and not get_domain(name).any_size
+    ]
+
+
 def model_for(
     name_or_path: str | os.PathLike[str], domain: Domain | None = None
 ) -> tuple[str | os.PathLike[str], Domain | None]:
@@ -55,4 +66,4 @@ def model_for(
     return named.base_model, named
 
 
-__all__ = ["list_variants", "model_for"]
+__all__ = ["list_sized", "list_variants", "model_for"]
